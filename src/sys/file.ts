@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+/** Makes a rename or unlink in DIR last through a power cut. */
+export async function syncDirectory(dir: string): Promise<void> {
+  const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/**
+ * Replaces PATH whole or not at all: temporary file beside it, fsync, rename. Creates missing folders.
+ * `sync: false` leaves out the fsyncs, for what can be made anew.
+ */
+export async function writeAtomic(
+  path: string,
+  data: Uint8Array | string,
+  options: { mode?: number; sync?: boolean } = {},
+): Promise<void> {
+  const dir = dirname(path)
+  await mkdir(dir, { recursive: true })
+  const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`
+  const handle = await open(temporary, 'wx', options.mode ?? 0o644)
+  try {
+    await handle.writeFile(data)
+    if (options.sync !== false) await handle.sync()
+  } catch (error) {
+    await handle.close()
+    await rm(temporary, { force: true })
+    throw error
+  }
+  await handle.close()
+  await rename(temporary, path)
+  if (options.sync !== false) await syncDirectory(dir)
+}

@@ -1,0 +1,202 @@
+import { chmodSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, request, type Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { codeOf, reasonOf, ZosError } from '#codec'
+
+export type Call = {
+  params: Record<string, string>
+  query: URLSearchParams
+  /** The JSON body; undefined when there is none. */
+  body: unknown
+  request: IncomingMessage
+}
+
+/** Answers with JSON; undefined is 204. A ZosError becomes 4xx/5xx with {error: {code, kind, message, details}}. */
+export type Handler = (call: Call) => unknown | Promise<unknown>
+/** Answers by taking the connection over as a byte stream, after `101 Switching Protocols`. */
+export type UpgradeHandler = (call: Call, open: () => Duplex) => void | Promise<void>
+
+/** Keys are "METHOD /path/:param". */
+export type Routes = { calls?: Record<string, Handler>; upgrades?: Record<string, UpgradeHandler> }
+
+const BODY_LIMIT = 16 << 20
+
+type Found<T> = { handler: T; params: Record<string, string> }
+
+function match<T>(table: Record<string, T> | undefined, method: string, path: string): Found<T> | undefined {
+  const parts = path.split('/')
+  for (const [key, handler] of Object.entries(table ?? {})) {
+    const [m, pattern] = key.split(' ') as [string, string]
+    const wanted = pattern.split('/')
+    if (m !== method || wanted.length !== parts.length) continue
+    const params: Record<string, string> = {}
+    const fits = wanted.every((w, n) => {
+      if (!w.startsWith(':')) return w === parts[n]
+      params[w.slice(1)] = decodeURIComponent(parts[n]!)
+      return parts[n] !== ''
+    })
+    if (fits) return { handler, params }
+  }
+  return undefined
+}
+
+async function readJson(req: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of req as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > BODY_LIMIT)
+      throw new ZosError(`Read request: body above ${BODY_LIMIT} bytes`, { code: 'body-too-large' })
+    chunks.push(chunk)
+  }
+  if (size === 0) return undefined
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString())
+  } catch (cause) {
+    throw new ZosError(`Read request: body is not JSON: ${reasonOf(cause)}`, { code: 'bad-json', cause })
+  }
+}
+
+function errorBody(error: unknown): { status: number; body: string } {
+  const known = error instanceof ZosError
+  const kind = known ? error.kind : 'bug'
+  const status = kind === 'user' ? 400 : 500
+  return {
+    status,
+    body: JSON.stringify({
+      error: { code: codeOf(error) || 'bug', kind, message: reasonOf(error), details: known ? error.details : {} },
+    }),
+  }
+}
+
+/** Serves ROUTES on a unix socket at PATH (mode 0600), replacing a stale one. */
+export async function serveUnix(path: string, routes: Routes): Promise<Server> {
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, async (req, res) => {
+    try {
+      const url = new URL(req.url ?? '/', 'http://unix')
+      const found = match(routes.calls, req.method ?? 'GET', url.pathname)
+      if (!found) throw new ZosError(`${req.method} ${url.pathname}: no such call`, { code: 'no-such-call' })
+      const body = await readJson(req)
+      const value = await found.handler({ params: found.params, query: url.searchParams, body, request: req })
+      res.writeHead(value === undefined ? 204 : 200, { 'content-type': 'application/json' })
+      res.end(value === undefined ? undefined : JSON.stringify(value))
+    } catch (error) {
+      const { status, body } = errorBody(error)
+      res.writeHead(status, { 'content-type': 'application/json' })
+      res.end(body)
+    }
+  })
+  server.on('upgrade', (req, socket, head) => {
+    socket.on('error', () => socket.destroy())
+    const refuse = (error: unknown) => {
+      const { status, body } = errorBody(error)
+      socket.end(
+        `HTTP/1.1 ${status} Refused\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+      )
+    }
+    const url = new URL(req.url ?? '/', 'http://unix')
+    const found = match(routes.upgrades, req.method ?? 'GET', url.pathname)
+    if (!found) return refuse(new ZosError(`${req.method} ${url.pathname}: no such stream`, { code: 'no-such-call' }))
+    const open = () => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: zos\r\n\r\n')
+      if (head.length) socket.unshift(head)
+      return socket
+    }
+    // the options of a stream travel in a header, so that the body is the stream from its first byte
+    let body: unknown
+    try {
+      body = JSON.parse(Buffer.from(String(req.headers['x-zos-body'] ?? 'bnVsbA=='), 'base64').toString())
+    } catch (error) {
+      return refuse(error)
+    }
+    Promise.resolve(found.handler({ params: found.params, query: url.searchParams, body, request: req }, open)).catch(
+      refuse,
+    )
+  })
+  rmSync(path, { force: true })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) =>
+      reject(new ZosError(`Listen on "${path}": ${cause.message}`, { code: 'listen-failed', kind: 'node', cause })),
+    )
+    server.listen(path, () => resolve())
+  })
+  chmodSync(path, 0o600)
+  return server
+}
+
+function thrown(text: string, status: number): ZosError {
+  try {
+    const { error } = JSON.parse(text) as {
+      error: { code: string; kind: 'user'; message: string; details: Record<string, unknown> }
+    }
+    return new ZosError(error.message, { code: error.code, kind: error.kind, details: error.details })
+  } catch {
+    return new ZosError(`Call over unix socket: status ${status}: ${text.slice(0, 200)}`, {
+      code: 'bad-answer',
+      kind: 'node',
+    })
+  }
+}
+
+export type CallOptions = { body?: unknown; signal?: AbortSignal; timeout?: number }
+
+/** One JSON call to a unix socket; the other side's ZosError is thrown here as one. Default deadline 60 s. */
+export function callUnix<T = unknown>(
+  socketPath: string,
+  method: string,
+  path: string,
+  options: CallOptions = {},
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const text = options.body === undefined ? undefined : JSON.stringify(options.body)
+    const req = request(
+      { socketPath, method, path, agent: false, ...(options.signal ? { signal: options.signal } : {}) },
+      (res) => {
+        let answer = ''
+        res.setEncoding('utf8').on('data', (d: string) => (answer += d))
+        res.on('error', reject)
+        res.on('end', () => {
+          const status = res.statusCode ?? 0
+          if (status >= 400) reject(thrown(answer, status))
+          else resolve((answer === '' ? undefined : JSON.parse(answer)) as T)
+        })
+      },
+    )
+    req.setTimeout(options.timeout ?? 60_000, () =>
+      req.destroy(
+        new ZosError(`${method} ${path}: no answer from "${socketPath}"`, { code: 'deadline', kind: 'node' }),
+      ),
+    )
+    req.on('error', reject)
+    if (text !== undefined) req.setHeader('content-type', 'application/json')
+    req.end(text)
+  })
+}
+
+/** Opens a byte stream by upgrade; BODY travels in a header (keep it below 8 KiB). */
+export function openUnix(socketPath: string, path: string, body?: unknown): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const req = request({
+      socketPath,
+      method: 'POST',
+      path,
+      agent: false,
+      headers: {
+        connection: 'upgrade',
+        upgrade: 'zos',
+        'x-zos-body': Buffer.from(JSON.stringify(body ?? null)).toString('base64'),
+      },
+    })
+    req.on('upgrade', (_res, socket, head) => {
+      if (head.length) socket.unshift(head)
+      resolve(socket)
+    })
+    req.on('response', (res) => {
+      let answer = ''
+      res.setEncoding('utf8').on('data', (d: string) => (answer += d))
+      res.on('end', () => reject(thrown(answer, res.statusCode ?? 0)))
+    })
+    req.on('error', reject)
+    req.end()
+  })
+}

@@ -1,0 +1,13 @@
+export { sleep, until } from './clock.ts'
+export { syncDirectory, writeAtomic } from './file.ts'
+export {
+  type Call,
+  type CallOptions,
+  callUnix,
+  type Handler,
+  openUnix,
+  type Routes,
+  serveUnix,
+  type UpgradeHandler,
+} from './http.ts'
+export { alive, type RunOptions, type RunResult, run, tryRun } from './process.ts'

@@ -1,0 +1,49 @@
+// Refuses imports against the arrows of the architecture: a domain imports only the doors of the domains below it.
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+
+const root = resolve(import.meta.dirname, '..')
+
+/** What each domain may import. Files of one domain import each other freely. */
+export const arrows: Record<string, readonly string[]> = {
+  codec: [],
+  sys: ['codec'],
+  cas: ['codec', 'sys'],
+  zosfs: ['codec', 'sys', 'cas'],
+  vm: ['codec', 'sys', 'cas', 'zosfs'],
+  mycelium: ['codec', 'sys'],
+  contract: ['codec', 'sys'],
+  node: ['codec', 'sys', 'cas', 'zosfs', 'vm', 'mycelium', 'contract'],
+  hub: ['codec', 'sys', 'cas', 'zosfs'],
+  cli: ['codec', 'sys', 'cas', 'zosfs', 'vm', 'mycelium', 'contract', 'node', 'hub'],
+}
+
+const imports = /(?:from|import)\s*\(?\s*'([^']+)'/g
+
+/** One line per forbidden import in FILE (relative to the root). */
+export function violations(file: string, text: string): string[] {
+  const domain = file.split('/')[1]!
+  const allowed = arrows[domain]
+  if (!allowed) return [`${file}: domain "${domain}" has no entry in tools/check-boundaries.ts`]
+  const bad: string[] = []
+  for (const [, spec] of text.matchAll(imports)) {
+    if (spec!.startsWith('#')) {
+      const other = spec!.slice(1)
+      if (other !== domain && !allowed.includes(other) && !file.endsWith('.test.ts'))
+        bad.push(`${file}: ${domain} may not import #${other}`)
+    } else if (spec!.startsWith('.')) {
+      const target = relative(root, resolve(root, dirname(file), spec!))
+      if (!target.startsWith(`src/${domain}/`)) bad.push(`${file}: "${spec}" leaves ${domain}: import the door "#…"`)
+    } else if (spec === 'node:ffi' && !file.startsWith('src/sys/ffi'))
+      bad.push(`${file}: node:ffi lives in src/sys/ffi.ts only`)
+  }
+  return bad
+}
+
+if (import.meta.main) {
+  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts'))
+  const bad = files.flatMap((f) => violations(`src/${f}`, readFileSync(join(root, 'src', f), 'utf8')))
+  for (const line of bad) console.error(line)
+  console.log(`boundaries: ${files.length} files, ${bad.length} forbidden imports`)
+  process.exitCode = bad.length ? 1 : 0
+}

@@ -1,0 +1,41 @@
+// The gate: types, lint and format, boundaries, dependencies, tests. usage: npm run ok [-- --fast]
+import { spawnSync } from 'node:child_process'
+import { globSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+
+const root = resolve(import.meta.dirname, '..')
+const bin = (name: string) => join(root, 'node_modules/.bin', name)
+const fast = process.argv.includes('--fast')
+
+/** Unit tests sit beside their source; what drives the product from outside is in test/. */
+const tests = [
+  ...globSync('{src,tools,guest}/**/*.test.ts', { cwd: root }),
+  ...(fast ? [] : globSync('test/**/*.test.ts', { cwd: root })),
+].sort()
+
+const steps: [string, string, string[]][] = [
+  ['types', bin('tsc'), ['-p', root]],
+  ['lint', bin('biome'), ['check', '--error-on-warnings', root]],
+  ['boundaries', process.execPath, [join(root, 'tools/check-boundaries.ts')]],
+  ['dependencies', process.execPath, [join(root, 'tools/check-dependencies.ts')]],
+  [
+    'tests',
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=2', '--test-timeout=300000', ...tests],
+  ],
+]
+
+for (const [name, file, args] of steps) {
+  const begun = performance.now()
+  const { status } = spawnSync(file, args, {
+    stdio: 'inherit',
+    cwd: root,
+    env: { ...process.env, PATH: `${resolve(process.execPath, '..')}:${process.env.PATH}` },
+  })
+  const seconds = ((performance.now() - begun) / 1000).toFixed(1)
+  if (status !== 0) {
+    console.error(`ok: ${name} failed after ${seconds} s`)
+    process.exit(1)
+  }
+  console.log(`ok: ${name} (${seconds} s)`)
+}
