@@ -3,9 +3,9 @@ import { ZosError } from '#codec'
 
 /** The only file that calls C: glibc functions Node has no binding for. Experimental in Node 26, hence in one place. */
 const { functions: libc } = dlopen('libc.so.6', {
-  __errno_location: { parameters: [], result: 'pointer' },
-  flock: { parameters: ['i32', 'i32'], result: 'i32' },
-  unshare: { parameters: ['i32'], result: 'i32' },
+  __errno_location: { arguments: [], return: 'pointer' },
+  flock: { arguments: ['i32', 'i32'], return: 'i32' },
+  unshare: { arguments: ['i32'], return: 'i32' },
 })
 
 const errno = (): number => getInt32(libc.__errno_location() as bigint)
