@@ -1,5 +1,5 @@
 export { sleep, until } from './clock.ts'
-export { leaveNetwork, tryLock } from './ffi.ts'
+export { leaveNetwork, makeNode, readXattrs, setTime, tryLock, writeXattr } from './ffi.ts'
 export { syncDirectory, writeAtomic } from './file.ts'
 export {
   type Call,
