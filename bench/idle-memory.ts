@@ -1,5 +1,5 @@
-import { join } from 'node:path'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { busyboxTree, startNode } from '../test/harness.ts'
 import { cpuSecondsOf } from './peer.ts'
 import type { Benchmark } from './row.ts'
@@ -8,7 +8,8 @@ const COUNT = 24
 /** Fewer without templates: each costs a cold boot of seconds, and they do not share, so four tell as much as 24. */
 const COLD = 4
 
-const pss = (pid: number): number => Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) / 1024
+const pss = (pid: number): number =>
+  Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) / 1024
 
 type Row_ = { pid: number; state: string }
 
@@ -20,7 +21,9 @@ function measure(count: number, env: NodeJS.ProcessEnv): { each: number; cpu: nu
     const said = node.zos(['run', '-d', '--memory', '256m', 'box', 'sleep', '10000'], { env, timeout: 300 })
     if (said.code !== 0) throw new Error(said.err)
   }
-  const pids = (JSON.parse(node.zos(['ps', '--json'], { env }).text) as Row_[]).filter((w) => w.state === 'running').map((w) => w.pid)
+  const pids = (JSON.parse(node.zos(['ps', '--json'], { env }).text) as Row_[])
+    .filter((w) => w.state === 'running')
+    .map((w) => w.pid)
   if (pids.length !== count) throw new Error(`${pids.length} of ${count} run`)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5000)
   const before = cpuSecondsOf(pids)

@@ -33,10 +33,28 @@ const bench: Benchmark = {
         const repo = join(work, `r${i}`)
         const env = { ...process.env, RESTIC_PASSWORD: 'x', RESTIC_CACHE_DIR: join(work, 'cache') }
         must(spawnSync('restic', ['-q', '-r', repo, 'init'], { env }), 'restic init')
-        restic.push(bytes / seconds(() => must(spawnSync('restic', ['-q', '-r', repo, 'backup', nginx!], { env, maxBuffer: 1 << 26 }), 'restic backup')))
+        restic.push(
+          bytes /
+            seconds(() =>
+              must(
+                spawnSync('restic', ['-q', '-r', repo, 'backup', nginx!], { env, maxBuffer: 1 << 26 }),
+                'restic backup',
+              ),
+            ),
+        )
         const store = join(work, `c${i}`)
         mkdirSync(store)
-        casync.push(bytes / seconds(() => must(spawnSync('casync', ['make', `--store=${store}/store`, `${store}/x.caidx`, nginx!], { maxBuffer: 1 << 26 }), 'casync')))
+        casync.push(
+          bytes /
+            seconds(() =>
+              must(
+                spawnSync('casync', ['make', `--store=${store}/store`, `${store}/x.caidx`, nginx!], {
+                  maxBuffer: 1 << 26,
+                }),
+                'casync',
+              ),
+            ),
+        )
         for (const d of [repo, store]) rmSync(d, { recursive: true, force: true })
       }
     } finally {

@@ -11,7 +11,9 @@ const ROOTS = { base: [], nginx: ['nginx'], redis: ['redis-server'], python: ['p
 export type RootName = keyof typeof ROOTS
 
 /** Folders of Debian roots, made once by mmdebstrap and kept in the cache. */
-export async function debianRoots(names: readonly RootName[] = Object.keys(ROOTS) as RootName[]): Promise<Record<string, string>> {
+export async function debianRoots(
+  names: readonly RootName[] = Object.keys(ROOTS) as RootName[],
+): Promise<Record<string, string>> {
   const codename = await debianCodename()
   const [archive] = await archivesOf(codename)
   const made: Record<string, string> = {}
@@ -24,7 +26,18 @@ export async function debianRoots(names: readonly RootName[] = Object.keys(ROOTS
     const signed = archive!.signedBy?.startsWith('/') ? `[signed-by=${archive!.signedBy}] ` : ''
     const include = ROOTS[name].length > 0 ? [`--include=${ROOTS[name].join(',')}`] : []
     const clean = '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/dev/*'
-    must(spawnSync('mmdebstrap', ['--variant=minbase', '--quiet', ...include, clean, codename, work, `deb ${signed}${archive!.uri} ${codename} main`]), `mmdebstrap ${name}`)
+    must(
+      spawnSync('mmdebstrap', [
+        '--variant=minbase',
+        '--quiet',
+        ...include,
+        clean,
+        codename,
+        work,
+        `deb ${signed}${archive!.uri} ${codename} main`,
+      ]),
+      `mmdebstrap ${name}`,
+    )
     rmSync(dir, { recursive: true, force: true })
     renameSync(work, dir)
   }

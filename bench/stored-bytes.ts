@@ -34,7 +34,8 @@ const bench: Benchmark = {
     const repo = mkdtempSync(join(tmpdir(), 'zos-restic-'))
     try {
       const env = { ...process.env, RESTIC_PASSWORD: 'x', RESTIC_CACHE_DIR: join(repo, 'cache') }
-      const restic = (args: string[]) => must(spawnSync('restic', ['-q', '-r', join(repo, 'r'), ...args], { env, maxBuffer: 1 << 26 }), 'restic')
+      const restic = (args: string[]) =>
+        must(spawnSync('restic', ['-q', '-r', join(repo, 'r'), ...args], { env, maxBuffer: 1 << 26 }), 'restic')
       restic(['init'])
       for (const dir of Object.values(roots)) restic(['backup', '--compression', 'auto', dir])
       const theirs = storedIn(join(repo, 'r'))
@@ -48,7 +49,9 @@ const bench: Benchmark = {
         ratio: ours / theirs,
         better: 'lower',
         must: 1.05,
-        notes: { 'MB of file contents': Math.round(Object.values(roots).reduce((n, d) => n + contentBytes(d), 0) / 1e6) },
+        notes: {
+          'MB of file contents': Math.round(Object.values(roots).reduce((n, d) => n + contentBytes(d), 0) / 1e6),
+        },
       }
     } finally {
       rmSync(repo, { recursive: true, force: true })

@@ -8,8 +8,8 @@ export default async function images(args: string[]): Promise<number> {
   const all = await daemonCall<ImageView[]>('GET', '/images')
   if (flags.json) process.stdout.write(`${JSON.stringify(all)}\n`)
   else {
-    const rows = all.map((i) => [i.name, i.digest.slice(0, 12), bytesText(i.size), String(i.files), i.created])
-    process.stdout.write(table(['NAME', 'DIGEST', 'SIZE', 'FILES', 'PUBLISHED'], rows))
+    const rows = all.map((i) => [i.name, i.digest.slice(0, 12), bytesText(i.size), i.created])
+    process.stdout.write(table(['NAME', 'DIGEST', 'SIZE', 'PUBLISHED'], rows))
   }
   return 0
 }
