@@ -1,0 +1,5 @@
+export { type Extent, type Synthesised, synthesise } from './disk/erofs.ts'
+export { fsVerityDigest, verityTree } from './disk/verity.ts'
+export { attachFingerprints, type Decoded, decodeManifest } from './flist/decode.ts'
+export { type Encoded, encodeManifest } from './flist/encode.ts'
+export { type Packing, packingOf } from './flist/packing.ts'
