@@ -22,7 +22,7 @@ export type ExitReport = {
   cause: 'power-off' | 'guest-reset' | 'qemu-died' | 'killed'
   /** In words, with QEMU's last message where it has one. */
   reason: string
-  /** The last lines of the guest's console, at most 4 KiB. */
+  /** The last lines of the guest's console, at most 8 KiB. */
   console: string
 }
 
@@ -47,7 +47,8 @@ export const agentSocketOf = (dir: string): string => join(dir, 'agent')
 export const qmpSocketOf = (dir: string): string => join(dir, 'qmp')
 export const logOf = (dir: string): string => join(dir, 'qemu.log')
 
-const CONSOLE_TAIL = 4096
+/** Holds a panic with its stack. */
+const CONSOLE_TAIL = 8192
 
 /** Watches over a running QEMU through its control socket. GONE is called once, when it has ended. */
 export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void): Machine {
@@ -89,7 +90,7 @@ export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void):
     const said = (await readFile(logOf(record.dir), 'utf8').catch(() => '')).trim().split('\n').at(-1) ?? ''
     await rm(record.dir, { recursive: true, force: true })
     gone()
-    return { cause: cause ?? 'qemu-died', reason: describe(cause, said), console: lastConsole }
+    return { cause: cause ?? 'qemu-died', reason: describe(cause, said, lastConsole), console: lastConsole }
   })()
   const kill = async () => {
     if (isRunning(record)) cause ??= 'killed'
@@ -126,9 +127,12 @@ async function ended(record: MachineRecord): Promise<void> {
   }
 }
 
-function describe(cause: ExitReport['cause'] | undefined, said: string): string {
+function describe(cause: ExitReport['cause'] | undefined, said: string, console: string): string {
   if (cause === 'power-off') return 'the guest powered off'
-  if (cause === 'guest-reset') return "the guest's kernel stopped (panic or reset)"
+  if (cause === 'guest-reset') {
+    const panic = /Kernel panic - not syncing: ([^\r\n]*)/.exec(console)?.[1]
+    return panic ? `the guest's kernel panicked: ${panic}` : "the guest's kernel reset itself"
+  }
   if (cause === 'killed') return 'killed'
   return said ? `QEMU ended: ${said}` : 'QEMU ended without a word (killed from outside?)'
 }
