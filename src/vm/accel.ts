@@ -53,7 +53,7 @@ async function ask(probe: AccelOptions['probe']): Promise<AccelChoice> {
   } catch (error) {
     return {
       accel: 'tcg',
-      reason: `no guest booted under KVM within ${PROBE_DEADLINE / 1000} s (${reasonOf(error)}): software emulation`,
+      reason: `no guest booted under KVM (${reasonOf(error)}): software emulation`,
     }
   }
 }

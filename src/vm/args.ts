@@ -78,8 +78,11 @@ function diskArgs(serial: string, disk: Disk, readOnly: boolean): string[] {
 export function qemuArgs(input: QemuInput): string[] {
   const { accel, qemu, sockets, disks, memory, boot, incoming } = input
   const args = ['-name', input.name, '-nodefaults', '-no-user-config', '-display', 'none']
-  // devices of 1990 that nobody talks to cost boot time and attack surface
-  args.push('-machine', 'q35,hpet=off,smbus=off,sata=off,i8042=off,vmport=off,usb=off,memory-backend=ram')
+  // a crash must not write the guest's memory into a core file; devices of 1990 that nobody talks to cost boot time and attack surface
+  args.push(
+    '-machine',
+    'q35,hpet=off,smbus=off,sata=off,i8042=off,vmport=off,usb=off,dump-guest-core=off,memory-backend=ram',
+  )
   args.push('-accel', accel === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=64')
   args.push('-cpu', accel === 'kvm' ? 'host' : 'max', '-smp', `${input.class.vcpus}`, '-m', `${input.class.memoryMiB}M`)
   args.push('-object', memoryBackend(input.class, memory, qemu))

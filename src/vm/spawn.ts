@@ -86,6 +86,7 @@ export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow):
     child = spawn(words[0]!, words.slice(1), {
       stdio: ['ignore', ...passed, ...(net === undefined ? [] : [net])],
       detached: true,
+      cwd: dir,
       // QEMU reads no environment, and ours may hold secrets
       env: { PATH: process.env.PATH ?? '' },
     })
