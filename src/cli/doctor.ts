@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { totalmem } from 'node:os'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir, totalmem } from 'node:os'
+import { join } from 'node:path'
 import { codeOf, reasonOf } from '#codec'
 import { CACHE } from '#node'
 import { tryRun } from '#sys'
-import { probeAccel } from '#vm'
+import { awaitAgent, openVmHost, type VmHost } from '#vm'
 import { places } from '#wire'
 import { parseFlags } from './flags.ts'
 import { ensureNodeSetup } from './setup/index.ts'
@@ -15,15 +16,22 @@ type Finding = { what: string; ok: boolean; needed: boolean; says: string; fix?:
 async function guestFindings(): Promise<Finding[]> {
   try {
     const guest = await ensureNodeSetup()
-    const accel = await probeAccel({ cacheDir: CACHE, vmlinux: guest.vmlinux, initramfs: guest.initramfs })
+    const scratch = mkdtempSync(join(tmpdir(), 'zos-doctor-'))
+    let host: VmHost
+    try {
+      host = await openVmHost({ home: scratch, runDir: join(scratch, 'run'), cacheDir: CACHE, ...guest, awaitAgent })
+      await host[Symbol.asyncDispose]()
+    } finally {
+      rmSync(scratch, { recursive: true, force: true })
+    }
     return [
-      { what: 'guest kernel', ok: true, needed: true, says: guest.kernelVersion },
+      { what: 'guest kernel', ok: true, needed: true, says: guest.kernel.version },
       {
         what: 'machines',
         ok: true,
         needed: true,
-        says: accel.kind === 'kvm' ? `KVM: ${accel.reason}` : `software emulation (TCG): ${accel.reason}`,
-        ...(accel.kind === 'kvm'
+        says: host.accelReason,
+        ...(host.accel === 'kvm'
           ? {}
           : { fix: 'works, slower; for full speed use a machine whose /dev/kvm runs a stock kernel' }),
       },

@@ -58,7 +58,7 @@ export default async function start(args: string[]): Promise<number> {
   await timed(
     'set up',
     () => ensureNodeSetup({ yes: flags.yes, purposes: ['run', 'demo'] }),
-    (g) => `guest kernel ${g.kernelVersion}`,
+    (g) => `guest kernel ${g.kernel.version}`,
   )
   const image = await timed(
     'image',
@@ -129,7 +129,7 @@ export default async function start(args: string[]): Promise<number> {
   const layerBytes = compressedLayerBytes(image)
   process.stdout.write(
     `guest kernel     ${guest} (this machine runs ${(await import('node:os')).release()})\n` +
-      `image            ${published!.files} files, ${bytesText(published!.size)}; layers ${bytesText(layerBytes)} compressed\n` +
+      `image            ${bytesText(published!.size)}; layers ${bytesText(layerBytes)} compressed\n` +
       `read from disk   ${bytesText(report.export.fetchedBytes)} of it until the page came (${((100 * report.export.fetchedBytes) / published!.size).toFixed(1)} %)\n` +
       `checked          ${report.export.files} files of the start, ${bytesText(report.export.checkedBytes)}, before nginx ran; the rest as it is read\n` +
       `memory           ${bytesText(report.host.memory)} of this machine for a ${bytesText(workload.memory)} workload\n`,

@@ -24,7 +24,7 @@ export default async function status(args: string[]): Promise<number> {
         `storage    ${now.storage.pid ?? 'not running'}\n` +
         `machines   ${now.accel === 'kvm' ? 'KVM' : 'software emulation (TCG): no usable KVM here'}\n` +
         `workloads  ${counts.join(', ') || 'none'}\n` +
-        `pool       ${now.pool.length} microVMs ready\n`,
+        `pool       ${now.pool} microVMs ready\n`,
     )
   }
   return 0

@@ -5,6 +5,6 @@ import { ensureNodeSetup } from './index.ts'
 export default async function setup(args: string[]): Promise<number> {
   const { flags } = parseFlags('setup', args, { yes: { kind: 'switch', short: 'y' } })
   const guest = await ensureNodeSetup({ yes: flags.yes, purposes: ['run', 'demo', 'test'] })
-  process.stdout.write(`set up: guest kernel ${guest.kernelVersion}\n`)
+  process.stdout.write(`set up: guest kernel ${guest.kernel.version}\n`)
   return 0
 }

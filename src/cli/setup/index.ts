@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { CACHE } from '#node'
 import { writeAtomic } from '#sys'
-import { ensureInitramfs, ensureKernel } from '#vm'
+import { ensureInitramfs, ensureKernel, type Initramfs, type Kernel } from '#vm'
 import { ensurePackages, NEEDS, type Need } from './packages.ts'
 
-export type GuestFiles = { vmlinux: string; initramfs: string; kernelVersion: string }
+export type GuestFiles = { kernel: Kernel; initramfs: Initramfs }
 
 const say = (line: string) => process.stderr.write(`zos: ${line}\n`)
 
@@ -22,6 +22,6 @@ async function packages(purposes: Need['for'][], yes: boolean): Promise<void> {
 export async function ensureNodeSetup(options: { yes?: boolean; purposes?: Need['for'][] } = {}): Promise<GuestFiles> {
   await packages(options.purposes ?? ['run'], options.yes ?? false)
   const kernel = await ensureKernel({ cacheDir: CACHE, onProgress: say })
-  const initramfs = await ensureInitramfs({ cacheDir: CACHE, kernelRoot: kernel.modulesRoot, onProgress: say })
-  return { vmlinux: kernel.vmlinux, initramfs: initramfs.path, kernelVersion: kernel.version }
+  const built = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot, onProgress: say })
+  return { kernel, initramfs: { path: built.path, sha256: built.key } }
 }

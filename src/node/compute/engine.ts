@@ -76,6 +76,11 @@ export class Engine {
     this.#all.delete(workload.spec.id)
   }
 
+  /** Machines in use. */
+  records(): unknown[] {
+    return [...this.#all.values()].map((w) => w.status.machine).filter((r) => r !== null)
+  }
+
   list(): Workload[] {
     return [...this.#all.values()].sort((a, b) => (a.spec.createdAt < b.spec.createdAt ? 1 : -1))
   }

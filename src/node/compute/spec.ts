@@ -1,4 +1,5 @@
 import { ZosError } from '#codec'
+import { DEFAULT_LIMIT_MIB } from '#vm'
 import type { RunRequest } from '#wire'
 
 /** The part of an OCI image config that says how to start it. Source: OCI image-spec, config.md. */
@@ -45,7 +46,7 @@ export type WorkloadSpec = {
 }
 
 /** Bytes a workload may use when nothing is said. */
-export const DEFAULT_MEMORY = 256 << 20
+const DEFAULT_MEMORY = DEFAULT_LIMIT_MIB << 20
 /** Docker's: seconds between the stop signal and KILL. */
 const DEFAULT_STOP_TIMEOUT = 10
 

@@ -1,6 +1,6 @@
 import { reasonOf, ZosError } from '#codec'
-import { checkTagName, listTags, openLibrary, resolveTag } from '#zosfs'
 import type { ImageView } from '#wire'
+import { checkTagName, listTags, openLibrary, resolveTag } from '#zosfs'
 import type { ImageConfig } from '../compute/spec.ts'
 import type { StoragePlane } from './storage-client.ts'
 
@@ -30,7 +30,8 @@ export function openImages(at: { home: string; hub: string | undefined; storage:
     },
     async list() {
       return (await listTags(library)).map((entry) => {
-        if (!('tag' in entry)) return { name: entry.name, digest: '', root: '', size: 0, created: '', error: reasonOf(entry.error) }
+        if (!('tag' in entry))
+          return { name: entry.name, digest: '', root: '', size: 0, created: '', error: reasonOf(entry.error) }
         const { name, digest, root, size, issued } = entry.tag
         return { name, digest, root, size, created: new Date(issued * 1000).toISOString() }
       })

@@ -2,7 +2,7 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { reasonOf } from '#codec'
 import { serveUnix } from '#sys'
-import { connectAgent, ensureInitramfs, ensureKernel, killStrays, openVmHost, probeAccel } from '#vm'
+import { awaitAgent, ensureInitramfs, ensureKernel, openVmHost } from '#vm'
 import { places } from '#wire'
 import { CACHE } from '../cache.ts'
 import { Engine } from '../compute/engine.ts'
@@ -27,29 +27,25 @@ mkdirSync(run, { recursive: true, mode: 0o711 })
 const begun = Date.now()
 const hub = process.env.ZOS_HUB || undefined
 const [storage, kernel] = await Promise.all([openStorage({ home, run, hub, log }), ensureKernel({ cacheDir: CACHE })])
-const initramfs = await ensureInitramfs({ cacheDir: CACHE, kernelRoot: kernel.modulesRoot })
-const accel = await probeAccel({ cacheDir: CACHE, vmlinux: kernel.vmlinux, initramfs: initramfs.path })
-const host = await openVmHost({
-  home,
-  runDir: run,
-  accel: accel.kind,
-  kernel,
-  initramfs,
-  awaitAgent: async (socket, signal) => {
-    await using _agent = await connectAgent(socket, signal ? { signal, fresh: true } : { fresh: true })
-  },
-})
+const built = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot })
+const initramfs = { path: built.path, sha256: built.key }
+const host = await openVmHost({ home, runDir: run, cacheDir: CACHE, kernel, initramfs, awaitAgent })
 const volumes = new Volumes(home)
-const machines = openMachines(host, storage, run)
+// for measuring what templates are worth
+const templates = process.env.ZOS_TEMPLATES !== 'off'
+const machines = await openMachines(host, storage, { home, run, templates, log })
 const images = openImages({ home, hub, storage })
 const engine = new Engine({ home, machines, storage, volumes, log })
 await engine.recover()
+machines.endStrays(engine.records())
+machines.refill()
 
 async function down(): Promise<void> {
   log('down')
   await Promise.allSettled(engine.list().map((w) => w.halt()))
+  await machines[Symbol.asyncDispose]()
+  machines.endStrays([])
   await host[Symbol.asyncDispose]()
-  killStrays(host)
   await storage.stop()
   server.close()
   rmSync(run, { recursive: true, force: true })
@@ -63,11 +59,11 @@ const status = async () => {
   return {
     pid: process.pid,
     accel: host.accel,
-    accelReason: accel.reason,
+    accelReason: host.accelReason,
     home,
     hub: hub ?? `dir:${home}/cas (local store)`,
     workloads: counts,
-    pool: [],
+    pool: machines.waiting(),
     storage: { pid: storage.pid() },
     uptime: (Date.now() - begun) / 1000,
   }

@@ -40,7 +40,7 @@ export async function dial(
     end(error as Error)
     throw error
   }
-  const duplex = Duplex.from({ readable: inlet.readable, writable: outlet.writable })
+  const duplex = Duplex.from({ readable: inlet.readable, writable: outlet.writable } as never)
   duplex.allowHalfOpen = true
   duplex.once('close', () => {
     if (over) return
