@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises'
+import { chown, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { reasonOf, ZosError } from '#codec'
 import { until } from '#sys'
@@ -32,6 +32,11 @@ export type Machine = AsyncDisposable & {
   readonly qmp: Qmp
   /** Settles when QEMU is gone; never rejects. */
   readonly exited: Promise<ExitReport>
+  /**
+   * Gives a socket to the VM's uid. QEMU reconnects to its root's socket by itself, but not to one that was made anew
+   * (a storage process that restarted) by somebody else.
+   */
+  lend(path: string): Promise<void>
   /** Freezes and thaws the vCPUs. */
   pause(): Promise<void>
   resume(): Promise<void>
@@ -102,6 +107,9 @@ export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void):
     agentSocket: agentSocketOf(record.dir),
     qmp,
     exited,
+    lend: async (path) => {
+      if (record.uid !== undefined) await chown(path, record.uid, record.uid)
+    },
     pause: async () => void (await qmp.ask('stop')),
     resume: async () => void (await qmp.ask('cont')),
     console: () => readConsole().catch(() => lastConsole),

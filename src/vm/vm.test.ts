@@ -10,7 +10,7 @@ import { ensureInitramfs } from './initramfs.ts'
 import { ensureKernel } from './kernel.ts'
 import { createPool } from './pool.ts'
 import { PLACEHOLDER } from './spawn.ts'
-import { ensureTemplate, hashFile } from './template.ts'
+import { ensureTemplate, findTemplate, hashFile, sweepTemplates } from './template.ts'
 import { makeUpperTemplate, writeUpper } from './upper.ts'
 import { createVolume, growDisk } from './volume.ts'
 
@@ -39,6 +39,8 @@ test('a template is made once and its clones answer, apart from each other and f
   assert.equal(makers[0], makers[1], 'concurrent makers are one')
   const template = makers[0]
   assert.deepEqual(readdirSync(host.templatesDir), [template.key])
+  await sweepTemplates(host)
+  assert.ok(await findTemplate(host, vmClass), 'a sweep spares what is current')
 
   await t.test('clones with disks answer; killing them leaves nothing', async () => {
     const upper = join(dir, 'upper')
