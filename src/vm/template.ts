@@ -27,8 +27,10 @@ export type Template = {
   stateSha256: string
 }
 
-/** A cold boot of a class takes 3 s under TCG on an idle core; more means the machine is drowning or the guest hangs. */
-const BOOT_DEADLINE = 90_000
+/** A cold boot takes 3 s under TCG on an idle core; a minute means a drowning machine or a guest that hangs. */
+const BOOT_DEADLINE = 60_000
+/** Emulators have bugs that strike now and then; a guest that fails twice has another reason. */
+const ATTEMPTS = 2
 
 /** Names everything a saved guest depends on; a change of any makes another template. */
 export function templateKey(host: VmHost, vmClass: VmClass): string {
@@ -109,23 +111,7 @@ async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal
   await mkdir(work, { mode: 0o700 })
   try {
     const ram = join(work, 'ram')
-    const file = await open(ram, 'wx', 0o600)
-    await file.truncate(vmClass.memoryMiB * 2 ** 20)
-    await file.close()
-    {
-      await using machine = await spawnQemu(
-        host,
-        { id, class: vmClass, root: PLACEHOLDER, upper: PLACEHOLDER },
-        {
-          start: 'cold',
-          tied: true,
-          memory: { path: ram, share: true },
-          boot: { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path },
-        },
-      )
-      await awaitBoot(host, machine, BOOT_DEADLINE, signal)
-      await saveState(machine, join(work, 'state.bin'))
-    }
+    await bootAndSave(host, vmClass, id, { ram, state: join(work, 'state.bin') }, signal)
     const meta = { ramSha256: await hashFile(ram), stateSha256: await hashFile(join(work, 'state.bin')) }
     // root opens it for writing all the same, which QEMU < 9 does; nobody else may be refused that
     const mode = process.getuid?.() === 0 ? 0o400 : 0o600
@@ -153,6 +139,38 @@ async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal
     })
   } finally {
     await rm(work, { recursive: true, force: true })
+  }
+}
+
+async function bootAndSave(
+  host: VmHost,
+  vmClass: VmClass,
+  id: string,
+  to: { ram: string; state: string },
+  signal?: AbortSignal,
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    await rm(to.ram, { force: true })
+    await rm(to.state, { force: true })
+    const file = await open(to.ram, 'wx', 0o600)
+    await file.truncate(vmClass.memoryMiB * 2 ** 20)
+    await file.close()
+    try {
+      await using machine = await spawnQemu(
+        host,
+        { id, class: vmClass, root: PLACEHOLDER, upper: PLACEHOLDER },
+        {
+          start: 'cold',
+          tied: true,
+          memory: { path: to.ram, share: true },
+          boot: { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path },
+        },
+      )
+      await awaitBoot(host, machine, BOOT_DEADLINE, signal)
+      return await saveState(machine, to.state)
+    } catch (error) {
+      if (attempt === ATTEMPTS || signal?.aborted || codeOf(error) === 'qemu-failed') throw error
+    }
   }
 }
 
