@@ -42,6 +42,7 @@ export async function adoptMachine(host: VmHost, record: MachineRecord): Promise
   if (!isRunning(record)) return undefined
   try {
     const qmp = await connectQmp(qmpSocketOf(record.dir), 5000, () => !isRunning(record))
+    host.isolation.keepUid(record.uid)
     return watchMachine(record, qmp, () => host.isolation.giveUid(record.uid))
   } catch (error) {
     if (!isRunning(record)) return undefined

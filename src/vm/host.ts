@@ -1,9 +1,12 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { chooseAccel, PROBE_DEADLINE } from './accel.ts'
 import type { Accel } from './args.ts'
+import { awaitBoot } from './boot.ts'
 import { type Isolation, openIsolation } from './isolation.ts'
 import type { Kernel } from './kernel.ts'
 import { findQemu, type Qemu } from './qemu.ts'
+import { PLACEHOLDER, spawnQemu } from './spawn.ts'
 
 export type Initramfs = { path: string; sha256: string }
 
@@ -11,6 +14,8 @@ export type Initramfs = { path: string; sha256: string }
 export type VmHost = AsyncDisposable & {
   qemu: Qemu
   accel: Accel
+  /** Why this accelerator, for people. */
+  accelReason: string
   kernel: Kernel
   initramfs: Initramfs
   isolation: Isolation
@@ -26,16 +31,20 @@ export type VmHostOptions = {
   home: string
   /** Made here with mode 0711 when missing; at most 60 bytes long. */
   runDir: string
-  accel: Accel
+  /** Where the answer of the KVM probe is kept: the checkout's cache. */
+  cacheDir: string
   kernel: Kernel
   initramfs: Initramfs
   awaitAgent: VmHost['awaitAgent']
+  /** Instead of asking the machine. */
+  accel?: Accel
   qemu?: Qemu
+  signal?: AbortSignal
 }
 
 /** Gathers what VMs need. Dispose it at the very end: VMs that run go on without it. */
 export async function openVmHost(options: VmHostOptions): Promise<VmHost> {
-  const { home, runDir, accel, kernel, initramfs, awaitAgent } = options
+  const { home, runDir, kernel, initramfs, awaitAgent } = options
   const templatesDir = join(home, 'templates')
   const vmDir = join(runDir, 'vm')
   await mkdir(templatesDir, { recursive: true, mode: 0o700 })
@@ -44,8 +53,32 @@ export async function openVmHost(options: VmHostOptions): Promise<VmHost> {
   await mkdir(vmDir, { recursive: true, mode: 0o711 })
   const qemu = options.qemu ?? (await findQemu())
   const isolation = await openIsolation()
-  return {
-    ...{ qemu, accel, kernel, initramfs, isolation, templatesDir, vmDir, awaitAgent },
+  const host: VmHost = {
+    ...{ qemu, kernel, initramfs, isolation, templatesDir, vmDir, awaitAgent },
+    accel: options.accel ?? 'kvm',
+    accelReason: 'as asked for',
     [Symbol.asyncDispose]: () => isolation[Symbol.asyncDispose](),
   }
+  if (options.accel) return host
+  const probe = (deadline: AbortSignal) =>
+    probeBoot(host, AbortSignal.any([deadline, ...(options.signal ? [options.signal] : [])]))
+  const { accel, reason } = await chooseAccel({ cacheDir: options.cacheDir, qemu, kernel, probe })
+  return { ...host, accel, accelReason: reason }
+}
+
+/** Boots the real guest, once. */
+async function probeBoot(host: VmHost, signal: AbortSignal): Promise<void> {
+  const spec = {
+    id: `probe-${process.pid}`,
+    class: { vcpus: 1, memoryMiB: 256 },
+    root: PLACEHOLDER,
+    upper: PLACEHOLDER,
+  }
+  const boot = { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path }
+  await using machine = await spawnQemu(host, spec, { start: 'cold', tied: true, boot })
+  // a vCPU that KVM cannot run stops the guest instead of ending it
+  const stopped = Promise.withResolvers<never>()
+  stopped.promise.catch(() => {})
+  machine.qmp.listen(({ event }) => event === 'STOP' && stopped.reject(new Error('KVM stopped the vCPU')))
+  await Promise.race([awaitBoot(host, machine, PROBE_DEADLINE, signal), stopped.promise])
 }

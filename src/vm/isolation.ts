@@ -16,6 +16,8 @@ export type Isolation = AsyncDisposable & {
   /** Root: a uid of its own per VM; undefined: VMs run as whoever runs the daemon. */
   takeUid(): number | undefined
   giveUid(uid: number | undefined): void
+  /** Marks the uid of an adopted VM as in use. */
+  keepUid(uid: number | undefined): void
   /** Words in front of the QEMU command. `netFd` is where the spawner will put `net` in the child. */
   prefix(netFd: number): string[]
   /** An open empty network namespace, to be inherited; undefined: the prefix makes one, or there is none. */
@@ -67,6 +69,7 @@ async function isolateAsRoot(): Promise<Isolation> {
       }
     },
     giveUid: (uid) => void (uid !== undefined && taken.delete(uid)),
+    keepUid: (uid) => void (uid !== undefined && taken.add(uid)),
     async [Symbol.asyncDispose]() {
       closeSync(net)
     },
@@ -84,6 +87,7 @@ async function isolateAsUser(): Promise<Isolation> {
     prefix: () => (allowed ? words : []),
     takeUid: () => undefined,
     giveUid() {},
+    keepUid() {},
     async [Symbol.asyncDispose]() {},
   }
 }

@@ -148,7 +148,7 @@ export async function connectQmp(path: string, ms = 10_000, gone: () => boolean 
   for (;;) {
     try {
       const qmp = new Qmp(await dial(path))
-      await qmp.greet(Math.max(1000, end - performance.now()))
+      await qmp.greet(Math.max(100, end - performance.now()))
       return qmp
     } catch (error) {
       const starting = codeOf(error) === 'ENOENT' || codeOf(error) === 'ECONNREFUSED'

@@ -9,12 +9,16 @@ import type { VmHost } from './host.ts'
 import { identify } from './identity.ts'
 import { agentSocketOf, logOf, type Machine, type MachineRecord, qmpSocketOf, watchMachine } from './machine.ts'
 import { connectQmp, type Qmp } from './qmp.ts'
+import { restore } from './restore.ts'
 
 /** A disk as the caller names it: files by path, opened here and inherited, so that QEMU needs no right to their folder. */
 export type DiskSource =
   | { kind: 'placeholder' }
   | { kind: 'nbd'; socket: string }
   | { kind: 'file'; path: string; durable: boolean }
+
+/** A disk nobody has claimed: reads as zeroes. */
+export const PLACEHOLDER: DiskSource = { kind: 'placeholder' }
 
 export type MachineSpec = {
   /** Unique among the VMs of the run folder, at most 40 of [A-Za-z0-9_-]. */
@@ -35,11 +39,14 @@ export type StartHow = {
   state?: { path: string; paused: boolean }
   /** It may not outlive this process: templates in the making and probes. */
   tied?: boolean
+  /** Milliseconds for QEMU to open its control socket. */
+  deadline?: number
 }
 
+const START_DEADLINE = 10_000
 const SOCKET_PATH_LIMIT = 107 // sun_path of unix(7), without its final 0
 
-/** Starts a QEMU of its own session and waits for its control socket. */
+/** Starts a QEMU of its own session and waits until it is reachable, with its saved state loaded. */
 export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow): Promise<Machine> {
   const dir = join(host.vmDir, spec.id)
   const sockets = { qmp: qmpSocketOf(dir), agent: agentSocketOf(dir) }
@@ -51,40 +58,39 @@ export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow):
     throw new ZosError(`Start VM "${spec.id}": ${reasonOf(cause)}`, { code: 'vm-exists', kind: 'node', cause })
   })
   const uid = how.tied ? undefined : host.isolation.takeUid()
-  const opened: number[] = []
-  const inherit = (path: string, flags: string) => {
-    opened.push(openSync(path, flags))
-    return opened.length + 2 // standard streams come first in the child
-  }
+  /** Descriptors the child gets as 1, 2, 3, …; closed here once it has them. */
+  const passed: number[] = []
+  const pass = (fd: number) => passed.push(fd)
+  let child: ChildProcess | undefined
   try {
+    pass(openSync(logOf(dir), 'a'))
+    pass(openSync(logOf(dir), 'a'))
     const disk = (source: DiskSource): Disk =>
-      source.kind === 'file' ? { kind: 'file', fd: inherit(source.path, 'r+'), durable: source.durable } : source
-    const log = openSync(logOf(dir), 'a')
+      source.kind === 'file' ? { ...source, fd: pass(openSync(source.path, 'r+')) } : source
     const input: QemuInput = {
-      qemu: host.qemu,
-      accel: host.accel,
-      class: spec.class,
-      name: `zos-${spec.id}`,
-      sockets,
+      ...{ qemu: host.qemu, accel: host.accel, class: spec.class, name: `zos-${spec.id}`, sockets },
       disks: { root: disk(spec.root), upper: disk(spec.upper), volumes: (spec.volumes ?? []).map(disk) },
     }
     if (how.memory) input.memory = how.memory
     if (how.boot) input.boot = how.boot
     if (how.state) input.incoming = { paused: how.state.paused }
-    const state = how.state ? inherit(how.state.path, 'r') : undefined
+    const state = how.state && pass(openSync(how.state.path, 'r'))
     if (uid !== undefined) {
       input.runAs = uid
       // it reconnects by itself after it gave up root
       if (spec.root.kind === 'nbd') await chown(spec.root.socket, uid, uid)
     }
-    const { net } = host.isolation
-    const words = [...host.isolation.prefix(opened.length + 3), host.qemu.path, ...qemuArgs(input)]
-    if (how.tied) words.unshift('setpriv', '--pdeathsig', 'KILL', '--')
-    const stdio = ['ignore' as const, log, log, ...opened, ...(net === undefined ? [] : [net])]
-    // no environment: QEMU reads none, and ours may hold secrets
-    const child = spawn(words[0]!, words.slice(1), { stdio, detached: true, env: { PATH: process.env.PATH ?? '' } })
-    closeSync(log)
-    const qmp = await reach(child, sockets.qmp, dir)
+    const tie = how.tied ? ['setpriv', '--pdeathsig', 'KILL', '--'] : []
+    const net = host.isolation.net
+    const words = [...tie, ...host.isolation.prefix(passed.length + 1), host.qemu.path, ...qemuArgs(input)]
+    child = spawn(words[0]!, words.slice(1), {
+      stdio: ['ignore', ...passed, ...(net === undefined ? [] : [net])],
+      detached: true,
+      cwd: dir,
+      // QEMU reads no environment, and ours may hold secrets
+      env: { PATH: process.env.PATH ?? '' },
+    })
+    const qmp = await reach(child, sockets.qmp, dir, how.deadline ?? START_DEADLINE)
     child.unref()
     if (state !== undefined) await restore(qmp, state)
     const identity = identify(child.pid!)
@@ -93,40 +99,16 @@ export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow):
     if (uid !== undefined) record.uid = uid
     return watchMachine(record, qmp, () => host.isolation.giveUid(uid))
   } catch (error) {
+    child?.kill('SIGKILL')
     host.isolation.giveUid(uid)
     await rm(dir, { recursive: true, force: true })
     throw error
   } finally {
-    for (const fd of opened) closeSync(fd)
+    for (const fd of passed) closeSync(fd)
   }
 }
 
-/** Loads device state from an inherited descriptor; RAM is the mapped file. */
-async function restore(qmp: Qmp, fd: number): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const stop = qmp.listen(({ event, data }) => {
-    if (event !== 'MIGRATION') return
-    if (data.status === 'completed') resolve()
-    if (data.status === 'failed') reject(new Error('it refused the saved state'))
-  })
-  const late = setTimeout(() => reject(new Error('the saved state was not loaded within 20 s')), 20_000)
-  try {
-    const gone = qmp.closed.then(() => Promise.reject(new Error('it ended while loading the saved state')))
-    const asked = [setCapabilities(qmp), qmp.ask('migrate-incoming', { uri: `fd:${fd}` })]
-    await Promise.race([Promise.all([...asked, promise]), gone])
-  } finally {
-    clearTimeout(late)
-    stop()
-  }
-}
-
-/** RAM that is a shared file stays out of the device state; `events` tell when the state is in. */
-export async function setCapabilities(qmp: Qmp): Promise<void> {
-  const capabilities = ['x-ignore-shared', 'events'].map((capability) => ({ capability, state: true }))
-  await qmp.ask('migrate-set-capabilities', { capabilities })
-}
-
-async function reach(child: ChildProcess, socket: string, dir: string): Promise<Qmp> {
+async function reach(child: ChildProcess, socket: string, dir: string, ms: number): Promise<Qmp> {
   let gone: Error | undefined
   child.once('error', (error) => {
     gone = error
@@ -135,11 +117,10 @@ async function reach(child: ChildProcess, socket: string, dir: string): Promise<
     gone ??= new Error(`exit ${signal ?? code}`)
   })
   try {
-    return await connectQmp(socket, 10_000, () => gone !== undefined)
+    return await connectQmp(socket, ms, () => gone !== undefined)
   } catch (error) {
     // a socket that closed and the exit that closed it are told in either order
     await sleep(50)
-    child.kill('SIGKILL')
     throw await died(dir, gone ?? error)
   }
 }

@@ -7,9 +7,11 @@ import { pipeline } from 'node:stream/promises'
 import { canonicalJson, codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
 import { syncDirectory, until, writeAtomic } from '#sys'
 import { ARGS_VERSION, kernelCommandLine, type VmClass } from './args.ts'
+import { awaitBoot } from './boot.ts'
 import type { VmHost } from './host.ts'
 import type { Machine } from './machine.ts'
-import { setCapabilities, spawnQemu } from './spawn.ts'
+import { setCapabilities } from './restore.ts'
+import { PLACEHOLDER, spawnQemu } from './spawn.ts'
 
 /** A guest that booted once: clones map its RAM copy-on-write. Its files are never written after they were made. */
 export type Template = {
@@ -26,7 +28,6 @@ export type Template = {
 
 /** A cold boot of a class takes 3 s under TCG on an idle core; more means the machine is drowning or the guest hangs. */
 const BOOT_DEADLINE = 90_000
-const PLACEHOLDER = { kind: 'placeholder' } as const
 
 /** Names everything a saved guest depends on; a change of any makes another template. */
 export function templateKey(host: VmHost, vmClass: VmClass): string {
@@ -104,13 +105,13 @@ async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal
           boot: { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path },
         },
       )
-      await booted(host, machine, signal)
+      await awaitBoot(host, machine, BOOT_DEADLINE, signal)
       await saveState(machine, join(work, 'state.bin'))
     }
     const meta = { ramSha256: await hashFile(ram), stateSha256: await hashFile(join(work, 'state.bin')) }
     await chmod(ram, 0o400)
     await chmod(join(work, 'state.bin'), 0o400)
-    await writeAtomic(join(work, 'meta.json'), JSON.stringify({ ...meta, class: vmClass, kernel: host.kernel.version }))
+    await writeAtomic(join(work, 'meta.json'), `${JSON.stringify(meta)}\n`)
     const dir = join(host.templatesDir, key)
     await rename(work, dir).catch(async (error) => {
       // another process made it meanwhile: its template is as good, unless it is a torn one
@@ -133,22 +134,6 @@ async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal
   } finally {
     await rm(work, { recursive: true, force: true })
   }
-}
-
-/** Waits for the agent; a guest that ends or hangs instead is reported with its console's last lines. */
-async function booted(host: VmHost, machine: Machine, signal?: AbortSignal): Promise<void> {
-  const deadline = AbortSignal.any([AbortSignal.timeout(BOOT_DEADLINE), ...(signal ? [signal] : [])])
-  const early = machine.exited.then(({ reason, console }) => {
-    throw new Error(`${reason}; console: ${console.trim().slice(-500) || 'empty'}`)
-  })
-  try {
-    await Promise.race([host.awaitAgent(machine.agentSocket, deadline), early])
-  } catch (error) {
-    const console = (await machine.console()).trim()
-    early.catch(() => {})
-    throw new Error(`${reasonOf(error)}${console ? `; console: ${console.slice(-500)}` : ''}`, { cause: error })
-  }
-  early.catch(() => {})
 }
 
 /** Writes the device state to PATH. QEMU 7.2 has no `file:`, and `exec:` would need the right to start programs. */
