@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -9,6 +9,7 @@ import { syncDirectory, until, writeAtomic } from '#sys'
 import { ARGS_VERSION, kernelCommandLine, type VmClass } from './args.ts'
 import { awaitBoot } from './boot.ts'
 import type { VmHost } from './host.ts'
+import { identify } from './identity.ts'
 import type { Machine } from './machine.ts'
 import { setCapabilities } from './restore.ts'
 import { PLACEHOLDER, spawnQemu } from './spawn.ts'
@@ -26,11 +27,18 @@ export type Template = {
   stateSha256: string
 }
 
-/** A cold boot of a class takes 3 s under TCG on an idle core; more means the machine is drowning or the guest hangs. */
-const BOOT_DEADLINE = 90_000
+/** A cold boot takes 3 s under TCG on an idle core; a minute means a drowning machine or a guest that hangs. */
+const BOOT_DEADLINE = 60_000
+/** Emulators have bugs that strike now and then; a guest that fails twice has another reason. */
+const ATTEMPTS = 2
 
 /** Names everything a saved guest depends on; a change of any makes another template. */
 export function templateKey(host: VmHost, vmClass: VmClass): string {
+  return `${baseKey(host)}-${vmClass.vcpus}x${vmClass.memoryMiB}`
+}
+
+/** What the templates of all classes have in common. */
+function baseKey(host: VmHost): string {
   const facts = {
     args: ARGS_VERSION,
     commandLine: kernelCommandLine(host.accel, host.qemu),
@@ -38,9 +46,21 @@ export function templateKey(host: VmHost, vmClass: VmClass): string {
     initramfs: host.initramfs.sha256,
     qemu: host.qemu.text,
     accel: host.accel,
-    class: { vcpus: vmClass.vcpus, memoryMiB: vmClass.memoryMiB },
   }
   return sha256Hex(Buffer.from(canonicalJson(facts))).slice(0, 32)
+}
+
+/**
+ * Removes what no start will use again: templates of another kernel, agent or QEMU, and what a killed maker left. VMs
+ * that came out of them keep their mapping.
+ */
+export async function sweepTemplates(host: VmHost): Promise<void> {
+  const current = `${baseKey(host)}-`
+  for (const name of await readdir(host.templatesDir)) {
+    const maker = /\.(\d+)\.tmp$/.exec(name)?.[1]
+    const wanted = maker === undefined ? name.startsWith(current) : identify(Number(maker)) !== undefined
+    if (!wanted) await rm(join(host.templatesDir, name), { recursive: true, force: true })
+  }
 }
 
 /** The template of a class when it has been made; a few stats, no more. */
@@ -85,32 +105,18 @@ export const describeClass = ({ vcpus, memoryMiB }: VmClass): string => `${vcpus
 
 async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal): Promise<Template> {
   const key = templateKey(host, vmClass)
-  const id = `t-${key.slice(0, 12)}-${process.pid}`
+  const id = `t-${key.slice(0, 8)}-${vmClass.vcpus}x${vmClass.memoryMiB}-${process.pid}`
   const work = join(host.templatesDir, `${key}.${process.pid}.tmp`)
   await rm(work, { recursive: true, force: true })
   await mkdir(work, { mode: 0o700 })
   try {
     const ram = join(work, 'ram')
-    const file = await open(ram, 'wx', 0o600)
-    await file.truncate(vmClass.memoryMiB * 2 ** 20)
-    await file.close()
-    {
-      await using machine = await spawnQemu(
-        host,
-        { id, class: vmClass, root: PLACEHOLDER, upper: PLACEHOLDER },
-        {
-          start: 'cold',
-          tied: true,
-          memory: { path: ram, share: true },
-          boot: { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path },
-        },
-      )
-      await awaitBoot(host, machine, BOOT_DEADLINE, signal)
-      await saveState(machine, join(work, 'state.bin'))
-    }
+    await bootAndSave(host, vmClass, id, { ram, state: join(work, 'state.bin') }, signal)
     const meta = { ramSha256: await hashFile(ram), stateSha256: await hashFile(join(work, 'state.bin')) }
-    await chmod(ram, 0o400)
-    await chmod(join(work, 'state.bin'), 0o400)
+    // root opens it for writing all the same, which QEMU < 9 does; nobody else may be refused that
+    const mode = process.getuid?.() === 0 ? 0o400 : 0o600
+    await chmod(ram, mode)
+    await chmod(join(work, 'state.bin'), mode)
     await writeAtomic(join(work, 'meta.json'), `${JSON.stringify(meta)}\n`)
     const dir = join(host.templatesDir, key)
     await rename(work, dir).catch(async (error) => {
@@ -133,6 +139,38 @@ async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal
     })
   } finally {
     await rm(work, { recursive: true, force: true })
+  }
+}
+
+async function bootAndSave(
+  host: VmHost,
+  vmClass: VmClass,
+  id: string,
+  to: { ram: string; state: string },
+  signal?: AbortSignal,
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    await rm(to.ram, { force: true })
+    await rm(to.state, { force: true })
+    const file = await open(to.ram, 'wx', 0o600)
+    await file.truncate(vmClass.memoryMiB * 2 ** 20)
+    await file.close()
+    try {
+      await using machine = await spawnQemu(
+        host,
+        { id, class: vmClass, root: PLACEHOLDER, upper: PLACEHOLDER },
+        {
+          start: 'cold',
+          tied: true,
+          memory: { path: to.ram, share: true },
+          boot: { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path },
+        },
+      )
+      await awaitBoot(host, machine, BOOT_DEADLINE, signal)
+      return await saveState(machine, to.state)
+    } catch (error) {
+      if (attempt === ATTEMPTS || signal?.aborted || codeOf(error) === 'qemu-failed') throw error
+    }
   }
 }
 
