@@ -43,6 +43,8 @@ export type ChildOptions = {
   cgroup: number
   /** The child's standard descriptors; closed here afterwards. */
   stdio: [number, number, number]
+  /** Stays open in the child, as descriptor 4. */
+  keep?: number
   /** Runs in the child and ends in exec or exit; what it throws is the failure. */
   run: () => void
   /** null: RUN went through to its exec (or exit). */
@@ -52,14 +54,17 @@ export type ChildOptions = {
 }
 
 const ERRORS = 3
+export const KEPT = 4
 
 function inChild(options: ChildOptions, errors: number): never {
   try {
     // out of the way of 0…3 first, then to their places
-    const high = [...options.stdio, errors].map((fd) => must('Move a descriptor', sys('fcntl', fd, 1030, 64)))
+    const kept = options.keep === undefined ? [] : [options.keep]
+    const high = [...options.stdio, errors, ...kept].map((fd) => must('Move a descriptor', sys('fcntl', fd, 1030, 64)))
     for (let i = 0; i < 3; i++) must('Place a descriptor', sys('dup3', high[i]!, i, 0))
     must('Place a descriptor', sys('dup3', high[3]!, ERRORS, O.CLOEXEC))
-    sys('close_range', ERRORS + 1, 0xffffffff, 0)
+    if (high[4] !== undefined) must('Place a descriptor', sys('dup3', high[4], KEPT, O.CLOEXEC))
+    sys('close_range', ERRORS + 1 + kept.length, 0xffffffff, 0)
     sys('rt_sigprocmask', 2, noSignals, null, 8)
     sys('setsid')
     options.run()

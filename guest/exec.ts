@@ -3,11 +3,12 @@ import type { ProcessSpec } from '../src/vm/agent/types.ts'
 import { EXEC, openCgroup, RUN } from './cgroup.ts'
 import { startChild } from './child.ts'
 import { Failure } from './failure.ts'
-import { inPidNamespace, joinNamespaces } from './namespace.ts'
+import { inPidNamespace, joinWorkload } from './namespace.ts'
 import { close, E, must, nonblocking, O, open, pipe, SysError, sys } from './native.ts'
 import { runProgram } from './program.ts'
 import { openPty } from './pty.ts'
 import { openSession, type Session, sessionEnded } from './session.ts'
+import { closeWatched } from './sink.ts'
 import { type Answer, main } from './workload.ts'
 
 type Pipes = {
@@ -55,7 +56,7 @@ export function startExec(stream: number, spec: ProcessSpec, answer: Answer): vo
           cgroup,
           stdio: pipes.child,
           run: () => {
-            joinNamespaces(1)
+            joinWorkload()
             runProgram(spec, main.hostname, false)
           },
           started: (f) => {
@@ -64,7 +65,14 @@ export function startExec(stream: number, spec: ProcessSpec, answer: Answer): vo
               answer(f)
               return
             }
-            session = openSession({ stream, pid, input: pipes.input, outputs: pipes.outputs, terminal: pipes.terminal })
+            session = openSession({
+              stream,
+              pid,
+              input: pipes.input,
+              outputs: pipes.outputs,
+              terminal: pipes.terminal,
+              finish: closeWatched,
+            })
             answer(null, { pid })
           },
           ended: (status) => {

@@ -42,24 +42,31 @@ export function enterTree(spec: StartSpec): void {
   must('Set the host name', sys('sethostname', spec.hostname, spec.hostname.length))
 }
 
-/** In a child: joins the namespaces (but for PID) of PID, as numbered in the namespace of /proc or of the caller. */
-export function joinNamespaces(pid: number): void {
-  const fd = must('Find the workload', sys('pidfd_open', pid, 0))
-  must('Join the workload', sys('setns', fd, CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWCGROUP))
-  close(fd)
+/** In a child born into the workload's PID namespace: joins the others. */
+export function joinWorkload(): void {
+  joinPid(1, CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWCGROUP)
 }
 
-const CLONE_NEWPID = CLONE.NEWPID
+/** In a child: sees the mounts that PID sees, and has its root. */
+export function joinMounts(pid: number): void {
+  joinPid(pid, CLONE.NEWNS)
+}
+
+function joinPid(pid: number, namespaces: number): void {
+  const fd = must('Find the workload', sys('pidfd_open', pid, 0))
+  must('Join the workload', sys('setns', fd, namespaces))
+  close(fd)
+}
 
 /** RUN with children being born into the PID namespace of PID. */
 export function inPidNamespace<T>(pid: number, run: () => T): T {
   const home = must('Open own PID namespace', open('/proc/self/ns/pid', O.RDONLY))
   const there = must('Find the workload', sys('pidfd_open', pid, 0))
   try {
-    must('Join the PID namespace', sys('setns', there, CLONE_NEWPID))
+    must('Join the PID namespace', sys('setns', there, CLONE.NEWPID))
     return run()
   } finally {
-    sys('setns', home, CLONE_NEWPID)
+    sys('setns', home, CLONE.NEWPID)
     close(home)
     close(there)
   }

@@ -237,3 +237,6 @@ export function now(): number {
   sys('clock_gettime', 1, clockBuffer)
   return clockView.getUint32(0, true) * 1000 + clockView.getUint32(8, true) / 1e6
 }
+
+/** Major and minor as `mknod` takes them (new_encode_dev, linux/kdev_t.h). */
+export const device = (major: number, minor: number): number => (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)

@@ -1,8 +1,8 @@
-import { encodeJson, Frame, HEADER, WINDOW } from '../src/vm/agent/protocol.ts'
+import { encodeJson, Frame, getU32, WINDOW } from '../src/vm/agent/protocol.ts'
 import type { AgentFailure, Window } from '../src/vm/agent/types.ts'
 import { forget } from './child.ts'
 import { sys } from './native.ts'
-import { MAX_CHUNK, ready, type Source, seal } from './port.ts'
+import { MAX_CHUNK, ready, type Source, seal, sendJson } from './port.ts'
 import { resizePty } from './pty.ts'
 import { closeSink, endSink, openSink, put, type Sink } from './sink.ts'
 import { closeSpout, openSpout, pour, type Spout } from './spout.ts'
@@ -37,14 +37,18 @@ export function openSession(options: {
   input: number
   outputs: { fd: number; type: number }[]
   terminal?: number
-  finish?: (fd: number) => void
+  /** What the end of the input means: a pipe is closed, a socket half-closed. */
+  finish: (fd: number) => void
   connection?: boolean
   helper?: boolean
 }): Session {
   const { stream } = options
   const session: Session = {
     stream,
-    sink: openSink(stream, options.input, options.finish),
+    sink: openSink(stream, options.input, (fd) => {
+      options.finish(fd)
+      if (session.connection && session.endSent) finish(session)
+    }),
     spouts: [],
     credit: WINDOW,
     pid: options.pid,
@@ -118,18 +122,21 @@ export function abandon(session: Session): void {
   finish(session)
 }
 
-export function sessionInput(session: Session, bytes: Uint8Array): boolean {
-  return put(session.sink, bytes)
-}
-
-export function sessionInputEnd(session: Session): void {
-  // a terminal has one descriptor's end for both directions: its input does not end
-  if (session.terminal < 0) endSink(session.sink)
-}
-
-export function sessionCredit(session: Session, bytes: number): void {
-  session.credit += bytes
-  ready(session)
+/** A frame for one of the sessions; one that has ended while the frame was under way is no fault. */
+export function sessionFrame(type: number, stream: number, payload: Uint8Array): void {
+  const session = sessions.get(stream)
+  if (!session) return
+  if (type === Frame.data) {
+    if (put(session.sink, payload)) return
+    sendJson(Frame.reset, stream, { code: 'overrun', message: 'More bytes than were granted' })
+    abandon(session)
+  } else if (type === Frame.end) {
+    // a terminal has one descriptor's end for both directions: its input does not end
+    if (session.terminal < 0) endSink(session.sink)
+  } else if (type === Frame.credit && payload.length === 4) {
+    session.credit += getU32(payload, 0)
+    ready(session)
+  } else if (type === Frame.reset) abandon(session)
 }
 
 export function sessionResize(session: Session, window: Window): void {

@@ -19,13 +19,13 @@ export type Sink = {
   finish: (fd: number) => void
 }
 
-export function openSink(stream: number, fd: number, finish: (fd: number) => void = closeWatched): Sink {
+export function openSink(stream: number, fd: number, finish: (fd: number) => void): Sink {
   const sink: Sink = { stream, fd, queue: [], queued: 0, granted: WINDOW, taken: 0, ended: false, finish }
   if (fd >= 0) watch(fd, () => drain(sink))
   return sink
 }
 
-function closeWatched(fd: number): void {
+export function closeWatched(fd: number): void {
   unwatch(fd)
   close(fd)
 }

@@ -1,7 +1,24 @@
 import type { StartSpec } from '../src/vm/agent/types.ts'
 import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
+import { makeEntry } from './copyin.ts'
+import { pourFile, walk } from './copyout.ts'
 import { diskBySerial, openVerity } from './disks.ts'
-import { AT_FDCWD, close, E, list, MS, mkdir, mount, must, O, readText, SysError, sys, writeFile } from './native.ts'
+import {
+  AT_FDCWD,
+  close,
+  device,
+  E,
+  list,
+  MS,
+  mkdir,
+  mount,
+  must,
+  O,
+  readText,
+  SysError,
+  sys,
+  writeFile,
+} from './native.ts'
 import { ensureIn, mountIn, openIn, openRoot } from './root.ts'
 
 /** Where zinit's own mount namespace has the workload's tree; made by a helper process, since any disk may be slow. */
@@ -45,9 +62,6 @@ function mountRoot(spec: StartSpec): void {
   mkdir('/upper/work')
   mount('overlay', TREE, 'overlay', MS.RELATIME, 'lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work')
 }
-
-/** Major and minor as `mknod` takes them (new_encode_dev, linux/kdev_t.h). */
-export const device = (major: number, minor: number): number => (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)
 
 /** What Docker's containers find, and the nodes that need a kernel of one's own: FUSE, TUN, loop. */
 const NODES: [string, number, number, number][] = [
@@ -155,6 +169,7 @@ function mountVolume(root: number, volume: StartSpec['volumes'][number], readOnl
   if (!list(at).includes('data')) {
     // one step, so that a VM that dies half-way begins again
     mkdir(`${at}/new`)
+    fillVolume(root, volume.target, `${at}/new`)
     if (volume.uid !== undefined) {
       const [uid, gid] = volume.uid.split(':').map(Number)
       sys('fchownat', AT_FDCWD, `${at}/new`, uid ?? 0, gid ?? uid ?? 0, 0)
@@ -169,6 +184,22 @@ function mountVolume(root: number, volume: StartSpec['volumes'][number], readOnl
     '',
     MS.BIND | (volume.readOnly ? MS.RDONLY : 0) | (readOnly ? SAFE : 0),
   )
+}
+
+/** As in Docker: a volume used for the first time begins with what the image has at its place. */
+function fillVolume(root: number, target: string, to: string): void {
+  const there = openIn(root, target, O.PATH | O.DIRECTORY)
+  if (there < 0) return
+  const from = `/proc/self/fd/${there}`
+  walk(from, true, (entry, file) => {
+    if (entry.path === '') {
+      sys('fchownat', AT_FDCWD, to, entry.uid, entry.gid, 0)
+      sys('fchmodat', AT_FDCWD, to, entry.mode)
+    } else {
+      makeEntry(to, entry, entry, (fd) => pourFile(file, entry.size, fd))
+    }
+  })
+  close(there)
 }
 
 /** Everything the workload could have written is on its disks, and nothing is mounted any more. */

@@ -11,7 +11,7 @@ import { sendJson } from './port.ts'
 import { runProgram } from './program.ts'
 import { openPty, resizePty } from './pty.ts'
 import { allSent, endRing, openRing, whenSent } from './ring.ts'
-import { closeSink, endSink, openSink, put, type Sink } from './sink.ts'
+import { closeSink, closeWatched, endSink, openSink, put, type Sink } from './sink.ts'
 import { exitStatus } from './status.ts'
 import { buildTree, TREE } from './tree.ts'
 
@@ -114,7 +114,7 @@ function launch(spec: StartSpec, failed: (failure: AgentFailure) => void, answer
         return
       }
       main.phase = 'running'
-      stdin = openSink(0, ours.stdin)
+      stdin = openSink(0, ours.stdin, closeWatched)
       openRing(ours.outputs, () => {
         flushed = true
         tell()

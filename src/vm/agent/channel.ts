@@ -1,23 +1,22 @@
 import { Readable, Writable } from 'node:stream'
 import { ZosError } from '#codec'
 import type { Line } from './line.ts'
-import { decodeJson, encodeCredit, encodeFrame, encodeJson, Frame, getU32, WINDOW } from './protocol.ts'
+import { decodeJson, encodeCredit, encodeFrame, Frame, getU32, WINDOW } from './protocol.ts'
 import type { AgentFailure } from './types.ts'
 
 /** One frame of at most this; smaller than the protocol's limit, so that streams take turns. */
 const PIECE = 32_756
 const HELD = 64 * 1024
 
-/** Bytes to the guest, as many at a time as it granted. */
-export type Outlet = { writable: Writable; grant(bytes: number): void; fail(error: Error): void }
+/** Bytes to the guest, as many at a time as it granted: the methods of a Writable. */
+export type Outlet = {
+  write(chunk: Buffer, encoding: string, done: (error?: Error | null) => void): void
+  final(done: (error?: Error | null) => void): void
+  grant(bytes: number): void
+}
 
 /** GATE: nothing is sent before it resolves. */
-export function openOutlet(
-  line: Line,
-  stream: number,
-  credit: number,
-  gate: Promise<unknown> = Promise.resolve(),
-): Outlet {
+export function openOutlet(line: Line, stream: number, credit: number, gate?: Promise<unknown>): Outlet {
   let available = credit
   let wake: (() => void) | undefined
   const send = (chunk: Buffer, done: (error?: Error | null) => void): void => {
@@ -31,31 +30,30 @@ export function openOutlet(
     if (at === chunk.length) done()
     else wake = () => send(chunk.subarray(at), done)
   }
-  const writable = new Writable({
-    highWaterMark: HELD,
-    write: (chunk: Buffer, _encoding, done) => void gate.then(() => send(chunk, done), done),
-    final: (done) =>
-      void gate.then(() => {
-        line.send(encodeFrame(Frame.end, stream, new Uint8Array(0)))
-        done()
-      }, done),
-  })
-  // a caller that never writes need not listen
-  writable.on('error', () => {})
+  const end = (done: (error?: Error | null) => void): void => {
+    line.send(encodeFrame(Frame.end, stream, new Uint8Array(0)))
+    done()
+  }
   return {
-    writable,
+    write(chunk, _encoding, done) {
+      if (gate) void gate.then(() => send(chunk, done), done)
+      else send(chunk, done)
+    },
+    final(done) {
+      if (gate) void gate.then(() => end(done), done)
+      else end(done)
+    },
     grant(bytes) {
       available += bytes
       const go = wake
       wake = undefined
       go?.()
     },
-    fail: (error) => void writable.destroy(error),
   }
 }
 
-/** Bytes from the guest; more are granted as the reader takes them. */
-export type Inlet = { readable: Readable; put(bytes: Buffer): void; end(): void; fail(error: Error): void }
+/** Bytes from the guest; more are granted as the reader takes them: `read` of a Readable, and what fills it. */
+export type Inlet = { read(): void; put(readable: Readable, bytes: Buffer): void }
 
 export function openInlet(line: Line, stream: number): Inlet {
   let owed = 0
@@ -65,29 +63,29 @@ export function openInlet(line: Line, stream: number): Inlet {
     line.send(encodeCredit(stream, owed))
     owed = 0
   }
-  const readable = new Readable({
-    highWaterMark: HELD,
+  return {
     read() {
       full = false
       pay()
     },
-  })
-  readable.on('error', () => {})
-  return {
-    readable,
-    put(bytes) {
-      if (readable.destroyed) {
-        // nobody reads: let it flow, so that the program is not held up by us
-        line.send(encodeCredit(stream, bytes.length))
-        return
-      }
+    put(readable, bytes) {
       owed += bytes.length
-      if (!readable.push(bytes)) full = true
+      // nobody reads a destroyed one: let it flow, so that the program is not held up by us
+      if (!readable.destroyed && !readable.push(bytes)) full = true
       if (!full && owed >= WINDOW / 4) pay()
     },
-    end: () => void (readable.destroyed || readable.push(null)),
-    fail: (error) => void readable.destroy(error),
   }
+}
+
+const ignore = (): void => {}
+
+/** A Writable into OUTLET. A caller that never writes need not listen for its errors. */
+export function writableOf({ write, final }: Outlet): Writable {
+  return new Writable({ highWaterMark: HELD, write, final }).on('error', ignore)
+}
+
+function readableOf({ read }: Inlet): Readable {
+  return new Readable({ highWaterMark: HELD, read }).on('error', ignore)
 }
 
 /** A stream of the agent with a process (or a helper of the agent) at its other end. */
@@ -111,43 +109,33 @@ export function resetError(payload: Buffer): ZosError {
 
 export function openProcessChannel<T>(line: Line): ProcessChannel<T> {
   const stream = line.newStream()
-  const stdin = openOutlet(line, stream, WINDOW)
-  const stdout = openInlet(line, stream)
-  const stderr = openInlet(line, stream)
+  const outlet = openOutlet(line, stream, WINDOW)
+  const inlets = [openInlet(line, stream), openInlet(line, stream)] as const
+  const stdin = writableOf(outlet)
+  const stdout = readableOf(inlets[0])
+  const stderr = readableOf(inlets[1])
   const exit = Promise.withResolvers<T>()
-  exit.promise.catch(() => {})
+  exit.promise.catch(ignore)
   const over = (error: Error) => {
     line.detach(stream)
-    for (const part of [stdin, stdout, stderr]) part.fail(error)
+    for (const part of [stdin, stdout, stderr]) part.destroy(error)
     exit.reject(error)
   }
   line.attach(
     stream,
     (type, payload) => {
-      if (type === Frame.data) stdout.put(payload)
-      else if (type === Frame.errorData) stderr.put(payload)
-      else if (type === Frame.credit) stdin.grant(getU32(payload, 0))
+      if (type === Frame.data) inlets[0].put(stdout, payload)
+      else if (type === Frame.errorData) inlets[1].put(stderr, payload)
+      else if (type === Frame.credit) outlet.grant(getU32(payload, 0))
       else if (type === Frame.reset) over(resetError(payload))
       else if (type === Frame.exit) {
         line.detach(stream)
-        stdout.end()
-        stderr.end()
-        stdin.fail(new ZosError('Write to the process: it has ended', { code: 'not-running' }))
+        for (const part of [stdout, stderr]) if (!part.destroyed) part.push(null)
+        stdin.destroy(new ZosError('Write to the process: it has ended', { code: 'not-running' }))
         exit.resolve(decodeJson(payload) as T)
       }
     },
     over,
   )
-  return {
-    stream,
-    stdin: stdin.writable,
-    stdout: stdout.readable,
-    stderr: stderr.readable,
-    exit: exit.promise,
-    drop: over,
-  }
-}
-
-export function sendReset(line: Line, stream: number, failure?: AgentFailure): void {
-  line.send(failure ? encodeJson(Frame.reset, stream, failure) : encodeFrame(Frame.reset, stream, new Uint8Array(0)))
+  return { stream, stdin, stdout, stderr, exit: exit.promise, drop: over }
 }

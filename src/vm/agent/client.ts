@@ -1,6 +1,7 @@
 import { codeOf, ZosError } from '#codec'
 import type { Agent, ConnectOptions, ExecSession, Output } from './agent.ts'
-import { openOutlet, openProcessChannel } from './channel.ts'
+import { openOutlet, openProcessChannel, writableOf } from './channel.ts'
+import { askHelper, copyIn, copyOut } from './copy.ts'
 import { dial } from './dial.ts'
 import { type Line, openLine } from './line.ts'
 import { decodeJson, encodeU64, Frame, getU32, getU64 } from './protocol.ts'
@@ -10,7 +11,11 @@ import type { ExitStatus, ProcessSpec } from './types.ts'
 const QUICK = 30_000
 
 /** Hands output on in order, one piece at a time, and the exit after the last. */
-function openOutput(line: Line, onOutput: ConnectOptions['onOutput']): Promise<ExitStatus> {
+function openOutput(
+  line: Line,
+  grant: (bytes: number) => void,
+  onOutput: ConnectOptions['onOutput'],
+): Promise<ExitStatus> {
   const exited = Promise.withResolvers<ExitStatus>()
   exited.promise.catch(() => {})
   // at most what the guest's ring holds can wait here: it sends no more until that is acknowledged
@@ -35,14 +40,12 @@ function openOutput(line: Line, onOutput: ConnectOptions['onOutput']): Promise<E
         const status = decodeJson(payload) as ExitStatus
         if (busy) void busy.then(() => exited.resolve(status))
         else exited.resolve(status)
-      } else if (type === Frame.credit) stdinGrants.get(line)?.(getU32(payload, 0))
+      } else if (type === Frame.credit) grant(getU32(payload, 0))
     },
     exited.reject,
   )
   return exited.promise
 }
-
-const stdinGrants = new WeakMap<Line, (bytes: number) => void>()
 
 async function exec(line: Line, spec: ProcessSpec, signal?: AbortSignal): Promise<ExecSession> {
   const channel = openProcessChannel<ExitStatus>(line)
@@ -71,13 +74,13 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
   const started = Promise.withResolvers<void>()
   started.promise.catch(() => {})
   if (line.state.phase !== 'idle') started.resolve()
-  const stdin = openOutlet(line, 0, line.state.stdinCredit, started.promise)
-  stdinGrants.set(line, stdin.grant)
-  const exited = openOutput(line, options.onOutput)
+  const outlet = openOutlet(line, 0, line.state.stdinCredit, started.promise)
+  const stdin = writableOf(outlet)
+  const exited = openOutput(line, outlet.grant, options.onOutput)
   void line.closed.then((reason) => {
     const error = new ZosError(reason, { code: 'agent-gone', kind: 'node' })
     started.reject(error)
-    stdin.fail(error)
+    stdin.destroy(error)
   })
   const quick = { timeout: QUICK }
   return {
@@ -90,17 +93,17 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
     ack: (offset) => line.send(encodeU64(Frame.ack, 0, offset)),
     exited,
     closed: line.closed,
-    stdin: stdin.writable,
+    stdin,
     resize: async (window) => void (await line.request('resize', { stream: 0, ...window }, quick)),
     signal: async (name) => void (await line.request('signal', { stream: 0, signal: name }, quick)),
     exec: (spec, { signal } = {}) => exec(line, spec, signal),
     stats: () => line.request('stats', null, quick),
-    processes: () => line.request('processes', null, quick),
-    stat: (path, { follow = false } = {}) => line.request('stat', { path, follow }),
-    copyIn: () => Promise.reject(new ZosError('Copy: not built yet', { code: 'agent-gone' })),
-    async *copyOut() {},
+    processes: () => askHelper(line, 'processes', null),
+    stat: (path, { follow = false } = {}) => askHelper(line, 'stat', { path, follow }),
+    copyIn: (path, items, copyOptions = {}) => copyIn(line, path, items, copyOptions),
+    copyOut: (path, copyOptions = {}) => copyOut(line, path, copyOptions),
     dial: (port, dialOptions) => dial(line, port, dialOptions),
-    sync: async () => void (await line.request('sync', null)),
+    sync: async () => void (await askHelper(line, 'sync', null)),
     async powerOff(graceMs, { signal = 'TERM' } = {}) {
       // the guest may be off before its answer has left it
       await line.request('powerOff', { graceMs, signal }, quick).catch((error) => {

@@ -1,8 +1,7 @@
 import { Duplex } from 'node:stream'
-import { ZosError } from '#codec'
-import { openInlet, openOutlet, resetError, sendReset } from './channel.ts'
+import { openInlet, openOutlet, resetError } from './channel.ts'
 import type { Line } from './line.ts'
-import { Frame, getU32, WINDOW } from './protocol.ts'
+import { encodeFrame, Frame, getU32, WINDOW } from './protocol.ts'
 
 /** TCP to the guest's loopback as a Duplex; each direction ends by itself. */
 export async function dial(
@@ -13,40 +12,38 @@ export async function dial(
   const stream = line.newStream()
   const outlet = openOutlet(line, stream, WINDOW)
   const inlet = openInlet(line, stream)
-  let over = false
-  const end = (error: Error) => {
-    over = true
-    line.detach(stream)
-    outlet.fail(error)
-    inlet.fail(error)
-  }
+  const duplex = new Duplex({
+    allowHalfOpen: true,
+    read: inlet.read,
+    write: outlet.write,
+    final: outlet.final,
+    destroy(error, done) {
+      line.detach(stream)
+      // the guest has forgotten a stream whose two directions have ended; it ignores this then
+      line.send(encodeFrame(Frame.reset, stream, new Uint8Array(0)))
+      done(error)
+    },
+  })
   line.attach(
     stream,
     (type, payload) => {
-      if (type === Frame.data) inlet.put(payload)
-      else if (type === Frame.end) inlet.end()
+      if (type === Frame.data) inlet.put(duplex, payload)
+      else if (type === Frame.end) duplex.push(null)
       else if (type === Frame.credit) outlet.grant(getU32(payload, 0))
-      else if (type === Frame.reset) end(resetError(payload))
+      else if (type === Frame.reset) duplex.destroy(resetError(payload))
     },
-    end,
+    (error) => void duplex.destroy(error),
   )
+  // until the caller has it, nobody can listen
+  const quiet = () => {}
+  duplex.on('error', quiet)
   try {
-    await line.request(
-      'dial',
-      { port, host: options.host ?? '127.0.0.1' },
-      { stream, timeout: 30_000, signal: options.signal },
-    )
+    const { host = '127.0.0.1', signal } = options
+    await line.request('dial', { port, host }, { stream, timeout: 30_000, signal })
   } catch (error) {
-    end(error as Error)
+    duplex.destroy()
     throw error
   }
-  const duplex = Duplex.from({ readable: inlet.readable, writable: outlet.writable } as never)
-  duplex.allowHalfOpen = true
-  duplex.once('close', () => {
-    if (over) return
-    // both directions may have ended in order already: then the guest has forgotten the stream
-    sendReset(line, stream)
-    end(new ZosError('Talk to the port: closed', { code: 'reset', kind: 'node' }))
-  })
+  duplex.off('error', quiet)
   return duplex
 }
