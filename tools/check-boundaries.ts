@@ -8,14 +8,15 @@ const root = resolve(import.meta.dirname, '..')
 export const arrows: Record<string, readonly string[]> = {
   codec: [],
   sys: ['codec'],
+  wire: ['codec'],
   cas: ['codec', 'sys'],
   zosfs: ['codec', 'sys', 'cas'],
   vm: ['codec', 'sys', 'cas', 'zosfs'],
   mycelium: ['codec', 'sys'],
   contract: ['codec', 'sys'],
-  node: ['codec', 'sys', 'cas', 'zosfs', 'vm', 'mycelium', 'contract'],
+  node: ['codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract'],
   hub: ['codec', 'sys', 'cas', 'zosfs'],
-  cli: ['codec', 'sys', 'cas', 'zosfs', 'vm', 'mycelium', 'contract', 'node', 'hub'],
+  cli: ['codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract', 'node', 'hub'],
 }
 
 const imports = /(?:from|import)\s*\(?\s*'([^']+)'/g

@@ -1,4 +1,5 @@
 export { sleep, until } from './clock.ts'
+export { leaveNetwork, makeNode, readXattrs, setTime, tryLock, writeXattr } from './ffi.ts'
 export { syncDirectory, writeAtomic } from './file.ts'
 export {
   type Call,

@@ -40,8 +40,9 @@ export type Entry = EntryBase &
     | { type: 'directory' }
     | {
         type: 'file'
-        size: number /** fs-verity digest: SHA-256 of the descriptor */
-        fingerprint: Buffer
+        size: number
+        /** fs-verity digest: SHA-256 of the descriptor. Undefined when the manifest was loaded without fingerprints. */
+        fingerprint: Buffer | undefined
         content: Content
       }
     | { type: 'symlink'; target: Buffer }

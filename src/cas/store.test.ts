@@ -1,0 +1,248 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { after } from 'node:test'
+import {
+  type ChunkId,
+  chunkIdOf,
+  collect,
+  dirBackend,
+  leafHashes,
+  open,
+  openStore,
+  type StoreOptions,
+  scrub,
+  seal,
+  startWorkers,
+  usage,
+  wholeBlocks,
+} from '#cas'
+import { sha256, type ZosError } from '#codec'
+import { until } from '#sys'
+
+const root = mkdtempSync(join(tmpdir(), 'zos-store-'))
+const workers = startWorkers(1)
+after(async () => {
+  await workers.close()
+  rmSync(root, { recursive: true })
+})
+
+let count = 0
+function make(options: Partial<StoreOptions> & { withHub?: boolean } = {}) {
+  const home = join(root, String(count++))
+  const hubDir = join(home, 'hub')
+  const hub = dirBackend(hubDir, { temporary: join(home, 'hub-tmp') })
+  const { withHub, ...rest } = options
+  const store = openStore({ dir: join(home, 'cas'), workers, ...(withHub ? { hub } : {}), ...rest })
+  const fileIn = (dir: string, id: ChunkId) => {
+    const hex = id.toString('hex')
+    return join(dir, hex.slice(0, 2), hex.slice(2))
+  }
+  return {
+    home,
+    store,
+    hub,
+    hubDir,
+    local: (id: ChunkId) => fileIn(store.dir, id),
+    remote: (id: ChunkId) => fileIn(hubDir, id),
+  }
+}
+
+function flip(path: string, at = Math.floor(statSync(path).size / 2)): void {
+  const bytes = readFileSync(path)
+  bytes[at]! ^= 1
+  writeFileSync(path, bytes)
+}
+
+const text = (size: number) => Buffer.alloc(size, 'the quick brown fox jumps over the lazy dog. ')
+
+test('what is put is got back in whole blocks, under the id of its leaves, once', async () => {
+  const { store, local } = make()
+  for (const plain of [text(5), text(4096), text(20_000), randomBytes(131_072), randomBytes(524_288)]) {
+    const put = await store.put(plain)
+    assert.deepEqual(put.leaves, leafHashes(plain))
+    assert.deepEqual(put.id, chunkIdOf(put.leaves))
+    assert.equal(put.isNew, true)
+    assert.equal((await store.put(plain)).isNew, false)
+    assert.deepEqual(await store.get(put.id), wholeBlocks(plain))
+    // compressed where it pays, raw where it does not
+    assert.equal(readFileSync(local(put.id))[0], plain.subarray(0, 3).toString() === 'the' ? 2 : 1)
+  }
+  const blob = await store.putBlob(text(100_000))
+  assert.deepEqual(blob.id, sha256(text(100_000)))
+  assert.deepEqual(await store.getBlob(blob.id), text(100_000))
+  await assert.rejects(store.get(blob.id), { code: 'chunk-corrupt' }, 'a blob is not a chunk')
+  await store.flush()
+})
+
+test('with a hub, what is published is in both places; without one in one', async () => {
+  const { store, hub } = make({ withHub: true })
+  const { id } = await store.put(text(9000))
+  assert.deepEqual(await store.local.get(id.toString('hex')), await hub.get(id.toString('hex')))
+  const alone = make()
+  await alone.store.put(text(9000))
+  assert.equal((await usage(alone.store.local)).objects, 1)
+})
+
+test('a bit flipped anywhere in a cached object is noticed and healed from the hub byte for byte', async () => {
+  const { store, local } = make({ withHub: true })
+  const puts = [await store.put(text(70_000)), await store.put(randomBytes(8192)), await store.putBlob(text(50_000))]
+  for (const [n, { id }] of puts.entries()) {
+    const good = readFileSync(local(id))
+    for (const at of [0, 1, good.length >> 1, good.length - 1]) {
+      flip(local(id), at)
+      const plain = n === 2 ? await store.getBlob(id) : await store.get(id)
+      assert.deepEqual(n === 2 ? sha256(plain) : chunkIdOf(leafHashes(plain)), id)
+      assert.deepEqual(readFileSync(local(id)), good)
+    }
+  }
+  writeFileSync(local(puts[0]!.id), '')
+  await store.get(puts[0]!.id)
+  assert.equal(store.counters.healed, 13)
+})
+
+test('damage with no good copy is refused with id and what was found', async () => {
+  const alone = make()
+  const { id } = await alone.store.put(text(70_000))
+  flip(alone.local(id))
+  await assert.rejects(alone.store.get(id), (error: ZosError) => {
+    assert.equal(error.code, 'chunk-corrupt')
+    assert.equal(error.details.id, id.toString('hex'))
+    assert.equal(error.details.where, 'local')
+    assert.ok(error.details.found)
+    return true
+  })
+  const both = make({ withHub: true })
+  const other = await both.store.put(text(70_000))
+  flip(both.remote(other.id))
+  assert.deepEqual(await both.store.get(other.id), wholeBlocks(text(70_000)), 'the good local copy serves')
+  rmSync(both.local(other.id))
+  await assert.rejects(both.store.get(other.id), (error: ZosError) => {
+    assert.deepEqual([error.code, error.details.where], ['chunk-corrupt', 'hub'])
+    return true
+  })
+  await assert.rejects(both.store.get(randomBytes(32)), { code: 'chunk-missing' })
+})
+
+test('a hub that is gone is source-away, and reading goes on when it is back', async () => {
+  const { store, local, hubDir } = make({ withHub: true })
+  const { id } = await store.put(text(70_000))
+  rmSync(local(id))
+  renameSync(hubDir, `${hubDir}.away`)
+  await assert.rejects(store.get(id), { code: 'source-away' })
+  renameSync(`${hubDir}.away`, hubDir)
+  assert.deepEqual(await store.get(id), wholeBlocks(text(70_000)))
+})
+
+test('a hundred readers of one missing chunk fetch it once', async () => {
+  const { store, local } = make({ withHub: true })
+  const { id } = await store.put(text(200_000))
+  rmSync(local(id))
+  await Promise.all(Array.from({ length: 100 }, () => store.get(id)))
+  assert.equal(store.counters.fetched, 1)
+})
+
+test('scrub heals each place from the other and removes what nobody has', async () => {
+  const { store, local, remote } = make({ withHub: true })
+  const [a, b, c] = [await store.put(text(30_000)), await store.put(text(40_000)), await store.put(text(50_000))]
+  flip(local(a.id))
+  flip(remote(b.id))
+  flip(local(c.id))
+  flip(remote(c.id))
+  const report = await scrub(store)
+  assert.equal(report.checked, 6)
+  assert.deepEqual(
+    report.healed.map(({ id, where }) => `${id} ${where}`).sort(),
+    [`${a.id.toString('hex')} local`, `${b.id.toString('hex')} hub`].sort(),
+  )
+  assert.deepEqual(
+    report.lost.map((l) => l.where),
+    ['local', 'hub'],
+  )
+  assert.equal((await store.put(text(50_000))).isNew, false, 'the hub copy is left alone')
+  assert.equal((await scrub(store)).healed.length, 0)
+})
+
+test('collect removes the unreachable, and spares the young, the pinned and the just claimed', async () => {
+  const { store, local } = make()
+  const names = ['live', 'dead', 'young', 'pinned', 'claimed']
+  const ids: Record<string, ChunkId> = {}
+  for (const [n, name] of names.entries()) {
+    ids[name] = (await store.put(text(10_000 + n))).id
+    if (name !== 'young') utimesSync(local(ids[name]), 1e9, 1e9)
+  }
+  const unpin = store.pin([ids.pinned!])
+  assert.equal((await store.put(text(10_004))).isNew, false)
+  await assert.rejects(
+    collect(
+      store,
+      (async function* () {
+        yield ids.live!.toString('hex')
+        throw new Error('marking failed')
+      })(),
+      { grace: 60_000 },
+    ),
+    /marking failed/,
+  )
+  assert.equal((await usage(store.local)).objects, 5, 'nothing goes unless everything was marked')
+  const result = await collect(store, [ids.live!.toString('hex')], { grace: 60_000 })
+  assert.deepEqual([result.kept, result.removed], [4, 1])
+  await assert.rejects(store.get(ids.dead!), { code: 'chunk-missing' })
+  unpin()
+  utimesSync(local(ids.pinned!), 1e9, 1e9)
+  assert.equal((await collect(store, [ids.live!.toString('hex')], { grace: 60_000 })).removed, 1)
+})
+
+test('over its limit the cache drops the longest unused, never pins or what the hub lacks', async () => {
+  const made = make({ withHub: true, limit: 100_000 })
+  const { store, hub, local } = made
+  const first = await store.put(randomBytes(30_000))
+  const unpin = store.pin([first.id])
+  const only = await store.put(randomBytes(30_000))
+  await hub.delete(only.id.toString('hex'))
+  for (let n = 0; n < 6; n++) {
+    await store.put(randomBytes(30_000))
+    await new Promise((done) => setTimeout(done, 5))
+  }
+  await until('the cache to shrink', 5000, async () => (await usage(store.local)).bytes <= 100_000)
+  assert.ok(statSync(local(first.id)).size > 0)
+  assert.ok(statSync(local(only.id)).size > 0)
+  assert.ok(store.counters.evicted >= 4)
+  unpin()
+})
+
+test('half-written files are outside cas, and gone afterwards', async () => {
+  const { store, home } = make()
+  await store.put(text(9000))
+  assert.deepEqual(readdirSync(home).sort(), ['cas', 'tmp'])
+  assert.deepEqual(readdirSync(join(home, 'tmp')), [])
+})
+
+test('open refuses every truncation, and what it lets through is right', () => {
+  for (const kind of ['chunk', 'blob'] as const) {
+    for (const plain of [text(8192), randomBytes(4096)]) {
+      const stored = seal(kind, plain)
+      const id = (kind === 'chunk' ? chunkIdOf(leafHashes(plain)) : sha256(plain)).toString('hex')
+      assert.ok(open(id, stored).ok)
+      for (let n = 0; n < stored.length; n++) assert.ok(!open(id, stored.subarray(0, n)).ok, `${n} bytes`)
+      for (let n = 0; n < 500; n++) {
+        const bad = Buffer.from(stored)
+        bad[Math.floor(Math.random() * bad.length)]! ^= 1 + Math.floor(Math.random() * 255)
+        const opened = open(id, bad)
+        // a zstd header has bits that do not change the content
+        if (opened.ok) assert.deepEqual(opened.plain, plain)
+      }
+    }
+  }
+})

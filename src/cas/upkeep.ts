@@ -1,0 +1,89 @@
+import type { ChunkBackend } from './backend.ts'
+import type { Store } from './store.ts'
+
+export type Usage = { objects: number; bytes: number }
+
+/** Counts and sums what BACKEND keeps. */
+export async function usage(backend: ChunkBackend): Promise<Usage> {
+  const sum = { objects: 0, bytes: 0 }
+  for await (const { bytes } of backend.list()) {
+    sum.objects++
+    sum.bytes += bytes
+  }
+  return sum
+}
+
+export type ScrubReport = {
+  checked: number
+  bytes: number
+  /** Ids replaced by a good copy from the other place. */
+  healed: { id: string; where: 'local' | 'hub' }[]
+  /** Damaged with no good copy: removed locally, so that publishing stores them anew; left alone at the hub. */
+  lost: { id: string; where: 'local' | 'hub'; found: string }[]
+}
+
+/** Checks every object here and at the hub against its id, healing each place from the other. */
+export async function scrub(
+  store: Store,
+  options: { signal?: AbortSignal; onProgress?: (done: { checked: number; bytes: number }) => void } = {},
+): Promise<ScrubReport> {
+  const report: ScrubReport = { checked: 0, bytes: 0, healed: [], lost: [] }
+  const places = [
+    { where: 'local' as const, backend: store.local, other: store.hub },
+    ...(store.hub ? [{ where: 'hub' as const, backend: store.hub, other: store.local }] : []),
+  ]
+  for (const { where, backend, other } of places) {
+    for await (const { id } of backend.list()) {
+      options.signal?.throwIfAborted()
+      const stored = await backend.get(id)
+      if (!stored) continue // collected meanwhile
+      const opened = await store.workers.open(id, stored)
+      report.checked++
+      report.bytes += stored.length
+      options.onProgress?.(report)
+      if (opened.ok) continue
+      const good = await other?.get(id).catch(() => undefined)
+      if (good && (await store.workers.open(id, good)).ok) {
+        await backend.put(id, good)
+        report.healed.push({ id, where })
+      } else {
+        if (where === 'local') await backend.delete(id)
+        report.lost.push({ id, where, found: opened.found })
+      }
+    }
+    await backend.flush()
+  }
+  return report
+}
+
+export type Collected = { kept: number; removed: number; removedBytes: number }
+
+/** Longer than any publish takes, so that what one has stored but not yet tagged is safe. Milliseconds. */
+export const DEFAULT_GRACE = 24 * 3600_000
+
+/**
+ * Removes from BACKEND (default: the local folder) every object not in LIVE that was neither written nor claimed
+ * within the grace period. LIVE: ids as hex of everything reachable; when it throws, nothing is removed.
+ */
+export async function collect(
+  store: Store,
+  live: AsyncIterable<string> | Iterable<string>,
+  options: { grace?: number; backend?: ChunkBackend; signal?: AbortSignal } = {},
+): Promise<Collected> {
+  const backend = options.backend ?? store.local
+  // before marking: what a publish writes from here on is younger than this
+  const before = Date.now() - (options.grace ?? DEFAULT_GRACE)
+  const marked = new Set<string>()
+  for await (const id of live) marked.add(id)
+  const result: Collected = { kept: 0, removed: 0, removedBytes: 0 }
+  for await (const { id, bytes, mtime } of backend.list()) {
+    options.signal?.throwIfAborted()
+    if (mtime > before || marked.has(id) || store.isPinned(id) || !(await backend.deleteOlder(id, before))) {
+      result.kept++
+    } else {
+      result.removed++
+      result.removedBytes += bytes
+    }
+  }
+  return result
+}

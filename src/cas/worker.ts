@@ -1,0 +1,32 @@
+// One thread of the pool in workers.ts: hashing and zstd, nothing else.
+import { parentPort } from 'node:worker_threads'
+import { chunkIdOf, leafHashes } from './chunk.ts'
+import { open, seal } from './stored.ts'
+import type { Job, Reply } from './workers.ts'
+
+const buffer = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+function work(job: Job): Reply {
+  switch (job.op) {
+    case 'hash': {
+      const leaves = leafHashes(job.bytes)
+      return { leaves, id: chunkIdOf(leaves) }
+    }
+    case 'seal':
+      return seal(job.kind, buffer(job.bytes))
+    case 'open':
+      return open(job.id, buffer(job.bytes))
+  }
+}
+
+parentPort!.on('message', ({ ticket, job }: { ticket: number; job: Job }) => {
+  try {
+    const reply = work(job)
+    const bytes = Buffer.isBuffer(reply) ? reply : 'plain' in reply ? reply.plain : undefined
+    // handed over, not copied; a short one may share Node's buffer pool, which cannot be
+    const own = bytes && bytes.buffer.byteLength > Buffer.poolSize ? [bytes.buffer as ArrayBuffer] : []
+    parentPort!.postMessage({ ticket, reply }, own)
+  } catch (error) {
+    parentPort!.postMessage({ ticket, error: String(error) })
+  }
+})

@@ -1,0 +1,1 @@
+export { ensureKernel, type Kernel, type KernelOptions } from './kernel.ts'

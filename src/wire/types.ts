@@ -1,0 +1,59 @@
+/** What `zos run` asks for. Everything optional falls back to the image's config, then to Docker's default. */
+export type RunRequest = {
+  image: string
+  name?: string
+  /** Docker's Cmd: replaces the image's. */
+  command: string[]
+  /** Replaces the image's Entrypoint; '' clears it. */
+  entrypoint?: string
+  env: string[]
+  workdir?: string
+  user?: string
+  hostname?: string
+  tty: boolean
+  interactive: boolean
+  detach: boolean
+  remove: boolean
+  init: boolean
+  readOnly: boolean
+  volumes: { source: string; target: string; readOnly: boolean }[]
+  tmpfs: { target: string; options: string }[]
+  ports: { address: string; host: number; guest: number }[]
+  /** Bytes. */
+  memory?: number
+  cpus?: number
+  restart: RestartPolicy
+  stopSignal?: string
+  /** Seconds between the stop signal and KILL. */
+  stopTimeout?: number
+  window?: { rows: number; columns: number }
+}
+
+export type RestartPolicy = { name: 'no' | 'always' | 'unless-stopped' | 'on-failure'; max?: number }
+
+export type WorkloadState = 'created' | 'running' | 'paused' | 'exited'
+
+/** One row of `zos ps --json`. */
+export type WorkloadView = {
+  id: string
+  name: string
+  image: string
+  state: WorkloadState
+  /** null while it runs. */
+  exitCode: number | null
+  /** Why it is not running, in words; '' while it runs. */
+  reason: string
+  /** Its QEMU; null when there is none. */
+  pid: number | null
+  createdAt: string
+  startedAt: string | null
+  finishedAt: string | null
+  restarts: number
+  ports: string[]
+  command: string
+  /** Bytes of memory it may use. */
+  memory: number
+}
+
+/** One row of `zos images --json`. */
+export type ImageView = { name: string; digest: string; root: string; size: number; files: number; created: string }
