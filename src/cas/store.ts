@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { sha256, ZosError } from '#codec'
 import type { ChunkBackend } from './backend.ts'
-import type { ChunkId } from './chunk.ts'
+import { type ChunkId, chunkIdOf } from './chunk.ts'
 import { dirBackend } from './dir_backend.ts'
 import { type Limiter, limiter } from './limit.ts'
 import type { Kind, Opened } from './stored.ts'
@@ -45,8 +45,11 @@ export type Store = AsyncDisposable & {
   get(id: ChunkId): Promise<Buffer>
   /** The same for a blob (a manifest), whose id is the SHA-256 of its bytes. */
   getBlob(id: Buffer): Promise<Buffer>
-  /** Keeps the chunk whose bytes these are (at most CHUNK_LIMIT, zero-padded to blocks); durable after flush(). */
-  put(plain: Buffer): Promise<Put>
+  /**
+   * Keeps the chunk whose bytes these are (at most CHUNK_LIMIT, zero-padded to blocks); durable after flush().
+   * KNOWN: its leaf hashes, where the caller has computed them already.
+   */
+  put(plain: Buffer, known?: Buffer): Promise<Put>
   putBlob(bytes: Buffer): Promise<Put>
   /** True when it is here without asking the hub; says nothing about its health. */
   hasLocal(id: ChunkId): Promise<boolean>
@@ -160,8 +163,8 @@ export function openStore(options: StoreOptions): Store {
     counters,
     get: (id) => getKind('chunk', id),
     getBlob: (id) => getKind('blob', id),
-    async put(plain) {
-      const { id, leaves } = await workers.hash(plain)
+    async put(plain, known) {
+      const { id, leaves } = known ? { id: chunkIdOf(known), leaves: known } : await workers.hash(plain)
       return { id, leaves, ...(await keep('chunk', id.toString('hex'), plain)) }
     },
     async putBlob(bytes) {
