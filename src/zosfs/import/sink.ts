@@ -47,10 +47,13 @@ export function openSink(store: Store, spool: Spool, options: { signal?: AbortSi
         try {
           const { id, leaves, isNew, storedBytes } = await store.put(bytes, known)
           const key = id.toString('latin1')
-          if (!leavesOf.has(key)) tally.chunks++
+          if (!leavesOf.has(key)) {
+            tally.chunks++
+            // two puts of one chunk at the same time are merged, and both say it is new
+            if (isNew) tally.newChunks++
+            tally.newBytes += storedBytes
+          }
           leavesOf.set(key, leaves)
-          if (isNew) tally.newChunks++
-          tally.newBytes += storedBytes
           done(id, leaves)
           options.onPut?.()
         } catch (error) {
