@@ -4,7 +4,7 @@ import type { Store } from '#cas'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { makeNode, setTime, writeXattr } from '#sys'
 import type { Entry, Manifest } from '../types.ts'
-import { pieces } from './content.ts'
+import { type GetChunk, pieces, rememberingPacks } from './content.ts'
 
 export type ExtractOptions = {
   /** Leaves out owners, devices and attributes other than user.*: for those who are not root. Default: not root. */
@@ -32,6 +32,7 @@ export async function extract(
     throw new ZosError(`Extract to "${dir}": it is not empty; name a folder that is`, { code: 'not-empty' })
   }
   const { entries } = manifest
+  const get = rememberingPacks(store)
   const paths: Buffer[] = [Buffer.from(dir)]
   const done = { files: 0, bytes: 0 }
   try {
@@ -39,7 +40,7 @@ export async function extract(
       options.signal?.throwIfAborted()
       if (n > 0) {
         paths[n] = Buffer.concat([paths[entry.parent]!, SLASH, entry.name])
-        done.bytes += await make(store, manifest, n, paths, unprivileged)
+        done.bytes += await make(get, manifest, n, paths, unprivileged)
       }
       if (entry.type !== 'hardlink' && entry.type !== 'directory' && !(unprivileged && isDevice(entry))) {
         await dress(paths[n]!, entry, unprivileged)
@@ -71,7 +72,7 @@ const isDevice = (entry: Entry) => entry.type === 'character' || entry.type === 
 
 /** Makes entry N without its metadata; returns the bytes written. */
 async function make(
-  store: Store,
+  get: GetChunk,
   manifest: Manifest,
   n: number,
   paths: Buffer[],
@@ -106,7 +107,7 @@ async function make(
         0o600,
       )
       try {
-        await fill(store, manifest, n, file)
+        await fill(get, manifest, n, file)
         if (entry.size > 0) await file.truncate(entry.size) // a hole at the end
       } finally {
         await file.close()
@@ -116,9 +117,9 @@ async function make(
   }
 }
 
-async function fill(store: Store, manifest: Manifest, n: number, file: FileHandle): Promise<void> {
+async function fill(get: GetChunk, manifest: Manifest, n: number, file: FileHandle): Promise<void> {
   let at = 0
-  for await (const piece of pieces(store, manifest, n)) {
+  for await (const piece of pieces(get, manifest, n)) {
     if ('hole' in piece) at += piece.hole
     else {
       for (let from = 0; from < piece.bytes.length; ) {
