@@ -1,18 +1,13 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
-import { createServer, type Server } from 'node:net'
+import { createReadStream, readFileSync } from 'node:fs'
+import { chmod, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { canonicalJson, codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
-import { syncDirectory, until, writeAtomic } from '#sys'
+import { syncDirectory, writeAtomic } from '#sys'
 import { ARGS_VERSION, kernelCommandLine, type VmClass } from './args.ts'
-import { awaitBoot } from './boot.ts'
+import { bootAndSave } from './bake.ts'
 import type { VmHost } from './host.ts'
 import { identify } from './identity.ts'
-import type { Machine } from './machine.ts'
-import { setCapabilities } from './restore.ts'
-import { PLACEHOLDER, spawnQemu } from './spawn.ts'
 
 /** A guest that booted once: clones map its RAM copy-on-write. Its files are never written after they were made. */
 export type Template = {
@@ -26,11 +21,6 @@ export type Template = {
   ramSha256: string
   stateSha256: string
 }
-
-/** A cold boot takes 3 s under TCG on an idle core; a minute means a drowning machine or a guest that hangs. */
-const BOOT_DEADLINE = 60_000
-/** Emulators have bugs that strike now and then; a guest that fails twice has another reason. */
-const ATTEMPTS = 2
 
 /** Names everything a saved guest depends on; a change of any makes another template. */
 export function templateKey(host: VmHost, vmClass: VmClass): string {
@@ -46,8 +36,19 @@ function baseKey(host: VmHost): string {
     initramfs: host.initramfs.sha256,
     qemu: host.qemu.text,
     accel: host.accel,
+    // a KVM guest saw this very processor; TCG's is the same everywhere
+    cpu: host.accel === 'kvm' ? hostCpu() : '',
   }
   return sha256Hex(Buffer.from(canonicalJson(facts))).slice(0, 32)
+}
+
+/** Model and features of the first processor. */
+function hostCpu(): string {
+  return readFileSync('/proc/cpuinfo', 'utf8')
+    .split('\n\n')[0]!
+    .split('\n')
+    .filter((line) => /^(vendor_id|cpu family|model|stepping|microcode|flags)\b/.test(line))
+    .join('\n')
 }
 
 /**
@@ -139,65 +140,6 @@ async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal
     })
   } finally {
     await rm(work, { recursive: true, force: true })
-  }
-}
-
-async function bootAndSave(
-  host: VmHost,
-  vmClass: VmClass,
-  id: string,
-  to: { ram: string; state: string },
-  signal?: AbortSignal,
-): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    await rm(to.ram, { force: true })
-    await rm(to.state, { force: true })
-    const file = await open(to.ram, 'wx', 0o600)
-    await file.truncate(vmClass.memoryMiB * 2 ** 20)
-    await file.close()
-    try {
-      await using machine = await spawnQemu(
-        host,
-        { id, class: vmClass, root: PLACEHOLDER, upper: PLACEHOLDER },
-        {
-          start: 'cold',
-          tied: true,
-          memory: { path: to.ram, share: true },
-          boot: { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path },
-        },
-      )
-      await awaitBoot(host, machine, BOOT_DEADLINE, signal)
-      return await saveState(machine, to.state)
-    } catch (error) {
-      if (attempt === ATTEMPTS || signal?.aborted || codeOf(error) === 'qemu-failed') throw error
-    }
-  }
-}
-
-/** Writes the device state to PATH. QEMU 7.2 has no `file:`, and `exec:` would need the right to start programs. */
-async function saveState(machine: Machine, path: string): Promise<void> {
-  const socket = join(machine.record.dir, 'state')
-  const { promise: saved, resolve, reject } = Promise.withResolvers<void>()
-  const file = await open(path, 'wx', 0o600)
-  const server: Server = createServer((connection) => {
-    pipeline(connection, file.createWriteStream({ flush: true })).then(resolve, reject)
-  })
-  await new Promise<void>((done) => server.listen(socket, done))
-  try {
-    await setCapabilities(machine.qmp)
-    // running, not stopped: the state then says "running", and a clone needs no further word to start
-    // the default limit is for networks: it would stretch 100 KB to a second
-    await machine.qmp.ask('migrate-set-parameters', { 'max-bandwidth': 2 ** 34, 'downtime-limit': 10_000 })
-    await machine.qmp.ask('migrate', { uri: `unix:${socket}` })
-    await until('the device state', 20_000, async () => {
-      const { status } = await machine.qmp.ask<{ status: string }>('query-migrate')
-      if (status === 'failed' || status === 'cancelled') throw new Error(`QEMU could not save the state: ${status}`)
-      return status === 'completed'
-    })
-    await saved
-  } finally {
-    server.close()
-    await file.close().catch(() => {})
   }
 }
 
