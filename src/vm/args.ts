@@ -10,7 +10,7 @@ export const DISK_SIZE = 2 ** 40
 /** `vol0` … `vol5`: PCI devices cannot be added on the fast path, so each guest has them from the start. */
 export const VOLUME_SLOTS = 6
 /** Raised whenever the arguments change the guest's hardware: old templates then no longer fit. */
-export const ARGS_VERSION = 1
+export const ARGS_VERSION = 2
 
 export type Disk =
   /** Reads as zeroes, forgets what is written. */
@@ -63,6 +63,12 @@ function blockdev(node: string, disk: Disk, readOnly: boolean): string {
   }
 }
 
+/**
+ * A geometry nobody uses, given so that QEMU does not read the first sector to guess one: at that time nothing is bound
+ * to the export of a pooled clone, and the read would wait.
+ */
+const GEOMETRY = 'cyls=16383,heads=16,secs=63'
+
 function diskArgs(serial: string, disk: Disk, readOnly: boolean): string[] {
   const fd = disk.kind === 'file' ? ['-add-fd', `fd=${disk.fd},set=${disk.fd}`] : []
   return [
@@ -70,7 +76,7 @@ function diskArgs(serial: string, disk: Disk, readOnly: boolean): string[] {
     '-blockdev',
     blockdev(serial, disk, readOnly),
     '-device',
-    `virtio-blk-pci,drive=${serial},serial=${serial},num-queues=1,queue-size=64,logical_block_size=4096,physical_block_size=4096,write-cache=on`,
+    `virtio-blk-pci,drive=${serial},serial=${serial},num-queues=1,queue-size=64,logical_block_size=4096,physical_block_size=4096,write-cache=on,${GEOMETRY}`,
   ]
 }
 
@@ -108,8 +114,14 @@ export function qemuArgs(input: QemuInput): string[] {
   // bit that seccomp sets leave nothing to elevate with afterwards
   const elevate = input.runAs === undefined ? 'deny' : 'allow'
   args.push('-sandbox', `on,obsolete=deny,elevateprivileges=${elevate},spawn=deny,resourcecontrol=deny`)
-  if (input.runAs !== undefined) args.push('-runas', `${input.runAs}:${input.runAs}`)
+  if (input.runAs !== undefined) args.push(...userArgs(input.runAs, qemu))
   return args
+}
+
+/** QEMU 9.1 renamed the option, 10.0 dropped the old name. */
+function userArgs(uid: number, { version: [major, minor] }: Qemu): string[] {
+  const renamed = major > 9 || (major === 9 && minor >= 1)
+  return renamed ? ['-run-with', `user=${uid}:${uid}`] : ['-runas', `${uid}:${uid}`]
 }
 
 function memoryBackend({ memoryMiB }: VmClass, memory: QemuInput['memory'], qemu: Qemu): string {

@@ -75,4 +75,6 @@ export function readFrames(stream: Duplex, handle: FrameHandler): void {
     }
     held = held.subarray(at)
   })
+  // a stream that was paused while its head was read does not flow by itself again
+  stream.resume()
 }

@@ -1,0 +1,200 @@
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { homeOf } from '#cas'
+import { sha256Hex, ZosError } from '#codec'
+import { finishTree } from '../import/canonical.ts'
+import { importDirectory } from '../import/dir.ts'
+import { type Image, importLayers, readImage } from '../import/layout.ts'
+import { pullImage } from '../import/pull.ts'
+import { openSink, type Sink } from '../import/sink.ts'
+import { parseSource, type Source } from '../import/source.ts'
+import { openSpool } from '../import/spool.ts'
+import type { Tree } from '../import/tree.ts'
+import type { ChunkId, Manifest } from '../types.ts'
+import { startClosure } from './closure.ts'
+import { processOf } from './config.ts'
+import { readRange } from './content.ts'
+import { diskFacts } from './disk_facts.ts'
+import { encodeManifest } from './encode.ts'
+import { signingKey } from './keys.ts'
+import type { Library } from './library.ts'
+import { signManifest } from './signature.ts'
+import { checkTagName, writeTag } from './tag.ts'
+
+export type Progress = {
+  /** `pull` fetches an image, `import` reads it, `store` makes it last. */
+  phase: 'pull' | 'import' | 'store'
+  /** Bytes done in this phase, of a total where it is known. */
+  bytes: number
+  totalBytes: number | undefined
+  files: number
+  /** Stored bytes that were not there before. */
+  newBytes: number
+}
+
+export type Published = {
+  name: string
+  /** SHA-256 of the manifest's canonical bytes. */
+  digest: string
+  /** dm-verity root of the tree. */
+  root: string
+  /** Bytes of file content. */
+  size: number
+  files: number
+  /** Bytes the manifest takes as stored, without the fingerprints. */
+  manifestBytes: number
+  chunks: number
+  newChunks: number
+  newBytes: number
+  seconds: number
+}
+
+export type PublishOptions = {
+  /** Called at most every 100 ms. */
+  onProgress?: (progress: Progress) => void
+  signal?: AbortSignal
+  /** Go's name of the architecture an image must be for. Default: this machine's. */
+  architecture?: string
+}
+
+const GO_ARCHITECTURES: Record<string, string> = { x64: 'amd64', arm64: 'arm64' }
+
+/** Progress reports are at least this far apart. Milliseconds. */
+const REPORT_EVERY = 100
+
+/**
+ * Reads SOURCE into the library, signs it and gives it the name TAG: the tag is written last, when all it names is
+ * durable. After a failure nothing is left but chunks nobody names, which a later attempt finds again and a collection
+ * removes; after an interruption (signal, kill) also the image blobs already fetched.
+ */
+export async function publish(
+  library: Library,
+  source: string,
+  tag: string,
+  options: PublishOptions = {},
+): Promise<Published> {
+  const begun = performance.now()
+  checkTagName(tag)
+  const parsed = parseSource(source)
+  const { store } = library
+  using spool = openSpool(join(library.home, 'tmp'))
+  const progress: Progress = { phase: 'import', bytes: 0, totalBytes: undefined, files: 0, newBytes: 0 }
+  let reported = 0
+  const report = (force = false) => {
+    if (!options.onProgress || (!force && performance.now() - reported < REPORT_EVERY)) return
+    reported = performance.now()
+    options.onProgress({ ...progress, files: sink.tally.files, newBytes: sink.tally.newBytes })
+  }
+  const sink: Sink = openSink(store, spool, { onPut: report, ...(options.signal ? { signal: options.signal } : {}) })
+  const enter = (phase: Progress['phase'], totalBytes?: number) => {
+    Object.assign(progress, { phase, bytes: 0, totalBytes })
+    report(true)
+  }
+
+  const { tree, image } = await readSource(library, parsed, sink, options, { progress, enter, report })
+  const { entries, packs } = await finishTree(tree, sink)
+  enter('store')
+  const put = async (bytes: Buffer): Promise<ChunkId> => {
+    let id: ChunkId | undefined
+    await sink.put(bytes, (found) => {
+      id = found
+    })
+    await sink.settled()
+    return id!
+  }
+  const manifest: Manifest = {
+    synthesiser: 1,
+    entries,
+    packs,
+    config: image?.config ?? Buffer.from('{}'),
+    layers: image?.layers ?? [],
+    disk: await diskFacts({ entries, packs }, (id) => sink.leaves.get(id.toString('latin1'))!, put),
+    startClosure: [],
+  }
+  const start = processOf(manifest.config)
+  if (start)
+    manifest.startClosure = await startClosure(
+      manifest,
+      (n, at, length) => readRange(store, manifest, n, at, length),
+      start,
+    )
+  const { bytes, fingerprints } = encodeManifest(manifest)
+  const blobs = [await store.putBlob(bytes), await store.putBlob(fingerprints)]
+  await store.flush()
+  options.signal?.throwIfAborted()
+
+  const key = await signingKey(library.home)
+  const digest = sha256Hex(bytes)
+  const root = manifest.disk.root.toString('hex')
+  const size = entries.reduce((sum, e) => sum + (e.type === 'file' ? e.size : 0), 0)
+  await signManifest(library, key, digest)
+  await writeTag(library, key, { name: tag, digest, root, size })
+  return {
+    name: tag,
+    digest,
+    root,
+    size,
+    files: entries.length,
+    manifestBytes: (await homeOf(store).get(digest))?.length ?? 0,
+    chunks: sink.tally.chunks,
+    newChunks: sink.tally.newChunks,
+    newBytes: sink.tally.newBytes + blobs.reduce((sum, blob) => sum + blob.storedBytes, 0),
+    seconds: (performance.now() - begun) / 1000,
+  }
+}
+
+type Reporting = {
+  progress: Progress
+  enter: (phase: Progress['phase'], totalBytes?: number) => void
+  report: (force?: boolean) => void
+}
+
+async function readSource(
+  library: Library,
+  source: Source,
+  sink: Sink,
+  options: PublishOptions,
+  { progress, enter, report }: Reporting,
+): Promise<{ tree: Tree; image?: Image }> {
+  if (source.kind === 'directory') {
+    enter('import')
+    const tree = await importDirectory(source.path, sink, () => {
+      progress.bytes = sink.tally.bytes
+      report()
+    })
+    return { tree }
+  }
+  const architecture = options.architecture ?? GO_ARCHITECTURES[process.arch]
+  if (!architecture)
+    throw new ZosError(`Publish: no images exist for "${process.arch}"`, { code: 'foreign-architecture' })
+  // one folder per image and architecture: what a killed pull left there is not fetched again
+  const layout = join(
+    library.home,
+    'tmp',
+    `pull-${sha256Hex(Buffer.from(`${architecture} ${source.name}`)).slice(0, 16)}`,
+  )
+  await mkdir(layout, { recursive: true })
+  try {
+    enter('pull')
+    await pullImage(source, layout, {
+      architecture,
+      ...(options.signal ? { signal: options.signal } : {}),
+      onBytes: (bytes) => {
+        progress.bytes = bytes
+        report()
+      },
+    })
+    const image = await readImage(layout, architecture)
+    enter(
+      'import',
+      image.layers.reduce((sum, { size }) => sum + size, 0),
+    )
+    const tree = await importLayers(layout, image, sink, (count) => {
+      progress.bytes += count
+      report()
+    })
+    return { tree, image }
+  } finally {
+    if (!options.signal?.aborted) await rm(layout, { recursive: true, force: true })
+  }
+}
