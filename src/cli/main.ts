@@ -1,4 +1,4 @@
-import { codeOf, reasonOf, ZosError } from '#codec'
+import { reasonOf, ZosError } from '#codec'
 
 /** A command gets what follows its name and gives the exit code. Loaded only when called: start-up is thin. */
 type Command = { run: () => Promise<{ default: (args: string[]) => Promise<number> }>; about: string }
@@ -51,11 +51,10 @@ function help(): string {
   return `usage: zos COMMAND [ARGS]\n\n${rows.join('\n')}\n\nState lives in $ZOS_HOME; published content in $ZOS_HUB (dir:PATH).\n`
 }
 
-/** Docker's exit codes: 125 when run could not do it; else 1. */
+/** Docker's exit codes: 126 and 127 for a program that cannot run, 125 when run could not do its part; else 1. */
 function exitCodeOf(command: string, error: unknown): number {
-  const code = codeOf(error)
-  if (code === 'command-not-found') return 127
-  if (code === 'command-not-executable') return 126
+  const code = error instanceof ZosError ? error.details.exitCode : undefined
+  if (typeof code === 'number') return code
   return command === 'run' ? 125 : 1
 }
 

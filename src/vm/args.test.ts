@@ -67,6 +67,12 @@ test('every VM is sandboxed and has nothing that writes into the template', () =
   assert.match(all(qemuArgs(base), '-sandbox')[0]!, /elevateprivileges=deny/)
 })
 
+test('the uid is given up by the option this QEMU has', () => {
+  assert.deepEqual(all(qemuArgs({ ...base, runAs: 9 }), '-runas'), ['9:9'])
+  const args = qemuArgs({ ...base, qemu: recent, runAs: 9 })
+  assert.deepEqual([all(args, '-runas'), all(args, '-run-with')], [[], ['user=9:9']])
+})
+
 test('cmpxchg16b is kept from the guest kernel where TCG gets it wrong, and only there', () => {
   assert.match(kernelCommandLine('tcg', old), /clearcpuid=cx16/)
   assert.doesNotMatch(kernelCommandLine('tcg', recent), /cx16/)

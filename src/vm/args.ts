@@ -114,8 +114,14 @@ export function qemuArgs(input: QemuInput): string[] {
   // bit that seccomp sets leave nothing to elevate with afterwards
   const elevate = input.runAs === undefined ? 'deny' : 'allow'
   args.push('-sandbox', `on,obsolete=deny,elevateprivileges=${elevate},spawn=deny,resourcecontrol=deny`)
-  if (input.runAs !== undefined) args.push('-runas', `${input.runAs}:${input.runAs}`)
+  if (input.runAs !== undefined) args.push(...userArgs(input.runAs, qemu))
   return args
+}
+
+/** QEMU 9.1 renamed the option, 10.0 dropped the old name. */
+function userArgs(uid: number, { version: [major, minor] }: Qemu): string[] {
+  const renamed = major > 9 || (major === 9 && minor >= 1)
+  return renamed ? ['-run-with', `user=${uid}:${uid}`] : ['-runas', `${uid}:${uid}`]
 }
 
 function memoryBackend({ memoryMiB }: VmClass, memory: QemuInput['memory'], qemu: Qemu): string {

@@ -1,3 +1,5 @@
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { codeOf, ZosError } from '#codec'
 import type { VmHost } from './host.ts'
 import { identify, isRunning, killProcess, processesWith } from './identity.ts'
@@ -54,7 +56,10 @@ export async function adoptMachine(host: VmHost, record: MachineRecord): Promise
   }
 }
 
-/** Kills every QEMU of the run folder but those in KEEP: `zos down`, and what a killed daemon had not recorded yet. */
+/**
+ * Kills every QEMU of the run folder but those in KEEP and removes their folders: `zos down`, and what a killed daemon
+ * had not recorded yet. Returns how many were killed.
+ */
 export function killStrays(host: Pick<VmHost, 'vmDir'>, keep: readonly MachineRecord[] = []): number {
   const kept = new Set(keep.map(({ pid, startTime }) => `${pid} ${startTime}`))
   let killed = 0
@@ -62,6 +67,11 @@ export function killStrays(host: Pick<VmHost, 'vmDir'>, keep: readonly MachineRe
     if (!args.some((a) => a.includes('qemu-system')) || kept.has(`${identity.pid} ${identity.startTime}`)) continue
     if (identify(identity.pid)) killed++
     killProcess(identity)
+  }
+  const folders = new Set(keep.map(({ dir }) => dir))
+  for (const name of readdirSync(host.vmDir)) {
+    const dir = join(host.vmDir, name)
+    if (!folders.has(dir)) rmSync(dir, { recursive: true, force: true })
   }
   return killed
 }

@@ -7,6 +7,7 @@ import { type Isolation, openIsolation } from './isolation.ts'
 import type { Kernel } from './kernel.ts'
 import { findQemu, type Qemu } from './qemu.ts'
 import { PLACEHOLDER, spawnQemu } from './spawn.ts'
+import { sweepTemplates } from './template.ts'
 
 export type Initramfs = { path: string; sha256: string }
 
@@ -59,11 +60,16 @@ export async function openVmHost(options: VmHostOptions): Promise<VmHost> {
     accelReason: 'as asked for',
     [Symbol.asyncDispose]: () => isolation[Symbol.asyncDispose](),
   }
-  if (options.accel) return host
+  if (options.accel) return settled(host)
   const probe = (deadline: AbortSignal) =>
     probeBoot(host, AbortSignal.any([deadline, ...(options.signal ? [options.signal] : [])]))
   const { accel, reason } = await chooseAccel({ cacheDir: options.cacheDir, qemu, kernel, probe })
-  return { ...host, accel, accelReason: reason }
+  return settled({ ...host, accel, accelReason: reason })
+}
+
+async function settled(host: VmHost): Promise<VmHost> {
+  await sweepTemplates(host)
+  return host
 }
 
 /** Boots the real guest, once. */

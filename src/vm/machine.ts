@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises'
+import { chown, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { reasonOf, ZosError } from '#codec'
 import { until } from '#sys'
@@ -22,7 +22,7 @@ export type ExitReport = {
   cause: 'power-off' | 'guest-reset' | 'qemu-died' | 'killed'
   /** In words, with QEMU's last message where it has one. */
   reason: string
-  /** The last lines of the guest's console, at most 4 KiB. */
+  /** The last lines of the guest's console, at most 8 KiB. */
   console: string
 }
 
@@ -32,6 +32,11 @@ export type Machine = AsyncDisposable & {
   readonly qmp: Qmp
   /** Settles when QEMU is gone; never rejects. */
   readonly exited: Promise<ExitReport>
+  /**
+   * Gives a socket to the VM's uid. QEMU reconnects to its root's socket by itself, but not to one that was made anew
+   * (a storage process that restarted) by somebody else.
+   */
+  lend(path: string): Promise<void>
   /** Freezes and thaws the vCPUs. */
   pause(): Promise<void>
   resume(): Promise<void>
@@ -47,7 +52,8 @@ export const agentSocketOf = (dir: string): string => join(dir, 'agent')
 export const qmpSocketOf = (dir: string): string => join(dir, 'qmp')
 export const logOf = (dir: string): string => join(dir, 'qemu.log')
 
-const CONSOLE_TAIL = 4096
+/** Holds a panic with its stack. */
+const CONSOLE_TAIL = 8192
 
 /** Watches over a running QEMU through its control socket. GONE is called once, when it has ended. */
 export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void): Machine {
@@ -89,7 +95,7 @@ export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void):
     const said = (await readFile(logOf(record.dir), 'utf8').catch(() => '')).trim().split('\n').at(-1) ?? ''
     await rm(record.dir, { recursive: true, force: true })
     gone()
-    return { cause: cause ?? 'qemu-died', reason: describe(cause, said), console: lastConsole }
+    return { cause: cause ?? 'qemu-died', reason: describe(cause, said, lastConsole), console: lastConsole }
   })()
   const kill = async () => {
     if (isRunning(record)) cause ??= 'killed'
@@ -101,6 +107,9 @@ export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void):
     agentSocket: agentSocketOf(record.dir),
     qmp,
     exited,
+    lend: async (path) => {
+      if (record.uid !== undefined) await chown(path, record.uid, record.uid)
+    },
     pause: async () => void (await qmp.ask('stop')),
     resume: async () => void (await qmp.ask('cont')),
     console: () => readConsole().catch(() => lastConsole),
@@ -126,9 +135,12 @@ async function ended(record: MachineRecord): Promise<void> {
   }
 }
 
-function describe(cause: ExitReport['cause'] | undefined, said: string): string {
+function describe(cause: ExitReport['cause'] | undefined, said: string, console: string): string {
   if (cause === 'power-off') return 'the guest powered off'
-  if (cause === 'guest-reset') return "the guest's kernel stopped (panic or reset)"
+  if (cause === 'guest-reset') {
+    const panic = /Kernel panic - not syncing: ([^\r\n]*)/.exec(console)?.[1]
+    return panic ? `the guest's kernel panicked: ${panic}` : "the guest's kernel reset itself"
+  }
   if (cause === 'killed') return 'killed'
   return said ? `QEMU ended: ${said}` : 'QEMU ended without a word (killed from outside?)'
 }

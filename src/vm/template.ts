@@ -1,17 +1,13 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
-import { createServer, type Server } from 'node:net'
+import { createReadStream, readFileSync } from 'node:fs'
+import { chmod, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { canonicalJson, codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
-import { syncDirectory, until, writeAtomic } from '#sys'
+import { syncDirectory, writeAtomic } from '#sys'
 import { ARGS_VERSION, kernelCommandLine, type VmClass } from './args.ts'
-import { awaitBoot } from './boot.ts'
+import { bootAndSave } from './bake.ts'
 import type { VmHost } from './host.ts'
-import type { Machine } from './machine.ts'
-import { setCapabilities } from './restore.ts'
-import { PLACEHOLDER, spawnQemu } from './spawn.ts'
+import { identify } from './identity.ts'
 
 /** A guest that booted once: clones map its RAM copy-on-write. Its files are never written after they were made. */
 export type Template = {
@@ -26,11 +22,13 @@ export type Template = {
   stateSha256: string
 }
 
-/** A cold boot of a class takes 3 s under TCG on an idle core; more means the machine is drowning or the guest hangs. */
-const BOOT_DEADLINE = 90_000
-
 /** Names everything a saved guest depends on; a change of any makes another template. */
 export function templateKey(host: VmHost, vmClass: VmClass): string {
+  return `${baseKey(host)}-${vmClass.vcpus}x${vmClass.memoryMiB}`
+}
+
+/** What the templates of all classes have in common. */
+function baseKey(host: VmHost): string {
   const facts = {
     args: ARGS_VERSION,
     commandLine: kernelCommandLine(host.accel, host.qemu),
@@ -38,9 +36,32 @@ export function templateKey(host: VmHost, vmClass: VmClass): string {
     initramfs: host.initramfs.sha256,
     qemu: host.qemu.text,
     accel: host.accel,
-    class: { vcpus: vmClass.vcpus, memoryMiB: vmClass.memoryMiB },
+    // a KVM guest saw this very processor; TCG's is the same everywhere
+    cpu: host.accel === 'kvm' ? hostCpu() : '',
   }
   return sha256Hex(Buffer.from(canonicalJson(facts))).slice(0, 32)
+}
+
+/** Model and features of the first processor. */
+function hostCpu(): string {
+  return readFileSync('/proc/cpuinfo', 'utf8')
+    .split('\n\n')[0]!
+    .split('\n')
+    .filter((line) => /^(vendor_id|cpu family|model|stepping|microcode|flags)\b/.test(line))
+    .join('\n')
+}
+
+/**
+ * Removes what no start will use again: templates of another kernel, agent or QEMU, and what a killed maker left. VMs
+ * that came out of them keep their mapping.
+ */
+export async function sweepTemplates(host: VmHost): Promise<void> {
+  const current = `${baseKey(host)}-`
+  for (const name of await readdir(host.templatesDir)) {
+    const maker = /\.(\d+)\.tmp$/.exec(name)?.[1]
+    const wanted = maker === undefined ? name.startsWith(current) : identify(Number(maker)) !== undefined
+    if (!wanted) await rm(join(host.templatesDir, name), { recursive: true, force: true })
+  }
 }
 
 /** The template of a class when it has been made; a few stats, no more. */
@@ -85,32 +106,18 @@ export const describeClass = ({ vcpus, memoryMiB }: VmClass): string => `${vcpus
 
 async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal): Promise<Template> {
   const key = templateKey(host, vmClass)
-  const id = `t-${key.slice(0, 12)}-${process.pid}`
+  const id = `t-${key.slice(0, 8)}-${vmClass.vcpus}x${vmClass.memoryMiB}-${process.pid}`
   const work = join(host.templatesDir, `${key}.${process.pid}.tmp`)
   await rm(work, { recursive: true, force: true })
   await mkdir(work, { mode: 0o700 })
   try {
     const ram = join(work, 'ram')
-    const file = await open(ram, 'wx', 0o600)
-    await file.truncate(vmClass.memoryMiB * 2 ** 20)
-    await file.close()
-    {
-      await using machine = await spawnQemu(
-        host,
-        { id, class: vmClass, root: PLACEHOLDER, upper: PLACEHOLDER },
-        {
-          start: 'cold',
-          tied: true,
-          memory: { path: ram, share: true },
-          boot: { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path },
-        },
-      )
-      await awaitBoot(host, machine, BOOT_DEADLINE, signal)
-      await saveState(machine, join(work, 'state.bin'))
-    }
+    await bootAndSave(host, vmClass, id, { ram, state: join(work, 'state.bin') }, signal)
     const meta = { ramSha256: await hashFile(ram), stateSha256: await hashFile(join(work, 'state.bin')) }
-    await chmod(ram, 0o400)
-    await chmod(join(work, 'state.bin'), 0o400)
+    // root opens it for writing all the same, which QEMU < 9 does; nobody else may be refused that
+    const mode = process.getuid?.() === 0 ? 0o400 : 0o600
+    await chmod(ram, mode)
+    await chmod(join(work, 'state.bin'), mode)
     await writeAtomic(join(work, 'meta.json'), `${JSON.stringify(meta)}\n`)
     const dir = join(host.templatesDir, key)
     await rename(work, dir).catch(async (error) => {
@@ -133,33 +140,6 @@ async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal
     })
   } finally {
     await rm(work, { recursive: true, force: true })
-  }
-}
-
-/** Writes the device state to PATH. QEMU 7.2 has no `file:`, and `exec:` would need the right to start programs. */
-async function saveState(machine: Machine, path: string): Promise<void> {
-  const socket = join(machine.record.dir, 'state')
-  const { promise: saved, resolve, reject } = Promise.withResolvers<void>()
-  const file = await open(path, 'wx', 0o600)
-  const server: Server = createServer((connection) => {
-    pipeline(connection, file.createWriteStream({ flush: true })).then(resolve, reject)
-  })
-  await new Promise<void>((done) => server.listen(socket, done))
-  try {
-    await setCapabilities(machine.qmp)
-    // running, not stopped: the state then says "running", and a clone needs no further word to start
-    // the default limit is for networks: it would stretch 100 KB to a second
-    await machine.qmp.ask('migrate-set-parameters', { 'max-bandwidth': 2 ** 34, 'downtime-limit': 10_000 })
-    await machine.qmp.ask('migrate', { uri: `unix:${socket}` })
-    await until('the device state', 20_000, async () => {
-      const { status } = await machine.qmp.ask<{ status: string }>('query-migrate')
-      if (status === 'failed' || status === 'cancelled') throw new Error(`QEMU could not save the state: ${status}`)
-      return status === 'completed'
-    })
-    await saved
-  } finally {
-    server.close()
-    await file.close().catch(() => {})
   }
 }
 
