@@ -4,6 +4,7 @@ import { sleep } from '#sys'
 import { type ChunkCache, type ChunkId, fileAt, keyOf, pathOf, readRange, type Start, startClosure } from '#zosfs'
 import { each } from './each.ts'
 import type { Image } from './images.ts'
+import type { Verified } from './verified.ts'
 
 export type Checked = { files: number; bytes: number; ms: number }
 
@@ -44,10 +45,16 @@ function refusal(error: unknown, path: string): unknown {
 
 /**
  * Loads every chunk of what START needs (default: the published process) from the disk, or the hub where that is
- * missing or damaged, and verifies it. What is in memory already is no answer: this is the check of what is stored.
+ * missing or damaged, and verifies it. A copy in memory, verified when it was loaded and what will be served, is an
+ * answer only while its file on the disk is untouched since.
  * Throws `launch-check` {path, expected, found}; `source-away` when nobody could be asked for long.
  */
-export async function launchCheck(store: Store, cache: ChunkCache, image: Image, start?: Start): Promise<Checked> {
+export async function launchCheck(
+  at: { store: Store; cache: ChunkCache; verified: Verified },
+  image: Image,
+  start?: Start,
+): Promise<Checked> {
+  const { store, cache, verified } = at
   const begun = performance.now()
   const { manifest } = image
   // many small reads of the same chunks find out what is needed; what they find is verified below all the same
@@ -69,10 +76,16 @@ export async function launchCheck(store: Store, cache: ChunkCache, image: Image,
   for (const file of files) for (const id of chunksOf(image, file)) wanted.set(keyOf(id), { id, file })
   let bytes = 0
   await each(wanted, AT_ONCE, async ([key, { id, file }]) => {
+    const hex = id.toString('hex')
     try {
-      const plain = await patiently(() => store.get(id))
-      cache.keep(key, plain)
-      bytes += plain.length
+      const known = (await verified.isSame(hex)) ? cache.peek(key) : undefined
+      if (known) bytes += known.length
+      else
+        await verified.note(hex, async () => {
+          const plain = await patiently(() => store.get(id))
+          cache.keep(key, plain)
+          bytes += plain.length
+        })
     } catch (error) {
       throw refusal(error, pathOf(manifest.entries, file))
     }

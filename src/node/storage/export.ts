@@ -5,12 +5,14 @@ import { type Fill, startFill } from './fill.ts'
 import type { Image, Images } from './images.ts'
 import { prefetch } from './prefetch.ts'
 import type { Traces } from './trace.ts'
+import type { Verified } from './verified.ts'
 
 export type Plane = {
   library: Library
   cache: ChunkCache
   images: Images
   traces: Traces
+  verified: Verified
   log: (line: string) => void
 }
 
@@ -48,7 +50,7 @@ export const bindingOf = ({ manifest, config, size, files }: Image): Binding => 
 
 /** An NBD export of the storage plane: made empty, bound to one image later, and never to another. */
 export async function openExport(plane: Plane, options: ExportOptions): Promise<Export> {
-  const { library, cache, images, traces, log } = plane
+  const { library, cache, images, traces, verified, log } = plane
   const { store } = library
   const closed = new AbortController()
   let image: Image | undefined
@@ -124,7 +126,7 @@ export async function openExport(plane: Plane, options: ExportOptions): Promise<
       return bindingOf(await binding)
     },
     async check(start) {
-      checked = await launchCheck(store, cache, await need(), start)
+      checked = await launchCheck({ store, cache, verified }, await need(), start)
       return checked
     },
     ready() {

@@ -1,8 +1,10 @@
+import { totalmem } from 'node:os'
 import { ZosError } from '#codec'
 import { chunkCache, openLibrary } from '#zosfs'
 import { type Export, openExport, type Plane } from './export.ts'
 import { openImages } from './images.ts'
 import { openTraces } from './trace.ts'
+import { verifiedFiles } from './verified.ts'
 
 export type StoragePlane = AsyncDisposable &
   Plane & {
@@ -14,8 +16,10 @@ export type StoragePlane = AsyncDisposable &
     remove(id: string): Promise<void>
   }
 
-/** Decoded chunks in memory, for all exports together. */
-const CACHE_BYTES = 256 << 20
+/** Decoded chunks in memory, for all exports together: a sixteenth of the machine's memory, within bounds. */
+const CACHE_BYTES = Math.min(1 << 30, Math.max(64 << 20, totalmem() / 16))
+/** What nobody read for this long leaves the memory; reading it again costs a load and a check. Milliseconds. */
+const IDLE_MS = 300_000
 
 /** The storage plane of a home: its library, one cache, and an export per machine. */
 export function openPlane(options: {
@@ -31,8 +35,11 @@ export function openPlane(options: {
     cache,
     images: openImages(library, cache),
     traces: openTraces(`${options.home}/traces`),
+    verified: verifiedFiles(library.store.dir),
     log: options.log,
   }
+  const trimming = setInterval(() => cache.trim(IDLE_MS), IDLE_MS / 5)
+  trimming.unref()
   const exports = new Map<string, Export>()
   // calls for one export, one after the other
   const turns = new Map<string, Promise<unknown>>()
@@ -68,6 +75,7 @@ export function openPlane(options: {
         await found?.[Symbol.asyncDispose]()
       }),
     async [Symbol.asyncDispose]() {
+      clearInterval(trimming)
       await Promise.all([...exports.values()].map((e) => e[Symbol.asyncDispose]()))
       exports.clear()
       await library[Symbol.asyncDispose]()
