@@ -53,7 +53,10 @@ export async function createKeyFile(path: string): Promise<Identity> {
 }
 
 /** Reads a key file: 32 raw bytes, readable by its owner (and group) only. */
-export async function readKeyFile(path: string): Promise<Identity> {
+export const readKeyFile = async (path: string): Promise<Identity> => identityOf(await readSecret(path))
+
+/** The raw bytes of a key file, checked. */
+export async function readSecret(path: string): Promise<Buffer> {
   let secret: Buffer
   let mode: number
   try {
@@ -73,5 +76,5 @@ export async function readKeyFile(path: string): Promise<Identity> {
     throw new ZosError(`Read key file "${path}": everybody on this machine may read it; run chmod 600 on it`, {
       code: 'key-exposed',
     })
-  return identityOf(secret)
+  return secret
 }
