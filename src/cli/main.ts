@@ -43,6 +43,10 @@ const commands: Record<string, Command> = {
   flist: { run: () => import('./flist.ts'), about: 'look into, verify, extract and compare published trees' },
   store: { run: () => import('./store.ts'), about: 'the chunk store: stat, gc, scrub' },
   volume: { run: () => import('./volume.ts'), about: 'named volumes: ls, rm, grow' },
+  mycelium: {
+    run: () => import('./mycelium/index.ts'),
+    about: 'the overlay: keys, node, peers, routes, ping, capture',
+  },
   down: { run: () => import('./down.ts'), about: 'end the daemon and everything it started' },
 }
 
