@@ -27,7 +27,11 @@ export function parseSpec(text: string, file: string): Spec {
   }
   const parsed = specSchema.safeParse(value)
   if (parsed.success) return parsed.data
-  const faults = parsed.error.issues.map((issue) => {
+  const { issues } = parsed.error
+  // a rule over several fields says nothing useful while one of them is malformed
+  const within = (a: PropertyKey[], b: PropertyKey[]) => a.length < b.length && a.every((p, n) => p === b[n])
+  const telling = issues.filter((i) => i.code !== 'custom' || !issues.some((j) => within(i.path, j.path)))
+  const faults = telling.map((issue) => {
     const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0]! : undefined
     const path = unknown === undefined ? issue.path : [...issue.path, unknown]
     const field = path
