@@ -23,15 +23,20 @@ async function answer(methods: Methods, call: unknown): Promise<Answer> {
   }
 }
 
-async function read(req: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of req as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > BODY_LIMIT) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString()
+/** The body, or undefined when it is above the limit. Not by `for await`: leaving that early kills the connection. */
+function read(req: IncomingMessage): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    req.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size <= BODY_LIMIT) chunks.push(chunk)
+      else resolve(undefined)
+    })
+    req.on('end', () => resolve(Buffer.concat(chunks).toString()))
+    req.on('error', reject)
+    req.on('close', () => reject(new Error('closed')))
+  })
 }
 
 /** A page in somebody's browser must not reach the chain: no Origin, and no Host but this machine's. */
@@ -54,8 +59,8 @@ export async function serveRpc(methods: Methods, at: { socket: string } | { port
     try {
       const text = await read(req)
       if (text === undefined) {
-        req.destroy()
-        return
+        res.on('finish', () => req.socket.destroy())
+        return end(res, 413, refusal(`more than ${BODY_LIMIT} bytes`))
       }
       const body = JSON.parse(text) as unknown
       if (!Array.isArray(body)) return end(res, 200, await answer(methods, body))

@@ -55,9 +55,9 @@ export class Store implements Disposable {
 
   constructor(path: string) {
     this.db = new DatabaseSync(path)
-    // 8 MiB of page cache; WAL with NORMAL stays consistent through a power cut
+    // one process owns the chain; 8 MiB of page cache; WAL with NORMAL stays consistent through a power cut
     this.db.exec(
-      'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8192; PRAGMA journal_size_limit=16777216;',
+      'PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8192; PRAGMA journal_size_limit=16777216;',
     )
     this.db.exec(schema)
     this.#get = this.db.prepare('SELECT value FROM nodes WHERE key = ?')
