@@ -25,7 +25,7 @@ export async function debianRoots(
     mkdirSync(join(CACHE, 'bench'), { recursive: true })
     const signed = archive!.signedBy?.startsWith('/') ? `[signed-by=${archive!.signedBy}] ` : ''
     const include = ROOTS[name].length > 0 ? [`--include=${ROOTS[name].join(',')}`] : []
-    const clean = '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/dev/*'
+    const clean = '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*'
     must(
       spawnSync('mmdebstrap', [
         '--variant=minbase',
@@ -38,6 +38,9 @@ export async function debianRoots(
       ]),
       `mmdebstrap ${name}`,
     )
+    // device nodes are no part of the comparison; while mmdebstrap runs, mounts are in the way
+    rmSync(join(work, 'dev'), { recursive: true, force: true })
+    mkdirSync(join(work, 'dev'))
     rmSync(dir, { recursive: true, force: true })
     renameSync(work, dir)
   }

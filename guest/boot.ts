@@ -1,5 +1,7 @@
 import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
 import { makeCgroups } from './cgroup.ts'
+import { makeDevices } from './devices.ts'
+import { findDisks } from './disks.ts'
 import { close, list, MS, mkdir, mount, must, O, open, readTextIf, sys, writeFile } from './native.ts'
 
 /** As PID 1, from the initramfs: what can be done before anybody knows what will run here. No disk is read. */
@@ -11,6 +13,8 @@ export function boot(): void {
   mount('devtmpfs', '/dev', 'devtmpfs', MS.NOSUID | MS.NOEXEC)
   mount('cgroup', '/sys/fs/cgroup', 'cgroup2', MS.NOSUID | MS.NODEV | MS.NOEXEC, 'nsdelegate,memory_recursiveprot')
   makeCgroups()
+  makeDevices()
+  findDisks()
   loopbackUp()
   // as in Docker's containers: any user may use low ports and ping
   setting('net/ipv4/ip_unprivileged_port_start', '0')

@@ -41,7 +41,7 @@ export type ChildOptions = {
   flags: number
   /** A cgroup folder's descriptor, or -1. */
   cgroup: number
-  /** The child's standard descriptors; closed here afterwards. */
+  /** The child's standard descriptors; closed here once it has them. */
   stdio: [number, number, number]
   /** Stays open in the child, as descriptor 4. */
   keep?: number
@@ -87,11 +87,11 @@ export function startChild(options: ChildOptions): number {
   const pid = fork(options.flags, options.cgroup)
   if (pid === 0) inChild(options, errors)
   close(errors)
-  for (const fd of new Set(options.stdio)) close(fd)
   if (pid < 0) {
     close(told)
     must('Fork', pid)
   }
+  for (const fd of new Set(options.stdio)) close(fd)
   const text = new Uint8Array(4096)
   let length = 0
   let end: number | null = null

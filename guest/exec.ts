@@ -84,7 +84,14 @@ export function startExec(stream: number, spec: ProcessSpec, answer: Answer): vo
       close(cgroup)
     }
   }
-  const pid: number = attempt(begin)
+  let pid = 0
+  try {
+    pid = attempt(begin)
+  } catch (error) {
+    // the main process may have ended just now
+    for (const fd of new Set([...pipes.child, pipes.input, ...pipes.outputs.map((o) => o.fd)])) if (fd >= 0) close(fd)
+    throw error
+  }
 }
 
 /** A workload that made its own cgroup an inner node (systemd) cannot be joined there. */

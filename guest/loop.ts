@@ -40,6 +40,11 @@ export function watchEdges(fd: number, events: number, handler: Handler): void {
   control(1, fd, events | EDGE)
 }
 
+/** Other edges from now on; one that has passed already counts. */
+export function changeEdges(fd: number, events: number): void {
+  control(3, fd, events | EDGE)
+}
+
 /** Before FD is closed. */
 export function unwatch(fd: number): void {
   if (handlers.delete(fd)) control(2, fd, 0)

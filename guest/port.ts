@@ -10,7 +10,7 @@ import {
   type Step,
   TRAILER,
 } from '../src/vm/agent/protocol.ts'
-import { everyTurn, IN, OUT, watchEdges } from './loop.ts'
+import { changeEdges, everyTurn, IN, OUT, watchEdges } from './loop.ts'
 import { E, list, must, O, open, readText, sys } from './native.ts'
 
 /** The kernel takes at most 32 KiB per write to a virtio port, so one frame is one write. */
@@ -50,9 +50,12 @@ export function openPort(name: string, onFrame: FrameHandler): void {
   if (!found) throw new Error(`Find port ${name}: no virtio-serial port has that name`)
   fd = must(`Open port ${name}`, open(`/dev/${found}`, O.RDWR | O.NONBLOCK))
   // Edges only: while no host is connected the port is readable (end of file) all the time, and would spin
-  watchEdges(fd, IN | OUT, (events) => {
+  watchEdges(fd, IN, (events) => {
     if (events & IN) readable = true
-    if (events & OUT) blocked = false
+    if (blocked && events & OUT) {
+      blocked = false
+      changeEdges(fd, IN)
+    }
   })
   everyTurn(pull)
   everyTurn(pump)
@@ -103,7 +106,10 @@ function pump(): boolean {
     }
     const put = sys('write', fd, pending.subarray(sent), pending.length - sent)
     if (put > 0) sent += put
-    else blocked = true
+    else {
+      blocked = true
+      changeEdges(fd, IN | OUT)
+    }
     if (sent === pending.length) pending = null
   }
   return !blocked

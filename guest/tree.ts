@@ -2,23 +2,9 @@ import type { StartSpec } from '../src/vm/agent/types.ts'
 import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
 import { makeEntry } from './copyin.ts'
 import { pourFile, walk } from './copyout.ts'
+import { DEVICES } from './devices.ts'
 import { diskBySerial, openVerity } from './disks.ts'
-import {
-  AT_FDCWD,
-  close,
-  device,
-  E,
-  list,
-  MS,
-  mkdir,
-  mount,
-  must,
-  O,
-  readText,
-  SysError,
-  sys,
-  writeFile,
-} from './native.ts'
+import { AT_FDCWD, close, E, list, MS, mkdir, mount, must, O, readText, SysError, sys, writeFile } from './native.ts'
 import { ensureIn, mountIn, openIn, openRoot } from './root.ts'
 
 /** Where zinit's own mount namespace has the workload's tree; made by a helper process, since any disk may be slow. */
@@ -30,12 +16,9 @@ export const MOUNTS = ['/lower', '/upper', '/private', ...Array.from({ length: 6
 
 export function buildTree(spec: StartSpec): void {
   mountRoot(spec)
-  mkdir('/private')
-  mount('tmpfs', '/private', 'tmpfs', SAFE, 'mode=755,size=1m')
   const root = openRoot(TREE)
   try {
-    mountDevices(root)
-    for (const target of ['/proc', '/sys']) close(ensureIn(root, target, 'directory'))
+    mountIn(root, '/dev', 'directory', DEVICES, '', MS.MOVE)
     mountFiles(root, spec)
     const extra = [
       ...spec.tmpfs.map((t) => ({ target: t.target, run: () => mountTmpfs(root, t.target, t.options, spec.readOnly) })),
@@ -53,79 +36,51 @@ export function buildTree(spec: StartSpec): void {
 function mountRoot(spec: StartSpec): void {
   const { dataBlocks, hashStart, rootHash } = spec.root
   const device = openVerity(diskBySerial('root'), dataBlocks, hashStart, rootHash)
-  for (const dir of ['/lower', '/upper', TREE]) mkdir(dir)
+  for (const dir of ['/lower', '/upper', '/private', TREE]) mkdir(dir)
   mount(device, '/lower', 'erofs', MS.RDONLY | MS.RELATIME)
+  mount('tmpfs', '/private', 'tmpfs', SAFE, 'mode=755,size=1m')
+  makeSkeleton()
   // read-only: the upper layer is memory that holds nothing but mount points, and is closed before the program runs
   if (spec.readOnly) mount('tmpfs', '/upper', 'tmpfs', SAFE, 'mode=755,size=1m')
   else mount(diskBySerial('upper'), '/upper', 'ext4', MS.RELATIME)
   mkdir('/upper/data')
   mkdir('/upper/work')
-  mount('overlay', TREE, 'overlay', MS.RELATIME, 'lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work')
+  const layers = `lowerdir=/lower:${SKELETON},upperdir=/upper/data,workdir=/upper/work`
+  mount('overlay', TREE, 'overlay', MS.RELATIME, layers)
 }
 
-/** What Docker's containers find, and the nodes that need a kernel of one's own: FUSE, TUN, loop. */
-const NODES: [string, number, number, number][] = [
-  ['null', 0o666, 1, 3],
-  ['zero', 0o666, 1, 5],
-  ['full', 0o666, 1, 7],
-  ['random', 0o666, 1, 8],
-  ['urandom', 0o666, 1, 9],
-  ['tty', 0o666, 5, 0],
-  ['fuse', 0o666, 10, 229],
-]
-const LINKS = {
-  fd: '/proc/self/fd',
-  stdin: '/proc/self/fd/0',
-  stdout: '/proc/self/fd/1',
-  stderr: '/proc/self/fd/2',
-  ptmx: 'pts/ptmx',
-  core: '/proc/kcore',
+const SKELETON = '/private/skeleton'
+
+/** Below the image: the mount points every workload needs, so that one the image lacks is not written to the upper disk. */
+function makeSkeleton(): void {
+  for (const dir of ['', '/dev', '/proc', '/sys', '/etc']) mkdir(SKELETON + dir)
+  const image = openRoot('/lower')
+  // a program that finds no /etc has no use for a machine's id
+  const etc = openIn(image, 'etc', O.PATH)
+  const files = etc < 0 ? FILES.slice(0, -1) : FILES
+  for (const name of files) writeFile(`${SKELETON}/etc/${name}`, new Uint8Array(0))
+  close(image)
+  if (etc >= 0) close(etc)
 }
 
-function mountDevices(root: number): void {
-  mountIn(root, '/dev', 'directory', 'tmpfs', 'tmpfs', MS.NOSUID | MS.NOEXEC | MS.STRICTATIME, 'mode=755,size=65536k')
-  const dev = must('Open /dev', openIn(root, '/dev', O.RDONLY | O.DIRECTORY))
-  for (const [name, mode, major, minor] of NODES) {
-    must(`Make /dev/${name}`, sys('mknodat', dev, name, 0o020000 | mode, device(major, minor)))
-    sys('fchmodat', dev, name, mode)
-  }
-  for (const [name, target] of Object.entries(LINKS)) must(`Make /dev/${name}`, sys('symlinkat', target, dev, name))
-  for (const dir of ['pts', 'shm', 'mqueue']) must(`Make /dev/${dir}`, sys('mkdirat', dev, dir, 0o755))
-  close(dev)
-  mountIn(
-    root,
-    '/dev/pts',
-    'directory',
-    'devpts',
-    'devpts',
-    MS.NOSUID | MS.NOEXEC,
-    'newinstance,ptmxmode=0666,mode=0620,gid=5',
-  )
-  mountIn(root, '/dev/shm', 'directory', 'shm', 'tmpfs', SAFE, 'mode=1777,size=65536k')
-}
+const FILES = ['hosts', 'hostname', 'resolv.conf', 'machine-id']
 
 /** As Docker does, these are mounts: the image's own files stay what they were, and each VM has its own. */
 function mountFiles(root: number, spec: StartSpec): void {
-  const files: [string, string, string][] = [
-    ['hosts', '/etc/hosts', spec.hosts],
-    ['hostname', '/etc/hostname', `${spec.hostname}\n`],
-    ['resolv.conf', '/etc/resolv.conf', spec.resolvConf],
-  ]
-  const etc = openIn(root, '/etc', O.PATH)
-  if (etc >= 0) {
-    close(etc)
-    files.push(['machine-id', '/etc/machine-id', `${spec.machineId}\n`])
-  }
-  for (const [name, path, text] of files) {
-    if (text === '') continue
-    writeFile(`/private/${name}`, encodeUtf8(text), 0o644)
+  const contents = [spec.hosts, `${spec.hostname}\n`, spec.resolvConf, `${spec.machineId}\n`]
+  for (const [i, name] of FILES.entries()) {
+    const text = contents[i]!
+    const path = `/etc/${name}`
     const found = openIn(root, path, O.PATH)
     if (found >= 0) close(found)
-    else if (isLink(root, path)) {
+    else if (name === 'machine-id' && !isLink(root, path)) continue
+    if (text === '') continue
+    writeFile(`/private/${name}`, encodeUtf8(text))
+    if (found < 0 && isLink(root, path)) {
       // resolv.conf is often a link to a file that some daemon would make: a mount cannot follow it
-      const dir = must(`Open /etc`, openIn(root, '/etc', O.PATH))
-      sys('unlinkat', dir, path.slice(5), 0)
-      close(dir)
+      const etc = must('Open /etc', openIn(root, '/etc', O.PATH))
+      sys('unlinkat', etc, name, 0)
+      close(etc)
     }
     mountIn(root, path, 'file', `/private/${name}`, '', MS.BIND | (spec.readOnly ? SAFE : 0))
   }

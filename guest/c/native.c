@@ -12,13 +12,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A string's bytes, malloced. U+DC80..U+DCFF stand for single bytes that are not UTF-8 (PEP 383). NULL on a NUL inside,
- * which would cut a path short, and on memory shortage. */
-static char *text(JSContext *ctx, JSValueConst value) {
+/* A string's bytes, malloced, and how many. U+DC80..U+DCFF stand for single bytes that are not UTF-8 (PEP 383). */
+static char *encode(JSContext *ctx, JSValueConst value, size_t *size) {
   size_t length;
   const char *utf8 = JS_ToCStringLen(ctx, &length, value);
   if (!utf8) return NULL;
-  char *out = memchr(utf8, 0, length) ? NULL : malloc(length + 1);
+  char *out = malloc(length + 1);
   if (out) {
     char *to = out;
     for (size_t i = 0; i < length;) {
@@ -31,9 +30,19 @@ static char *text(JSContext *ctx, JSValueConst value) {
       }
     }
     *to = 0;
+    *size = (size_t)(to - out);
   }
   JS_FreeCString(ctx, utf8);
   return out;
+}
+
+/* The same as a C string; NULL for a NUL inside, which would cut a path short. */
+static char *text(JSContext *ctx, JSValueConst value) {
+  size_t length;
+  char *out = encode(ctx, value, &length);
+  if (out && strlen(out) == length) return out;
+  free(out);
+  return NULL;
 }
 
 /* Where a typed array's bytes are; NULL (and no exception) when it is none. */
@@ -47,6 +56,27 @@ static uint8_t *bytes(JSContext *ctx, JSValueConst value, size_t *length) {
   uint8_t *base = JS_GetArrayBuffer(ctx, &size, buffer);
   JS_FreeValue(ctx, buffer); /* the array keeps it alive for the length of the call */
   return base ? base + offset : NULL;
+}
+
+static void release(JSRuntime *runtime, void *opaque, void *pointer) { free(pointer); }
+
+/* encode(string): its bytes as an ArrayBuffer. */
+static JSValue js_encode(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
+  size_t length;
+  char *out = argc > 0 ? encode(ctx, argv[0], &length) : NULL;
+  return out ? JS_NewArrayBuffer(ctx, (uint8_t *)out, length, release, NULL, 0) : JS_EXCEPTION;
+}
+
+/* decode(array, from, to): a string; null when the bytes are not all ASCII, which is left to the caller. */
+static JSValue js_decode(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
+  size_t length;
+  uint32_t from, to;
+  uint8_t *base = argc > 2 ? bytes(ctx, argv[0], &length) : NULL;
+  if (!base || JS_ToUint32(ctx, &from, argv[1]) < 0 || JS_ToUint32(ctx, &to, argv[2]) < 0) return JS_NULL;
+  if (from > to || to > length) return JS_NULL;
+  for (uint32_t at = from; at < to; at++)
+    if (base[at] >= 0x80) return JS_NULL;
+  return JS_NewStringLen(ctx, (char *)base + from, to - from);
 }
 
 /* syscall(number, ...up to six): numbers as they are, strings as C strings, typed arrays as pointers, null as 0.
@@ -161,6 +191,8 @@ void native_install(JSContext *ctx) {
   JS_SetPropertyStr(ctx, native, "epollEvent", JS_NewInt32(ctx, sizeof(struct epoll_event)));
   JS_SetPropertyStr(ctx, native, "epollData", JS_NewInt32(ctx, offsetof(struct epoll_event, data)));
   JS_SetPropertyStr(ctx, native, "syscall", JS_NewCFunction(ctx, js_syscall, "syscall", 7));
+  JS_SetPropertyStr(ctx, native, "encode", JS_NewCFunction(ctx, js_encode, "encode", 1));
+  JS_SetPropertyStr(ctx, native, "decode", JS_NewCFunction(ctx, js_decode, "decode", 3));
   JS_SetPropertyStr(ctx, native, "fork", JS_NewCFunction(ctx, js_fork, "fork", 2));
   JS_SetPropertyStr(ctx, native, "execve", JS_NewCFunction(ctx, js_execve, "execve", 3));
   JS_SetPropertyStr(ctx, global, "native", native);

@@ -1,3 +1,5 @@
+import type { Place } from './dir_sync.ts'
+
 /** An object at rest: id (64 hex digits), bytes stored, when it was last written or claimed (ms since 1970). */
 export type Stored = { id: string; bytes: number; mtime: number }
 
@@ -23,4 +25,6 @@ export type ChunkBackend = {
   list(): AsyncIterable<Stored>
   /** Returns once everything put so far survives a power cut. */
   flush(): Promise<void>
+  /** A folder that a worker thread may write to itself; it is told of what flush() must see to. */
+  readonly direct?: Place & { unflushed(id: string): void }
 }

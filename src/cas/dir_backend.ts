@@ -1,18 +1,15 @@
-import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { link, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { syncDirectory } from '#sys'
 import type { ChunkBackend, Stored } from './backend.ts'
+import { claimSync, objectPath, temporaryPath, writeSync } from './dir_sync.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
 const REST = /^[0-9a-f]{62}$/
 
 /** Files flushed at a time: enough for the disk to merge them, few enough not to starve the thread pool. */
 const FLUSH_AT_ONCE = 4
-
-/** Older files are on the disk by themselves (Linux writes back after 30 s): claiming one needs no flush. Milliseconds. */
-const WRITTEN_BACK = 300_000
 
 /**
  * One plain file per object: `DIR/ab/cdef…`. Half-written files are in TEMPORARY, which must be on the same file
@@ -21,8 +18,8 @@ const WRITTEN_BACK = 300_000
 export function dirBackend(dir: string, options: { temporary: string }): ChunkBackend {
   const { temporary } = options
   const unflushed = new Set<string>()
-  const pathOf = (id: string) => join(dir, id.slice(0, 2), id.slice(2))
-  const temporaryPath = () => join(temporary, randomBytes(12).toString('hex'))
+  const place = { dir, temporary }
+  const pathOf = (id: string) => objectPath(dir, id)
 
   const away = (action: string, cause: unknown): ZosError =>
     new ZosError(
@@ -64,38 +61,24 @@ export function dirBackend(dir: string, options: { temporary: string }): ChunkBa
     get: (id) => reach('Read chunk', undefined, () => readFile(pathOf(id))),
     has: (id) => reach('Look for chunk', false, async () => (await stat(pathOf(id))).isFile()),
     async put(id, stored) {
-      const path = pathOf(id)
-      const half = temporaryPath()
       try {
-        await writeFile(half, stored, { flag: 'wx' }).catch(async (error) => {
-          if (codeOf(error) !== 'ENOENT') throw error
-          await mkdir(temporary, { recursive: true })
-          await writeFile(half, stored, { flag: 'wx' })
-        })
-        await rename(half, path).catch(async (error) => {
-          if (codeOf(error) !== 'ENOENT') throw error
-          await mkdir(dirname(path), { recursive: true })
-          await rename(half, path)
-        })
+        writeSync(place, id, stored)
       } catch (error) {
-        await rm(half, { force: true })
         throw away('Write chunk', error)
       }
       unflushed.add(id)
     },
     async touch(id) {
       try {
-        const { size, mtimeMs } = await stat(pathOf(id))
-        if (size === 0) return false // cut off by a power failure: no object is empty
-        if (Date.now() - mtimeMs < WRITTEN_BACK) unflushed.add(id)
-        await utimes(pathOf(id), new Date(), new Date())
-        return true
+        // an absent folder is absence too: then the object is written, and that says what is wrong
+        const claimed = claimSync(place, id)
+        if (claimed === 'recent') unflushed.add(id)
+        return claimed !== 'absent'
       } catch (error) {
-        // also in a folder not made yet: then it is written, and that says what is wrong
-        if (codeOf(error) === 'ENOENT') return false
         throw away('Claim chunk', error)
       }
     },
+    direct: { ...place, unflushed: (id) => unflushed.add(id) },
     delete: (id) =>
       reach('Delete chunk', false, async () => {
         await unlink(pathOf(id))
@@ -105,7 +88,7 @@ export function dirBackend(dir: string, options: { temporary: string }): ChunkBa
       // Moved aside first: a writer that touches it after the move finds it absent and writes it anew; one that
       // touched it before the move is seen in its time, and it is put back.
       const path = pathOf(id)
-      const aside = temporaryPath()
+      const aside = temporaryPath(temporary)
       await mkdir(temporary, { recursive: true })
       return reach('Delete chunk', false, async () => {
         await rename(path, aside)

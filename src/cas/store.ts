@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { sha256, ZosError } from '#codec'
+import { codeOf, reasonOf, sha256, ZosError } from '#codec'
 import type { ChunkBackend } from './backend.ts'
 import { type ChunkId, chunkIdOf } from './chunk.ts'
 import { dirBackend } from './dir_backend.ts'
@@ -22,6 +22,13 @@ export type StoreOptions = {
 }
 
 export type Put = { id: ChunkId; leaves: Buffer; isNew: boolean; storedBytes: number }
+
+export type PutOptions = {
+  /** The chunk's leaf hashes, where the caller has computed them already. */
+  known?: Buffer
+  /** The buffer has its ArrayBuffer to itself and is not used again: it is handed over instead of copied. */
+  given?: boolean
+}
 
 /** Since the store was opened. */
 export type Counters = {
@@ -45,11 +52,8 @@ export type Store = AsyncDisposable & {
   get(id: ChunkId): Promise<Buffer>
   /** The same for a blob (a manifest), whose id is the SHA-256 of its bytes. */
   getBlob(id: Buffer): Promise<Buffer>
-  /**
-   * Keeps the chunk whose bytes these are (at most CHUNK_LIMIT, zero-padded to blocks); durable after flush().
-   * KNOWN: its leaf hashes, where the caller has computed them already.
-   */
-  put(plain: Buffer, known?: Buffer): Promise<Put>
+  /** Keeps the chunk whose bytes these are (at most CHUNK_LIMIT, zero-padded to blocks); durable after flush(). */
+  put(plain: Buffer, options?: PutOptions): Promise<Put>
   putBlob(bytes: Buffer): Promise<Put>
   /** True when it is here without asking the hub; says nothing about its health. */
   hasLocal(id: ChunkId): Promise<boolean>
@@ -142,6 +146,17 @@ export function openStore(options: StoreOptions): Store {
     return opened.plain
   }
 
+  const notStored = (cause: unknown): unknown => {
+    const full = ['ENOSPC', 'EDQUOT'].includes(codeOf(cause))
+    if (!full && !/^E[A-Z]+$/.test(codeOf(cause))) return cause
+    const reason = full ? 'the disk is full; free space there or run "zos store gc"' : reasonOf(cause)
+    return new ZosError(`Write chunk to "${(hub ?? local).label}": ${reason}`, {
+      code: full ? 'store-full' : 'source-away',
+      kind: 'node',
+      cause,
+    })
+  }
+
   const puts = merged<{ isNew: boolean; storedBytes: number }>()
   const keep = (kind: Kind, id: string, plain: Buffer) =>
     puts(id, async () => {
@@ -163,8 +178,19 @@ export function openStore(options: StoreOptions): Store {
     counters,
     get: (id) => getKind('chunk', id),
     getBlob: (id) => getKind('blob', id),
-    async put(plain, known) {
-      const { id, leaves } = known ? { id: chunkIdOf(known), leaves: known } : await workers.hash(plain)
+    async put(plain, put = {}) {
+      const places = (hub ? [hub, local] : [local]).flatMap((place) => place.direct ?? [])
+      if (places.length === (hub ? 2 : 1)) {
+        const bare = places.map(({ dir, temporary }) => ({ dir, temporary }))
+        const { recent, ...kept } = await workers.keep(plain, bare, put).catch((error) => {
+          throw notStored(error)
+        })
+        const id = kept.id.toString('hex')
+        for (const place of kept.isNew ? places : places.slice(0, 1)) if (recent) place.unflushed(id)
+        if (kept.isNew) limit?.used(id, kept.storedBytes)
+        return kept
+      }
+      const { id, leaves } = put.known ? { id: chunkIdOf(put.known), leaves: put.known } : await workers.hash(plain)
       return { id, leaves, ...(await keep('chunk', id.toString('hex'), plain)) }
     },
     async putBlob(bytes) {

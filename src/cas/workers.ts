@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { reasonOf, ZosError } from '#codec'
 import { chunkIdOf, leafHashes } from './chunk.ts'
+import type { Place } from './dir_sync.ts'
 import { type Kind, type Opened, open, seal } from './stored.ts'
 
 export type Hashed = { leaves: Buffer; id: Buffer }
@@ -8,7 +9,10 @@ export type Job =
   | { op: 'hash'; bytes: Uint8Array }
   | { op: 'seal'; kind: Kind; bytes: Uint8Array }
   | { op: 'open'; id: string; bytes: Uint8Array }
-export type Reply = Hashed | Buffer | Opened
+  | { op: 'keep'; bytes: Uint8Array; known: Uint8Array | undefined; places: Place[] }
+/** RECENT: the object must be flushed before it may be named. */
+export type Kept = Hashed & { isNew: boolean; storedBytes: number; recent: boolean }
+export type Reply = Hashed | Buffer | Opened | Kept
 
 type Waiting = { resolve: (reply: never) => void; reject: (error: unknown) => void }
 type Thread = { worker: Worker; waiting: Map<number, Waiting> }
@@ -18,6 +22,8 @@ export type Workers = {
   hash(bytes: Buffer): Promise<Hashed>
   seal(kind: Kind, bytes: Buffer): Promise<Buffer>
   open(id: string, stored: Buffer): Promise<Opened>
+  /** A whole put into folders. GIVEN: BYTES is the only view of its ArrayBuffer and not used again. */
+  keep(bytes: Buffer, places: Place[], options: { known?: Buffer | undefined; given?: boolean }): Promise<Kept>
   close(): Promise<void>
 }
 
@@ -36,7 +42,7 @@ export function startWorkers(count = 2): Workers {
       const { resolve, reject } = thread.waiting.get(ticket)!
       thread.waiting.delete(ticket)
       if (thread.waiting.size === 0) thread.worker.unref()
-      if (error) reject(new ZosError(`Hash or compress: ${error}`, { code: 'worker-failed', kind: 'bug' }))
+      if (error) reject(new ZosError(error.message, { code: error.code || 'worker-failed', kind: 'node' }))
       else resolve(reply as never)
     })
     const lost = (reason: string) => {
@@ -52,7 +58,7 @@ export function startWorkers(count = 2): Workers {
     return thread
   }
 
-  const give = <T>(job: Job): Promise<T> => {
+  const give = <T>(job: Job, given = false): Promise<T> => {
     let thread = threads.length < count ? undefined : threads[0]
     for (const other of threads) if (other.waiting.size < (thread?.waiting.size ?? 1)) thread = other
     const chosen = thread ?? start()
@@ -61,8 +67,8 @@ export function startWorkers(count = 2): Workers {
       chosen.waiting.set(mine, { resolve, reject })
       chosen.worker.ref()
       // a view would drag its whole ArrayBuffer along: one exact copy, handed over
-      const bytes = new Uint8Array(job.bytes)
-      chosen.worker.postMessage({ ticket: mine, job: { ...job, bytes } }, [bytes.buffer])
+      const bytes = given ? job.bytes : new Uint8Array(job.bytes)
+      chosen.worker.postMessage({ ticket: mine, job: { ...job, bytes } }, [bytes.buffer as ArrayBuffer])
     })
   }
 
@@ -83,6 +89,10 @@ export function startWorkers(count = 2): Workers {
       if (stored.length <= INLINE / 4) return open(id, stored)
       const opened = await give<Opened>({ op: 'open', id, bytes: stored })
       return opened.ok ? { ...opened, plain: view(opened.plain) } : opened
+    },
+    async keep(bytes, places, { known, given }) {
+      const kept = await give<Kept>({ op: 'keep', bytes, known: known && new Uint8Array(known), places }, given)
+      return { ...kept, id: view(kept.id), leaves: view(kept.leaves) }
     },
     async close() {
       await Promise.all(threads.splice(0).map((t) => t.worker.terminate()))

@@ -1,4 +1,4 @@
-import { codeOf, reasonOf, ZosError } from '#codec'
+import { reasonOf, ZosError } from '#codec'
 
 /** A command gets what follows its name and gives the exit code. Loaded only when called: start-up is thin. */
 type Command = { run: () => Promise<{ default: (args: string[]) => Promise<number> }>; about: string }
@@ -43,6 +43,14 @@ const commands: Record<string, Command> = {
   flist: { run: () => import('./flist.ts'), about: 'look into, verify, extract and compare published trees' },
   store: { run: () => import('./store.ts'), about: 'the chunk store: stat, gc, scrub' },
   volume: { run: () => import('./volume.ts'), about: 'named volumes: ls, rm, grow' },
+  mycelium: {
+    run: () => import('./mycelium/index.ts'),
+    about: 'the overlay: keys, node, peers, routes, ping, capture',
+  },
+  mycelium: {
+    run: () => import('./mycelium/index.ts'),
+    about: 'the overlay daemon: keygen, inspect, run, status, peers, routes, ping, trace',
+  },
   down: { run: () => import('./down.ts'), about: 'end the daemon and everything it started' },
 }
 
@@ -51,11 +59,10 @@ function help(): string {
   return `usage: zos COMMAND [ARGS]\n\n${rows.join('\n')}\n\nState lives in $ZOS_HOME; published content in $ZOS_HUB (dir:PATH).\n`
 }
 
-/** Docker's exit codes: 125 when run could not do it; else 1. */
+/** Docker's exit codes: 126 and 127 for a program that cannot run, 125 when run could not do its part; else 1. */
 function exitCodeOf(command: string, error: unknown): number {
-  const code = codeOf(error)
-  if (code === 'command-not-found') return 127
-  if (code === 'command-not-executable') return 126
+  const code = error instanceof ZosError ? error.details.exitCode : undefined
+  if (typeof code === 'number') return code
   return command === 'run' ? 125 : 1
 }
 

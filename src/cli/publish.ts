@@ -17,7 +17,10 @@ async function publishSource(source: string, tag: string, quiet: boolean): Promi
   let phase = ''
   let begun = performance.now()
   const stop = new AbortController()
-  const interrupted = () => stop.abort(new ZosError(`Publish "${tag}": interrupted; the next attempt goes on where it was`, { code: 'interrupted' }))
+  const interrupted = () =>
+    stop.abort(
+      new ZosError(`Publish "${tag}": interrupted; the next attempt goes on where it was`, { code: 'interrupted' }),
+    )
   process.once('SIGINT', interrupted)
   try {
     return await publish(library, source, tag, {
@@ -44,15 +47,22 @@ function sourceOf(text: string): string {
     if (!existsSync(text)) throw new ZosError(`Publish "${text}": there is no such folder`, { code: 'no-such-source' })
     return `dir:${text}`
   }
-  throw new ZosError(`Publish "${text}": name its kind: docker://HOST/IMAGE:TAG, docker-archive:FILE, oci:DIR, oci-archive:FILE or dir:DIR`, {
-    code: 'bad-source',
-  })
+  throw new ZosError(
+    `Publish "${text}": name its kind: docker://HOST/IMAGE:TAG, docker-archive:FILE, oci:DIR, oci-archive:FILE or dir:DIR`,
+    {
+      code: 'bad-source',
+    },
+  )
 }
 
 export default async function publishCommand(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('publish', args, { json: { kind: 'switch' }, quiet: { kind: 'switch', short: 'q' } })
+  const { flags, rest } = parseFlags('publish', args, {
+    json: { kind: 'switch' },
+    quiet: { kind: 'switch', short: 'q' },
+  })
   const [source, tag] = rest
-  if (!source || !tag || rest.length > 2) throw new ZosError('zos publish: write zos publish SOURCE NAME', { code: 'usage' })
+  if (!source || !tag || rest.length > 2)
+    throw new ZosError('zos publish: write zos publish SOURCE NAME', { code: 'usage' })
   const done = await publishSource(sourceOf(source), tag, flags.quiet || flags.json)
   if (flags.json) process.stdout.write(`${JSON.stringify(done)}\n`)
   else {

@@ -12,7 +12,7 @@ export default async function store(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('store', args, { json: { kind: 'switch' }, grace: { kind: 'value' } })
   const call = rest.length === 1 && Object.hasOwn(CALLS, rest[0]!) ? CALLS[rest[0]!] : undefined
   if (!call) throw new ZosError('zos store: write zos store stat, gc [--grace SECONDS] or scrub', { code: 'usage' })
-  const body = flags.grace === undefined ? undefined : { graceSeconds: Number(flags.grace) }
+  const body = flags.grace === undefined ? undefined : { grace: Number(flags.grace) }
   const answer = await daemonCall<Record<string, unknown>>(...call, body)
   if (flags.json) process.stdout.write(`${JSON.stringify(answer)}\n`)
   else

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { codeOf, reasonOf, ZosError } from '#codec'
+import { codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
 import { run, writeAtomic } from '#sys'
 import { archivesOf, debianCodename } from './apt.ts'
 import { byContent, filesBelow, withScratch } from './stamp.ts'
@@ -15,7 +15,7 @@ const QUICKJS = {
 } as const
 const OBJECTS = ['quickjs', 'libregexp', 'libunicode', 'cutils', 'dtoa'] as const
 const CC = 'musl-gcc'
-const FLAGS = ['-Os', '-ffunction-sections', '-fdata-sections', '-fno-asynchronous-unwind-tables', '-D_GNU_SOURCE']
+const FLAGS = ['-O2', '-ffunction-sections', '-fdata-sections', '-fno-asynchronous-unwind-tables', '-D_GNU_SOURCE']
 
 const root = resolve(import.meta.dirname, '../..')
 const guest = join(root, 'guest')
@@ -31,8 +31,9 @@ export async function ensureZinit(options: BuildOptions): Promise<{ path: string
   const dir = join(options.cacheDir, 'zinit')
   const sources = [
     ...filesBelow(guest, ['.ts', '.c', '.h']),
-    ...filesBelow(join(root, 'src/vm/agent'), ['.ts']),
-    join(root, 'src/vm/zinit.ts'),
+    // of the agent's folder only what the guest bundles: the rest may change without new templates
+    ...['protocol.ts', 'utf8.ts'].map((name) => join(root, 'src/vm/agent', name)),
+    import.meta.filename,
   ]
   const key = await byContent(dir, sources, process.arch, (name) => build(dir, name, options))
   return { path: join(dir, key, 'zinit'), key }
@@ -97,7 +98,8 @@ async function publish(from: string, to: string): Promise<void> {
 
 /** Objects, headers and the bytecode compiler; kept apart, because our own sources change more often. */
 async function ensureQuickjs(dir: string, options: BuildOptions): Promise<string> {
-  const made = join(dir, `quickjs-${QUICKJS.sha256.slice(0, 16)}-${process.arch}`)
+  const facts = [QUICKJS.sha256, process.arch, ...FLAGS].join(' ')
+  const made = join(dir, `quickjs-${sha256Hex(Buffer.from(facts)).slice(0, 16)}`)
   if (existsSync(made)) return made
   const work = join(dir, `quickjs.${randomBytes(4).toString('hex')}.tmp`)
   return withScratch(work, async () => {

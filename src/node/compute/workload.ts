@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { codeOf, reasonOf, ZosError } from '#codec'
+import { reasonOf, ZosError } from '#codec'
 import { sleep } from '#sys'
 import { type Agent, connectAgent, type ExitStatus, type StartSpec } from '#vm'
 import type { WorkloadView } from '#wire'
@@ -157,8 +157,8 @@ export class Workload {
   }
 
   async #failed(error: unknown): Promise<void> {
-    const exitCode =
-      codeOf(error) === 'command-not-found' ? 127 : codeOf(error) === 'command-not-executable' ? 126 : 125
+    const code = error instanceof ZosError ? error.details.exitCode : undefined
+    const exitCode = typeof code === 'number' ? code : 125
     this.#settle(false)
     await this.#save({
       state: 'exited',

@@ -9,26 +9,39 @@ import type { ImageConfig } from '../compute/spec.ts'
 /** Frames of one command, first the request, then whatever HANDLE is given later. */
 type Session = { request: unknown; on: (handle: (type: number, payload: Buffer) => void) => void }
 
+/** Frames that may wait for a handler before the command is held back. */
+const EARLY_FRAMES = 16
+
 function session(stream: Duplex): Promise<Session> {
   return new Promise((resolve, reject) => {
-    let handle: (type: number, payload: Buffer) => void = () => {}
+    let handle: ((type: number, payload: Buffer) => void) | undefined
     let begun = false
+    // a command need not wait for us: what follows its request at once is kept until somebody listens
+    const early: [number, Buffer][] = []
     stream.on('close', () => reject(new ZosError('Read request: the command went away', { code: 'client-gone' })))
     readFrames(stream, (type, payload) => {
-      if (begun) return handle(type, payload)
+      if (handle) return handle(type, payload)
+      if (begun) {
+        early.push([type, Buffer.from(payload)])
+        if (early.length >= EARLY_FRAMES) stream.pause()
+        return undefined
+      }
       begun = true
       try {
         if (type !== Frame.request)
           throw new ZosError(`Read request: frame type ${type} came first`, { code: 'bad-frame' })
         resolve({
           request: JSON.parse(payload.toString()),
-          on: (h) => {
-            handle = h
+          on: (listener) => {
+            handle = listener
+            for (const [t, p] of early.splice(0)) listener(t, p)
+            stream.resume()
           },
         })
       } catch (error) {
         reject(error)
       }
+      return undefined
     })
   })
 }

@@ -1,25 +1,44 @@
+// The storage plane: serves disks over NBD. A process of its own, so that it outlives the daemon that starts it.
+// usage: node main.ts --home DIR --run DIR [--hub dir:DIR]
+import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { reasonOf } from '#codec'
 import { serveUnix } from '#sys'
-import { ZosError } from '#codec'
-import { chunkCache, loadManifest, openDisk, openLibrary, serveNbd, startClosure, readRange, fileAt, pathOf, pieces } from '#zosfs'
-const { values } = parseArgs({ options: { home: { type: 'string' }, run: { type: 'string' }, hub: { type: 'string' } } })
-const library = openLibrary({ home: values.home!, hub: values.hub })
-const cache = chunkCache(library.store, 256 << 20)
-type E = { nbd: any; manifest?: any; files: number; checkedBytes: number }
-const exports_ = new Map<string, E>()
-const manifests = new Map<string, any>()
-const load = async (d: string) => { if (!manifests.has(d)) manifests.set(d, await loadManifest(library.store, d)); return manifests.get(d) }
-await serveUnix(`${values.run}/storage.sock`, { calls: {
-  'GET /status': () => ({ pid: process.pid }),
-  'GET /images/:digest': async (c) => ({ config: JSON.parse((await load(c.params.digest!)).config.toString()) }),
-  'PUT /exports/:id': async (c) => { const b = c.body as any; if (!exports_.has(c.params.id!)) exports_.set(c.params.id!, { nbd: await serveNbd({ name: '', socket: b.socket, onError: (e: any) => console.error(e) }), files: 0, checkedBytes: 0 }) },
-  'GET /exports/:id': (c) => { const e = exports_.get(c.params.id!)!; return { files: e.files, checkedBytes: e.checkedBytes, fetchedBytes: 0, ...e.nbd.stat() } },
-  'POST /exports/:id/bind': async (c) => { const e = exports_.get(c.params.id!)!; e.manifest = await load((c.body as any).digest); e.nbd.bind(openDisk(e.manifest, cache)); return { root: e.manifest.disk.root.toString('hex'), dataBlocks: e.manifest.disk.dataBlocks, hashStart: e.manifest.disk.dataBlocks } },
-  'POST /exports/:id/check': async (c) => { const e = exports_.get(c.params.id!)!; const m = e.manifest; const list = await startClosure(m, (n, at, l) => readRange(library.store, m, n, at, l), c.body as any)
-    for (const n of list) { for await (const p of pieces(library.store, m, n)) if ('bytes' in p) e.checkedBytes += p.bytes.length; e.files++ }
-    return { files: e.files, bytes: e.checkedBytes } },
-  'POST /exports/:id/ready': () => {},
-  'DELETE /exports/:id': async (c) => { const e = exports_.get(c.params.id!); exports_.delete(c.params.id!); await e?.nbd[Symbol.asyncDispose]() },
-} })
-void [ZosError, fileAt, pathOf]
-process.on('SIGTERM', () => process.exit(0))
+import { routes } from './api.ts'
+import { openPlane } from './plane.ts'
+
+const log = (line: string) => process.stderr.write(`${new Date().toISOString()} storage: ${line}\n`)
+process.on('uncaughtException', (error) => log(`uncaught: ${error.stack}`))
+process.on('unhandledRejection', (error) => log(`unhandled: ${error instanceof Error ? error.stack : error}`))
+
+const { values } = parseArgs({
+  options: { home: { type: 'string' }, run: { type: 'string' }, hub: { type: 'string' } },
+})
+if (!values.home || !values.run) {
+  log('usage: main.ts --home DIR --run DIR [--hub dir:DIR]')
+  process.exit(2)
+}
+
+process.umask(0o077) // sockets are nobody else's from the moment they exist
+const { run } = values
+mkdirSync(run, { recursive: true, mode: 0o711 })
+const plane = openPlane({ home: values.home, hub: values.hub ?? process.env.ZOS_HUB, log })
+const path = join(run, 'storage.sock')
+const server = await serveUnix(path, routes(plane))
+log(`up: pid ${process.pid}`)
+
+let ending = false
+async function end(): Promise<void> {
+  if (ending) return
+  ending = true
+  server.close()
+  rmSync(path, { force: true })
+  await plane[Symbol.asyncDispose]()
+  process.exit(0)
+}
+const failed = (error: unknown) => {
+  log(`end: ${reasonOf(error)}`)
+  process.exit(1)
+}
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end().catch(failed))

@@ -16,13 +16,12 @@ export type Output = {
   channel: 'stdout' | 'stderr'
   /** Of the first byte; counts the bytes of both channels in the order they were read. */
   offset: number
-  /** Valid during the call only: copy what is kept. */
   data: Buffer
 }
 
 export type ConnectOptions = {
   signal?: AbortSignal
-  /** Called in order. A promise holds back the next piece. */
+  /** Called in order, not before connectAgent has returned. A promise holds back the next piece. */
   onOutput?: (output: Output) => void | Promise<void>
   /** Output offset up to which the caller holds everything durably. Default 0. */
   resumeFrom?: number

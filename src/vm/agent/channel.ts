@@ -121,9 +121,8 @@ export function openProcessChannel<T>(line: Line): ProcessChannel<T> {
     for (const part of [stdin, stdout, stderr]) part.destroy(error)
     exit.reject(error)
   }
-  line.attach(
-    stream,
-    (type, payload) => {
+  line.attach(stream, {
+    handle(type, payload) {
       if (type === Frame.data) inlets[0].put(stdout, payload)
       else if (type === Frame.errorData) inlets[1].put(stderr, payload)
       else if (type === Frame.credit) outlet.grant(getU32(payload, 0))
@@ -135,7 +134,7 @@ export function openProcessChannel<T>(line: Line): ProcessChannel<T> {
         exit.resolve(decodeJson(payload) as T)
       }
     },
-    over,
-  )
+    lost: over,
+  })
   return { stream, stdin, stdout, stderr, exit: exit.promise, drop: over }
 }

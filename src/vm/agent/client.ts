@@ -1,50 +1,62 @@
 import { codeOf, ZosError } from '#codec'
-import type { Agent, ConnectOptions, ExecSession, Output } from './agent.ts'
+import type { Agent, ConnectOptions, ExecSession } from './agent.ts'
 import { openOutlet, openProcessChannel, writableOf } from './channel.ts'
 import { askHelper, copyIn, copyOut } from './copy.ts'
 import { dial } from './dial.ts'
-import { type Line, openLine } from './line.ts'
+import { type Line, openLine, type StreamHandler } from './line.ts'
 import { decodeJson, encodeU64, Frame, getU32, getU64 } from './protocol.ts'
 import type { ExitStatus, ProcessSpec } from './types.ts'
 
 /** Answers that need no disk of the guest; the others may have to wait for a chunk. */
 const QUICK = 30_000
 
+type Main = {
+  handler: StreamHandler
+  exited: Promise<ExitStatus>
+  /** Of the main process's stdin; set once there is one. */
+  grant: (bytes: number) => void
+}
+
 /** Hands output on in order, one piece at a time, and the exit after the last. */
-function openOutput(
-  line: Line,
-  grant: (bytes: number) => void,
-  onOutput: ConnectOptions['onOutput'],
-): Promise<ExitStatus> {
+function openMain(onOutput: ConnectOptions['onOutput']): Main {
   const exited = Promise.withResolvers<ExitStatus>()
   exited.promise.catch(() => {})
-  // at most what the guest's ring holds can wait here: it sends no more until that is acknowledged
+  // Not before connectAgent's caller has the agent, whose ack() it needs. At most what the guest's ring holds waits here:
+  // it sends no more until that is acknowledged.
   let busy: Promise<void> | undefined
-  const hand = (output: Output) => {
-    const next = () => onOutput?.(output)
+  let over = false
+  const follow = (work: () => void | Promise<void>) => {
+    // after the line broke, what waits is the next line's to deliver
+    const next = () => (over ? undefined : work())
     const done = busy ? busy.then(next) : next()
     if (!done) return
-    const mine = Promise.resolve(done).catch((error) => exited.reject(error))
-    busy = mine.then(() => {
+    const mine: Promise<void> = done.catch(exited.reject).then(() => {
       if (busy === mine) busy = undefined
     })
+    busy = mine
   }
-  line.attach(
-    0,
-    (type, payload) => {
-      if (type === Frame.output) {
-        const channel = payload[7] === 2 ? 'stderr' : 'stdout'
-        payload[7] = 0
-        hand({ channel, offset: getU64(payload, 0), data: payload.subarray(8) })
-      } else if (type === Frame.exited) {
-        const status = decodeJson(payload) as ExitStatus
-        if (busy) void busy.then(() => exited.resolve(status))
-        else exited.resolve(status)
-      } else if (type === Frame.credit) grant(getU32(payload, 0))
+  follow(() => new Promise((done) => setImmediate(done)))
+  const main: Main = {
+    exited: exited.promise,
+    grant: () => {},
+    handler: {
+      handle(type, payload) {
+        if (type === Frame.output) {
+          const channel = payload[7] === 2 ? 'stderr' : 'stdout'
+          payload[7] = 0
+          follow(() => onOutput?.({ channel, offset: getU64(payload, 0), data: payload.subarray(8) }))
+        } else if (type === Frame.exited) {
+          const status = decodeJson(payload) as ExitStatus
+          follow(() => exited.resolve(status))
+        } else if (type === Frame.credit) main.grant(getU32(payload, 0))
+      },
+      lost: (error) => {
+        over = true
+        exited.reject(error)
+      },
     },
-    exited.reject,
-  )
-  return exited.promise
+  }
+  return main
 }
 
 async function exec(line: Line, spec: ProcessSpec, signal?: AbortSignal): Promise<ExecSession> {
@@ -70,13 +82,14 @@ async function exec(line: Line, spec: ProcessSpec, signal?: AbortSignal): Promis
 
 /** Connects to the unix socket of the VM's `zos.agent` port and shakes hands; works any number of times per VM. */
 export async function connectAgent(socketPath: string, options: ConnectOptions = {}): Promise<Agent> {
-  const line = await openLine(socketPath, options)
+  const main = openMain(options.onOutput)
+  const line = await openLine(socketPath, options, main.handler)
   const started = Promise.withResolvers<void>()
   started.promise.catch(() => {})
   if (line.state.phase !== 'idle') started.resolve()
   const outlet = openOutlet(line, 0, line.state.stdinCredit, started.promise)
   const stdin = writableOf(outlet)
-  const exited = openOutput(line, outlet.grant, options.onOutput)
+  main.grant = outlet.grant
   void line.closed.then((reason) => {
     const error = new ZosError(reason, { code: 'agent-gone', kind: 'node' })
     started.reject(error)
@@ -91,7 +104,7 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
       return { pid }
     },
     ack: (offset) => line.send(encodeU64(Frame.ack, 0, offset)),
-    exited,
+    exited: main.exited,
     closed: line.closed,
     stdin,
     resize: async (window) => void (await line.request('resize', { stream: 0, ...window }, quick)),

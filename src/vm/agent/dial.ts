@@ -24,16 +24,15 @@ export async function dial(
       done(error)
     },
   })
-  line.attach(
-    stream,
-    (type, payload) => {
+  line.attach(stream, {
+    handle(type, payload) {
       if (type === Frame.data) inlet.put(duplex, payload)
       else if (type === Frame.end) duplex.push(null)
       else if (type === Frame.credit) outlet.grant(getU32(payload, 0))
       else if (type === Frame.reset) duplex.destroy(resetError(payload))
     },
-    (error) => void duplex.destroy(error),
-  )
+    lost: (error) => void duplex.destroy(error),
+  })
   // until the caller has it, nobody can listen
   const quiet = () => {}
   duplex.on('error', quiet)

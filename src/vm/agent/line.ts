@@ -19,14 +19,18 @@ import {
 } from './protocol.ts'
 import type { AgentFailure, AgentState, Methods } from './types.ts'
 
-export type FrameHandler = (type: number, payload: Buffer) => void
+export type StreamHandler = {
+  handle: (type: number, payload: Buffer) => void
+  /** Called once when the line breaks. */
+  lost: (error: ZosError) => void
+}
 
 /** The socket, in step with the guest: frames out, frames in by stream, requests with their replies. */
 export type Line = {
   state: AgentState
   send(frame: Uint8Array): void
-  /** HANDLER gets the frames of STREAM but for replies; LOST is called once when the line breaks. */
-  attach(stream: number, handler: FrameHandler, lost: (error: ZosError) => void): void
+  /** HANDLER gets the frames of STREAM but for replies. */
+  attach(stream: number, handler: StreamHandler): void
   detach(stream: number): void
   /** A stream number never used before on this line. */
   newStream(): number
@@ -71,12 +75,13 @@ function helloFrame(nonce: Buffer, resumeFrom: number): Uint8Array {
 
 type Pending = { resolve: (value: never) => void; reject: (error: Error) => void }
 
-export async function openLine(path: string, options: ConnectOptions): Promise<Line> {
+/** MAIN handles stream 0 from the first byte on: output follows the handshake at once. */
+export async function openLine(path: string, options: ConnectOptions, main: StreamHandler): Promise<Line> {
   const timeout = options.timeout ?? 30_000
   const deadline = performance.now() + timeout
   const socket = await connectSocket(path, deadline, options.signal)
   const nonce = randomBytes(NONCE)
-  const handlers = new Map<number, { handle: FrameHandler; lost: (error: ZosError) => void }>()
+  const handlers = new Map<number, StreamHandler>([[0, main]])
   const pending = new Map<number, Pending>()
   const step: Step = { marker: nonce }
   let held: Buffer = Buffer.alloc(0)
@@ -145,9 +150,9 @@ export async function openLine(path: string, options: ConnectOptions): Promise<L
   return {
     state,
     send: (frame) => void socket.write(frame),
-    attach: (stream, handle, lost) => {
-      if (lostBecause) lost(lostBecause)
-      else handlers.set(stream, { handle, lost })
+    attach: (stream, handler) => {
+      if (lostBecause) handler.lost(lostBecause)
+      else handlers.set(stream, handler)
     },
     detach: (stream) => void handlers.delete(stream),
     newStream: () => ++streams,

@@ -50,7 +50,7 @@ export const MAGIC = Uint8Array.from([
   0x5a, 0x4f, 0x53, 0x2d, 0x61, 0x67, 0x65, 0x6e, 0x74, 0xe7, 0x1c, 0x93, 0xb5, 0x08, 0xda, 0x6f,
 ])
 export const NONCE = 16
-const END = [0x7a, 0xc3, 0x5e, 0x91] as const
+const END = 0x915ec37a
 
 export function putHeader(bytes: Uint8Array, at: number, type: number, stream: number, length: number): void {
   bytes[at] = type
@@ -61,11 +61,14 @@ export function putHeader(bytes: Uint8Array, at: number, type: number, stream: n
 }
 
 export function putTrailer(bytes: Uint8Array, at: number): void {
-  for (let i = 0; i < TRAILER; i++) bytes[at + i] = END[i]!
+  putU32(bytes, at, END)
 }
 
 export function putU32(bytes: Uint8Array, at: number, value: number): void {
-  for (let i = 0; i < 4; i++) bytes[at + i] = (value >>> (8 * i)) & 0xff
+  bytes[at] = value & 0xff
+  bytes[at + 1] = (value >>> 8) & 0xff
+  bytes[at + 2] = (value >>> 16) & 0xff
+  bytes[at + 3] = value >>> 24
 }
 
 export function getU32(bytes: Uint8Array, at: number): number {
@@ -157,7 +160,7 @@ export function parseFrames(
     bad ||= length > MAX_PAYLOAD
     const end = at + HEADER + length
     if (!bad && to < end + TRAILER) return at
-    if (bad || END.some((byte, i) => bytes[end + i] !== byte)) {
+    if (bad || getU32(bytes, end) !== END) {
       step.marker = lost()
       at++
       continue

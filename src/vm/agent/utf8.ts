@@ -1,8 +1,13 @@
+/** In the guest, c/native.c has these in C: QuickJS would take a microsecond per byte for the loops below, more when emulated. */
+type Native = { encode(text: string): ArrayBuffer; decode(bytes: Uint8Array, from: number, to: number): string | null }
+const { native } = globalThis as { native?: Native }
+
 /**
  * UTF-8 where no byte is lost: a byte that is no valid UTF-8 becomes U+DC80…U+DCFF and back (PEP 383), so that any file
  * name fits a string. Own code because QuickJS has no TextEncoder; host and guest must agree anyway.
  */
 export function encodeUtf8(text: string): Uint8Array {
+  if (native) return new Uint8Array(native.encode(text))
   const out = new Uint8Array(text.length * 3)
   let at = 0
   for (let i = 0; i < text.length; i++) {
@@ -47,6 +52,8 @@ function sequence(bytes: Uint8Array, at: number): number {
 }
 
 export function decodeUtf8(bytes: Uint8Array, from = 0, to = bytes.length): string {
+  const plain = native?.decode(bytes, from, to)
+  if (plain !== undefined && plain !== null) return plain
   let text = ''
   let units: number[] = []
   for (let at = from; at < to; ) {

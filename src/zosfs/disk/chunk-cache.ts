@@ -13,8 +13,10 @@ export type ChunkCache = {
    * throws the source's error otherwise (`chunk-corrupt`, `chunk-missing`). Failures are not remembered.
    */
   load(id: ChunkId, key: string, options?: { signal?: AbortSignal | undefined }): Promise<Buffer>
-  /** Puts a verified chunk in, as if it had just been loaded. */
-  keep(key: string, plain: Buffer): void
+  /** Puts a verified chunk in, as if it had just been loaded, and gives it back. */
+  keep(key: string, plain: Buffer): Buffer
+  /** Drops what was not used for MS milliseconds. */
+  trim(ms: number): void
   stat(): {
     bytes: number
     limit: number
@@ -29,32 +31,35 @@ export type ChunkCache = {
 /** Ids as map keys: half the size of hex. */
 export const keyOf = (id: ChunkId): string => id.toString('latin1')
 
+const SLACK = 4096
 const BACKOFF = [100, 200, 400, 800, 1600, 3000]
 
 type Loading = { promise: Promise<Buffer>; askers: number; controller: AbortController }
 
 /** Decoded chunks of SOURCE in memory, least recently used out first above LIMIT bytes; shared by all disks. */
 export function chunkCache(source: ChunkSource, limit: number): ChunkCache {
-  const kept = new Map<string, Buffer>()
+  const kept = new Map<string, { plain: Buffer; used: number }>()
   const loading = new Map<string, Loading>()
   let bytes = 0
   let hits = 0
   let loads = 0
   let waiting = 0
 
-  const keep = (key: string, plain: Buffer) => {
-    const old = kept.get(key)
-    if (old) {
-      bytes -= old.length
-      kept.delete(key)
-    }
-    kept.set(key, plain)
+  const keep = (key: string, given: Buffer): Buffer => {
+    // a short view would hold on to all of the larger buffer that it was decoded into
+    const plain = given.buffer.byteLength > given.length + SLACK ? Buffer.from(given) : given
+    drop(key)
+    kept.set(key, { plain, used: performance.now() })
     bytes += plain.length
-    for (const [oldest, chunk] of kept) {
+    for (const oldest of kept.keys()) {
       if (bytes <= limit || oldest === key) break
-      kept.delete(oldest)
-      bytes -= chunk.length
+      drop(oldest)
     }
+    return plain
+  }
+  const drop = (key: string) => {
+    bytes -= kept.get(key)?.plain.length ?? 0
+    kept.delete(key)
   }
 
   const fetch = async (id: ChunkId, key: string, signal: AbortSignal): Promise<Buffer> => {
@@ -62,8 +67,7 @@ export function chunkCache(source: ChunkSource, limit: number): ChunkCache {
       try {
         const plain = await source.get(id)
         loads++
-        keep(key, plain)
-        return plain
+        return keep(key, plain)
       } catch (error) {
         if (codeOf(error) !== 'source-away') throw error
       }
@@ -87,16 +91,17 @@ export function chunkCache(source: ChunkSource, limit: number): ChunkCache {
 
   return {
     peek(key) {
-      const plain = kept.get(key)
-      if (plain === undefined) return undefined
+      const entry = kept.get(key)
+      if (entry === undefined) return undefined
       hits++
+      entry.used = performance.now()
       kept.delete(key)
-      kept.set(key, plain)
-      return plain
+      kept.set(key, entry)
+      return entry.plain
     },
     load(id, key, { signal } = {}) {
-      const plain = kept.get(key)
-      if (plain) return Promise.resolve(plain)
+      const known = kept.get(key)
+      if (known) return Promise.resolve(known.plain)
       const running = loading.get(key)
       const entry = running && !running.controller.signal.aborted ? running : start(id, key)
       entry.askers++
@@ -112,6 +117,13 @@ export function chunkCache(source: ChunkSource, limit: number): ChunkCache {
       })
     },
     keep,
+    trim(ms) {
+      const before = performance.now() - ms
+      for (const [key, { used }] of kept) {
+        if (used > before) break // in order of use
+        drop(key)
+      }
+    },
     stat: () => ({ bytes, limit, chunks: kept.size, hits, loads, loading: loading.size, waiting }),
   }
 }

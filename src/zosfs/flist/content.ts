@@ -1,4 +1,4 @@
-import type { Store } from '#cas'
+import type { ChunkId, Store } from '#cas'
 import { reasonOf, ZosError } from '#codec'
 import { pathOf } from '../disk/path.ts'
 import { BLOCK, type Entry, type Manifest } from '../types.ts'
@@ -23,9 +23,28 @@ export function namingFile(error: unknown, path: string): unknown {
   })
 }
 
+export type GetChunk = (id: ChunkId) => Promise<Buffer>
+
+/** Packs remembered while files are read in the order of the entries: directories within directories interleave. */
+const REMEMBERED = 16
+
+/** store.get that reads a pack once for all its neighbours. */
+export function rememberingPacks(store: Store): GetChunk {
+  const recent = new Map<string, Promise<Buffer>>()
+  return (id) => {
+    const key = id.toString('latin1')
+    const bytes = recent.get(key) ?? store.get(id)
+    recent.delete(key)
+    recent.set(key, bytes)
+    bytes.catch(() => recent.delete(key))
+    if (recent.size > REMEMBERED) recent.delete(recent.keys().next().value!)
+    return bytes
+  }
+}
+
 /** Pieces of a file in order: its bytes, verified, and the lengths of holes. */
 export async function* pieces(
-  store: Store,
+  get: GetChunk,
   manifest: Manifest,
   index: number,
 ): AsyncGenerator<{ bytes: Buffer } | { hole: number }> {
@@ -33,13 +52,13 @@ export async function* pieces(
   const { content, size } = file
   try {
     if (content.kind === 'packed') {
-      const pack = await store.get(manifest.packs[content.pack]!.id)
+      const pack = await get(manifest.packs[content.pack]!.id)
       yield { bytes: pack.subarray(content.block * BLOCK, content.block * BLOCK + size) }
     } else if (content.kind === 'chunks') {
       for (const [n, id] of content.chunks.entries()) {
         const length = Math.min(content.chunkSize, size - n * content.chunkSize)
         if (!id) yield { hole: length }
-        else yield { bytes: exact(await store.get(id), length) }
+        else yield { bytes: exact(await get(id), length) }
       }
     }
   } catch (error) {

@@ -17,7 +17,8 @@ export async function diskFacts(
   const leaves = Buffer.concat([leafHashes(metadata), ...extents.map(({ id }) => leavesOf(id))])
   const { tree: bytes, root } = verityTree(leaves)
   const ids: Promise<ChunkId>[] = []
-  for (let at = 0; at < bytes.length; at += CHUNK) ids.push(put(bytes.subarray(at, at + CHUNK)))
+  for (let at = 0; at < bytes.length; at += CHUNK)
+    ids.push(put(Buffer.from(new Uint8Array(bytes.subarray(at, at + CHUNK)).buffer)))
   return {
     metadataDigest: sha256(metadata),
     metadataBlocks,

@@ -63,7 +63,7 @@ export async function finishTree(tree: Tree, sink: Sink): Promise<Pick<Manifest,
   const packing = packingOf(entries)
   const packs: Manifest['packs'] = []
   for (const [n, { blocks, members }] of packing.packs.entries()) {
-    const bytes = Buffer.alloc(blocks * BLOCK)
+    const bytes = Buffer.from(new ArrayBuffer(blocks * BLOCK))
     const leaves: Buffer[] = []
     for (const member of members) {
       const node = nodes[member]!

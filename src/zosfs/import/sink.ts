@@ -18,7 +18,7 @@ export type Sink = {
   readonly spool: Spool
   /** Leaf hashes of every chunk put so far, by id (latin1): what the disk's verity tree is made of. */
   readonly leaves: Map<string, Buffer>
-  /** Puts one chunk; LEAVES when they are known already. Waits while too much is under way. */
+  /** Takes over one chunk's buffer; LEAVES when they are known already. Waits while too much is under way. */
   put(bytes: Buffer, done: (id: ChunkId, leaves: Buffer) => void, leaves?: Buffer): Promise<void>
   /** Resolves when all chunks put so far are stored; throws the first failure. */
   settled(): Promise<void>
@@ -45,12 +45,18 @@ export function openSink(store: Store, spool: Spool, options: { signal?: AbortSi
       }
       const mine = (async () => {
         try {
-          const { id, leaves, isNew, storedBytes } = await store.put(bytes, known)
+          const { id, leaves, isNew, storedBytes } = await store.put(bytes, {
+            given: true,
+            ...(known ? { known } : {}),
+          })
           const key = id.toString('latin1')
-          if (!leavesOf.has(key)) tally.chunks++
+          if (!leavesOf.has(key)) {
+            tally.chunks++
+            // two puts of one chunk at the same time are merged, and both say it is new
+            if (isNew) tally.newChunks++
+            tally.newBytes += storedBytes
+          }
           leavesOf.set(key, leaves)
-          if (isNew) tally.newChunks++
-          tally.newBytes += storedBytes
           done(id, leaves)
           options.onPut?.()
         } catch (error) {
