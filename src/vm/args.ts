@@ -107,7 +107,7 @@ export function qemuArgs(input: QemuInput): string[] {
     '-machine',
     'q35,hpet=off,smbus=off,sata=off,i8042=off,vmport=off,usb=off,dump-guest-core=off,memory-backend=ram',
   )
-  args.push('-accel', accel === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=64')
+  args.push('-accel', accel === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=32')
   args.push('-cpu', accel === 'kvm' ? 'host' : 'max', '-smp', `${input.class.vcpus}`, '-m', `${input.class.memoryMiB}M`)
   args.push('-object', memoryBackend(input.class, memory, qemu))
   if (boot) {
