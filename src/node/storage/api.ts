@@ -12,7 +12,11 @@ const Check = z.object({
   env: z.array(z.string()).default([]),
   cwd: z.string().default('/'),
 })
-const Gc = z.object({ grace: z.number().min(0).optional() })
+/** KEEP: digests of manifests that something unknown to this process needs, such as stopped workloads. */
+const Gc = z.object({
+  grace: z.number().min(0).optional(),
+  keep: z.array(z.string().regex(/^[0-9a-f]{64}$/)).default([]),
+})
 
 function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const parsed = schema.safeParse(body)
@@ -49,7 +53,10 @@ export function routes(plane: StoragePlane): Routes {
       },
       'POST /exports/:id/ready': ({ params }) => plane.find(params.id!).ready(),
       'POST /exports/:id/fill': ({ params }) => plane.find(params.id!).fill(),
-      'POST /gc': ({ body }) => collectGarbage(library, digests(), parse(Gc, body ?? {}).grace),
+      'POST /gc': ({ body }) => {
+        const { grace, keep } = parse(Gc, body ?? {})
+        return collectGarbage(library, [...digests(), ...keep], grace)
+      },
       'POST /scrub': () => scrubStore(library),
       'GET /stat': () => storeStat(library),
     },

@@ -35,10 +35,10 @@ async function patiently<T>(act: () => Promise<T>): Promise<T> {
 function refusal(error: unknown, path: string): unknown {
   if (!(error instanceof ZosError) || !error.code.startsWith('chunk-')) return error
   const { id, found, where } = error.details as { id?: string; found?: string; where?: string }
-  const short = (digest: unknown) => (typeof digest === 'string' ? `${digest.slice(0, 12)}…` : 'nothing')
+  const short = (text = 'nothing') => text.replace(/[0-9a-f]{64}/g, (digest) => `${digest.slice(0, 12)}…`)
   const hub = where === 'local' ? 'there is no good copy at a hub' : 'the hub has no good copy either'
   return new ZosError(
-    `Start "${path}": it is not what was published: expected chunk ${short(id)}, found ${/^[0-9a-f]{64}$/.test(found ?? '') ? short(found) : (found ?? 'nothing')}; ${hub}: publish it again`,
+    `Start "${path}": it is not what was published: expected chunk ${short(id)}, found ${short(found)}; ${hub}: publish it again`,
     { code: 'launch-check', kind: 'node', details: { ...error.details, path, expected: id, found }, cause: error },
   )
 }

@@ -150,6 +150,7 @@ export async function openExport(plane: Plane, options: ExportOptions): Promise<
       fetchedBytes: touchedBytes,
       files: checked.files,
       checkedBytes: checked.bytes,
+      selfContained: fill?.selfContained ?? !store.hub,
       ...(fill ? { fill } : {}),
     }),
     async [Symbol.asyncDispose]() {

@@ -4,7 +4,7 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { reasonOf } from '#codec'
-import { serveUnix } from '#sys'
+import { callUnix, serveUnix } from '#sys'
 import { routes } from './api.ts'
 import { openPlane } from './plane.ts'
 
@@ -23,8 +23,14 @@ if (!values.home || !values.run) {
 process.umask(0o077) // sockets are nobody else's from the moment they exist
 const { run } = values
 mkdirSync(run, { recursive: true, mode: 0o711 })
-const plane = openPlane({ home: values.home, hub: values.hub ?? process.env.ZOS_HUB, log })
 const path = join(run, 'storage.sock')
+// a second one would take the sockets away from the first
+const other = await callUnix<{ pid: number }>(path, 'GET', '/status', { timeout: 2000 }).catch(() => undefined)
+if (other) {
+  log(`pid ${other.pid} is the storage plane of "${run}" already`)
+  process.exit(0)
+}
+const plane = openPlane({ home: values.home, hub: values.hub ?? process.env.ZOS_HUB, log })
 const server = await serveUnix(path, routes(plane))
 log(`up: pid ${process.pid}`)
 

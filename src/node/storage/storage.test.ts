@@ -311,6 +311,21 @@ test('gc keeps what tags and exports need; stat and scrub count', async () => {
   assert.deepEqual(scrubbed.lost, [])
 })
 
+test('a second process for the same folder leaves the first alone', async () => {
+  await using n = await node()
+  const { pid } = await n.call('GET', '/status')
+  const second = await tryRun(process.execPath, [
+    '--disable-warning=ExperimentalWarning',
+    MAIN,
+    '--home',
+    n.home,
+    '--run',
+    n.run,
+  ])
+  assert.equal(second.code, 0)
+  assert.equal((await n.call('GET', '/status')).pid, pid)
+})
+
 test('bad calls are refused with one line; SIGTERM removes every socket', async () => {
   const n = await node()
   await put(n, 'vm-1')

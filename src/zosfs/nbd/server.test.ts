@@ -351,6 +351,11 @@ test('QEMU waits through a restart of the server', async () => {
   await run('cmp', [image, converted])
 })
 
+test('a disk larger than the export is refused', async () => {
+  await using server = await serve({ size: 4096 })
+  assert.throws(() => server.bind(diskOn(memory())), { code: 'disk-too-large' })
+})
+
 test('the socket is for its owner only, and goes with the export', async () => {
   const starting = serve({ uid: 1234, gid: 1234 })
   const server = await starting

@@ -2,6 +2,7 @@ import { chmodSync, chownSync, rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { ZosError } from '#codec'
 import type { Disk } from '../disk/disk.ts'
+import { BLOCK } from '../types.ts'
 import { budget } from './budget.ts'
 import { handshake } from './handshake.ts'
 import { taker } from './taker.ts'
@@ -19,7 +20,7 @@ export type ExportOptions = {
 }
 
 export type NbdExport = {
-  /** What it serves from now on; reads that came earlier are answered then. */
+  /** What it serves from now on; reads that came earlier are answered then. Throws `disk-too-large`. */
   bind(disk: Disk): void
   /** Hears of each extent that is read, from bind on; undefined ends it. */
   onTouch(hear: ((extent: number) => void) | undefined): void
@@ -92,6 +93,12 @@ export async function serveNbd(options: ExportOptions): Promise<NbdExport> {
 
   return {
     bind(next) {
+      if (next.blocks * BLOCK > size) {
+        throw new ZosError(
+          `Serve "${options.name}": its disk has ${next.blocks * BLOCK} bytes, the export ${size}; publish less in one image`,
+          { code: 'disk-too-large' },
+        )
+      }
       disk = next
       bound.resolve(next)
     },

@@ -28,6 +28,7 @@ const CACHE_LIMIT = 32 << 20
  * whatever order.
  */
 export function transmit(socket: Socket, first: Buffer, agreed: Agreed, served: Served): void {
+  if (socket.destroyed) return
   const { structured, allocation } = agreed
   const { budget, count } = served
   const gone = new AbortController()
