@@ -21,7 +21,8 @@ export async function finishTree(tree: Tree, sink: Sink): Promise<Pick<Manifest,
 
   const visit = (node: Node, name: string, parent: number) => {
     const index = entries.length
-    const { mode, ...meta } = node.meta
+    const { mode: bits, ...meta } = node.meta
+    const mode = node.type === 'symlink' ? 0o777 : bits // Linux knows no other; archives say all kinds of things
     const base = { parent, name: Buffer.from(name, 'latin1'), ...meta, mode: TYPE_BITS[node.type] | mode }
     const link = first.get(node)
     nodes.push(node)

@@ -114,18 +114,18 @@ async function readSparse(sink: Sink, entry: Entry, sparse: Sparse) {
   let at = 0 // in the file
   const advance = async (bytes: Buffer) => {
     for (let from = 0; from < bytes.length; ) {
-      const [offset = Number.NaN, length = 0] = map!.slice(segment, segment + 2)
-      if (!(offset >= at || length === 0)) return bad('its sparse map is not in order, or shorter than its data')
-      const end = offset + length
-      if (at < offset) {
-        await writer.gap(offset - at)
-        at = offset
+      while (segment < map!.length && at >= map![segment]! + map![segment + 1]! && at >= map![segment]!) segment += 2
+      const [offset, length] = [map![segment], map![segment + 1]]
+      if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length))
+        return bad('it has more data than its sparse map')
+      if (offset! > at) {
+        await writer.gap(offset! - at)
+        at = offset!
       }
-      const part = bytes.subarray(from, from + end - at)
+      const part = bytes.subarray(from, from + offset! + length! - at)
       await writer.data(part)
       from += part.length
       at += part.length
-      while (segment < map!.length && at >= map![segment]! + map![segment + 1]!) segment += 2
     }
   }
   for await (const bytes of entry) {
@@ -139,6 +139,12 @@ async function readSparse(sink: Sink, entry: Entry, sparse: Sparse) {
     if (!found || head.length < found.used) continue
     map = found.map
     await advance(head.subarray(found.used))
+  }
+  for (let n = 0, end = 0; n < (map?.length ?? 0); n += 2) {
+    const [offset = Number.NaN, length = Number.NaN] = map!.slice(n, n + 2)
+    if (!(offset >= end && length >= 0)) bad('its sparse map is not in order')
+    if (length > 0 && offset + length > at) bad('it has less data than its sparse map')
+    end = offset + length
   }
   if (sparse.size > at) await writer.gap(sparse.size - at)
   return writer.finish()

@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { after } from 'node:test'
+import { collect, usage } from '#cas'
+import type { ZosError } from '#codec'
+import {
+  checkFiles,
+  checkSignature,
+  diff,
+  extract,
+  type Library,
+  listTags,
+  loadManifest,
+  openLibrary,
+  publish,
+  reachable,
+  removeTag,
+  resolveTag,
+  rotateKey,
+  verify,
+} from '#zosfs'
+import { ociLayout, tar } from '../import/fixture_image.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'zos-publish-'))
+const open: Library[] = []
+after(async () => {
+  for (const library of open) await library[Symbol.asyncDispose]()
+  rmSync(root, { recursive: true })
+})
+
+let count = 0
+function library(hub?: string): Library {
+  const made = openLibrary({ home: join(root, `home-${count++}`), hub: hub && `dir:${hub}` })
+  open.push(made)
+  return made
+}
+
+const noSkopeo = spawnSync('skopeo', ['--version']).status !== 0 && 'skopeo is not installed'
+
+const source = join(root, 'source')
+mkdirSync(join(source, 'etc'), { recursive: true })
+writeFileSync(join(source, 'large'), randomBytes(1_000_000))
+for (let n = 0; n < 40; n++) writeFileSync(join(source, 'etc', `small-${n}`), `content of ${n}\n`.repeat(n * 10))
+symlinkSync('large', join(source, 'link'))
+
+const filesBelow = (dir: string) =>
+  readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((f) => f.isFile())
+    .map((f) => join(f.parentPath, f.name))
+
+function flip(path: string): void {
+  const bytes = readFileSync(path)
+  bytes[bytes.length >> 1]! ^= 1
+  writeFileSync(path, bytes)
+}
+
+test('a folder published and extracted is the same folder; published again nothing is new; changed, only the change', async () => {
+  const lib = library()
+  const first = await publish(lib, `dir:${source}`, 'site')
+  assert.equal(first.newChunks, first.chunks)
+  const again = await publish(lib, `dir:${source}`, 'site')
+  assert.deepEqual([again.digest, again.newChunks, again.newBytes], [first.digest, 0, 0])
+  const out = join(root, 'out')
+  const manifest = await loadManifest(lib.store, first.digest, { fingerprints: true })
+  await extract(lib.store, manifest, out)
+  execFileSync('diff', ['-r', '--no-dereference', source, out])
+  assert.equal(
+    statSync(join(out, 'large'), { bigint: true }).mtimeNs,
+    statSync(join(source, 'large'), { bigint: true }).mtimeNs,
+  )
+  await assert.rejects(extract(lib.store, manifest, out), { code: 'not-empty' })
+
+  writeFileSync(join(source, 'etc', 'small-3'), 'changed')
+  const changed = await publish(lib, `dir:${source}`, 'site')
+  assert.ok(changed.newChunks <= 2, `${changed.newChunks} new chunks`) // the pack, and the verity tree
+  const after = await loadManifest(lib.store, changed.digest, { fingerprints: true })
+  assert.deepEqual(diff(manifest, after), [{ path: '/etc/small-3', change: 'changed', what: ['time', 'content'] }])
+  assert.deepEqual(await verify(lib.store, changed.digest), { files: 41, bytes: changed.size, faults: [] })
+})
+
+test('a collection keeps what tags name and removes the rest', async () => {
+  const lib = library()
+  const kept = await publish(lib, `dir:${source}/etc`, 'kept')
+  await publish(lib, `dir:${source}`, 'gone')
+  assert.equal(await removeTag(lib, 'gone'), true)
+  assert.equal(await removeTag(lib, 'gone'), false)
+  await new Promise((done) => setTimeout(done, 20))
+  const { removed } = await collect(lib.store, reachable(lib.store, kept.digest), { grace: 0 })
+  assert.ok(removed >= 3)
+  assert.deepEqual((await verify(lib.store, kept.digest)).faults, [])
+  assert.equal(await resolveTag(lib, 'gone'), undefined)
+})
+
+test('every flipped object here heals from the hub, manifests too; flipped at both it is named', async () => {
+  const hub = join(root, 'hub-1')
+  const lib = library(hub)
+  const { digest } = await publish(lib, `dir:${source}`, 'web')
+  const mine = filesBelow(lib.store.dir)
+  assert.deepEqual(mine.length, (await usage(lib.store.hub!)).objects)
+  for (const file of mine) flip(file)
+  assert.deepEqual((await verify(lib.store, digest)).faults, [])
+  assert.equal(lib.store.counters.healed, mine.length)
+
+  const manifest = await loadManifest(lib.store, digest)
+  const at = manifest.entries.findIndex((e) => e.name.toString() === 'large')
+  const entry = manifest.entries[at]!
+  const id = entry.type === 'file' && entry.content.kind === 'chunks' && entry.content.chunks[2]!.toString('hex')
+  for (const dir of [lib.store.dir, hub]) flip(join(dir, String(id).slice(0, 2), String(id).slice(2)))
+  await assert.rejects(checkFiles(lib.store, manifest, [at]), (error: ZosError) => {
+    assert.equal(error.code, 'chunk-corrupt')
+    assert.match(error.message, /Read "\/large"/)
+    assert.equal(error.details.id, id)
+    assert.match(String(error.details.found), /^[0-9a-f]{64}$|zstd/)
+    return true
+  })
+  const { faults } = await verify(lib.store, digest)
+  assert.deepEqual(
+    faults.map(({ path, code }) => [path, code]),
+    [
+      ['/large', 'chunk-corrupt'],
+      ['(disk)', 'chunk-corrupt'],
+    ],
+  )
+})
+
+test('another home gets it from the hub by its tag; replayed, expired, forged and foreign tags are refused', async () => {
+  const hub = join(root, 'hub-2')
+  const publisher = library(hub)
+  const reader = library(hub)
+  const tagFile = join(hub, 'tags', 'web')
+  const first = await publish(publisher, `dir:${source}/etc`, 'web')
+  const old = readFileSync(tagFile)
+  assert.equal((await resolveTag(reader, 'web'))!.digest, first.digest)
+  const second = await publish(publisher, `dir:${source}`, 'web')
+  const tag = (await resolveTag(reader, 'web'))!
+  assert.deepEqual([tag.digest, tag.counter, tag.size], [second.digest, 2, second.size])
+  await checkSignature(reader, tag.digest, tag.key)
+  assert.deepEqual((await verify(reader.store, tag.digest)).faults, [])
+  const good = readFileSync(tagFile)
+
+  writeFileSync(tagFile, old)
+  await assert.rejects(resolveTag(reader, 'web'), { code: 'tag-rollback' })
+  writeFileSync(tagFile, good.toString().replace('"counter":2', '"counter":9'))
+  await assert.rejects(resolveTag(reader, 'web'), { code: 'bad-signature' })
+  writeFileSync(tagFile, good.subarray(0, 50))
+  await assert.rejects(resolveTag(reader, 'web'), { code: 'bad-tag' })
+  writeFileSync(tagFile, good)
+  await assert.rejects(resolveTag(reader, 'web', Date.now() / 1000 + 400 * 86_400), { code: 'tag-expired' })
+  writeFileSync(join(hub, 'tags', 'other'), good)
+  await assert.rejects(resolveTag(reader, 'other'), { code: 'bad-signature' }, 'a tag under another name')
+  rmSync(join(hub, 'tags', 'other'))
+
+  const stranger = library(hub)
+  await publish(stranger, `dir:${source}/etc`, 'web')
+  await assert.rejects(resolveTag(reader, 'web'), { code: 'tag-wrong-key' })
+  writeFileSync(tagFile, good)
+  await rotateKey(publisher)
+  mkdirSync(join(root, 'third'))
+  writeFileSync(join(root, 'third', 'x'), 'x')
+  await publish(publisher, `dir:${root}/third`, 'web')
+  const handed = (await resolveTag(reader, 'web'))!
+  assert.notEqual(handed.key, tag.key)
+  assert.deepEqual(
+    (await listTags(reader)).map(({ name }) => name),
+    ['web'],
+  )
+
+  const signature = join(hub, 'signatures', handed.digest)
+  const [file] = filesBelow(signature)
+  flip(file!)
+  await assert.rejects(checkSignature(reader, handed.digest, handed.key), { code: 'bad-signature' })
+  await assert.rejects(checkSignature(reader, handed.digest, tag.key), { code: 'no-signature' })
+})
+
+test('with the hub away a known tag still resolves; an unknown one says source-away', async () => {
+  const hub = join(root, 'hub-3')
+  const lib = library(hub)
+  const { digest } = await publish(lib, `dir:${source}`, 'web')
+  execFileSync('mv', [hub, `${hub}.away`])
+  assert.equal((await resolveTag(lib, 'web'))!.digest, digest)
+  await assert.rejects(resolveTag(lib, 'unknown'), { code: 'source-away' })
+  assert.deepEqual((await verify(lib.store, digest)).faults, [])
+})
+
+test('keys are readable by the owner alone', async () => {
+  const lib = library()
+  await publish(lib, `dir:${source}/etc`, 'x')
+  assert.equal(statSync(join(lib.home, 'keys', 'publish.pem')).mode & 0o777, 0o600)
+})
+
+const smallImage = (options = {}) => {
+  const dir = join(root, `oci-${count++}`)
+  ociLayout(
+    dir,
+    [
+      tar([
+        { name: 'bin/' },
+        { name: 'bin/app', data: Buffer.from('#!/bin/sh\n'), mode: 0o755 },
+        { name: 'bin/sh', data: Buffer.from('sh'), mode: 0o755 },
+      ]),
+    ],
+    {
+      config: { Entrypoint: ['app'], Env: ['PATH=/bin'] },
+      ...options,
+    },
+  )
+  return dir
+}
+
+test('an OCI layout and an OCI archive of it are one manifest, with config, layers and start closure', {
+  skip: noSkopeo,
+}, async () => {
+  const dir = smallImage()
+  const lib = library()
+  const { digest } = await publish(lib, `oci:${dir}:x`, 'app')
+  const manifest = await loadManifest(lib.store, digest)
+  assert.equal(manifest.layers.length, 1)
+  assert.deepEqual(JSON.parse(manifest.config.toString()).config.Entrypoint, ['app'])
+  assert.deepEqual(
+    manifest.startClosure.map((n) => manifest.entries[n]!.name.toString()),
+    ['app', 'sh'],
+  )
+  execFileSync('tar', ['-cf', `${dir}.tar`, '-C', dir, '.'])
+  assert.equal((await publish(lib, `oci-archive:${dir}.tar:x`, 'archive')).digest, digest)
+  execFileSync('skopeo', ['--insecure-policy', 'copy', '-q', `oci:${dir}:x`, `docker-archive:${dir}.docker:app:1`])
+  const docker = await publish(lib, `docker-archive:${dir}.docker`, 'docker')
+  assert.equal(docker.root, manifest.disk.root.toString('hex'), 'the same tree, whatever the wrapping')
+})
+
+test('a failed publish is one clear error and leaves nothing behind', { skip: noSkopeo }, async () => {
+  const lib = library()
+  const failures: [source: string, code: string, message: RegExp][] = [
+    [`oci:${root}/nowhere`, 'pull-failed', /Pull "oci:/],
+    ['docker://127.0.0.1:9/none:1', 'pull-failed', /Pull "docker:\/\/127\.0\.0\.1:9\/none:1": .*refused/],
+    [`oci:${smallImage({ architecture: 's390x' })}:x`, 'foreign-architecture', /it is for "s390x"/],
+    [`oci:${smallImage({ spoil: () => Buffer.from('no') })}:x`, 'pull-failed', /Pull/],
+    [`dir:${root}/nowhere`, 'source-unreadable', /no such file/],
+    [`dir:${source}/large`, 'source-unreadable', /not a directory/],
+    ['-x', 'bad-source', /not one of docker:/],
+    ['', 'bad-source', /not one of docker:/],
+  ]
+  for (const [from, code, message] of failures) {
+    await assert.rejects(publish(lib, from, 'bad'), (error: ZosError) => {
+      assert.equal(error.code, code, error.message)
+      assert.match(error.message, message)
+      assert.ok(!error.message.includes('\n'))
+      return true
+    })
+    assert.equal(await resolveTag(lib, 'bad'), undefined)
+    assert.deepEqual(existsSync(join(lib.home, 'tmp')) ? readdirSync(join(lib.home, 'tmp')) : [], [], from)
+  }
+  await assert.rejects(publish(lib, `dir:${source}`, '../evil'), { code: 'bad-tag-name' })
+})
+
+test('an interrupted publish finds its chunks again', async () => {
+  const lib = library()
+  const control = new AbortController()
+  const stopped = publish(lib, `dir:${source}`, 'web', {
+    signal: control.signal,
+    onProgress: ({ phase }) => phase === 'store' && control.abort(),
+  })
+  await assert.rejects(stopped, { name: 'AbortError' })
+  assert.equal(await resolveTag(lib, 'web'), undefined)
+  const again = await publish(lib, `dir:${source}`, 'web')
+  assert.ok(again.newChunks <= 1, `${again.newChunks} of ${again.chunks} chunks were put again`)
+})
