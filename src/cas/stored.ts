@@ -48,7 +48,7 @@ export function open(id: string, stored: Buffer): Opened {
         chunkSize: kind === 'chunk' ? 128 << 10 : 1 << 20,
       })
     } catch {
-      return { ok: false, found: 'damaged zstd data' }
+      return { ok: false, found: `damaged zstd data, SHA-256 ${sha256(stored).toString('hex')}` }
     }
   } else return { ok: false, found: stored.length === 0 ? 'an empty file' : `unknown prefix byte ${prefix}` }
   if (plain.length > limit) return { ok: false, found: `${plain.length} bytes, more than a ${kind} has` }

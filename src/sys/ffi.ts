@@ -9,17 +9,32 @@ const { functions: libc } = dlopen('libc.so.6', {
   lsetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64', 'i32'], return: 'i32' },
   mknod: { arguments: ['buffer', 'u32', 'u64'], return: 'i32' },
   utimensat: { arguments: ['i32', 'buffer', 'buffer', 'i32'], return: 'i32' },
+  accept4: { arguments: ['i32', 'pointer', 'pointer', 'i32'], return: 'i32' },
+  bind: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
+  close: { arguments: ['i32'], return: 'i32' },
+  connect: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
+  eventfd: { arguments: ['u32', 'i32'], return: 'i32' },
   flock: { arguments: ['i32', 'i32'], return: 'i32' },
+  getsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'pointer'], return: 'i32' },
+  ioctl: { arguments: ['i32', 'u64', 'pointer'], return: 'i32' },
+  listen: { arguments: ['i32', 'i32'], return: 'i32' },
+  poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
+  read: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
+  setsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'], return: 'i32' },
+  socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
   unshare: { arguments: ['i32'], return: 'i32' },
+  write: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
 })
 
-const errno = (): number => getInt32(libc.__errno_location() as bigint)
+/** errno of the calling thread's last failed call; read it before anything else runs. */
+export const errno = (): number => getInt32(libc.__errno_location() as bigint)
 
 /** bits/fcntl.h */
 const LOCK_EX = 2
 const LOCK_NB = 4
-/** errno of a lock somebody else holds */
-const EWOULDBLOCK = 11
+/** asm-generic/errno-base.h: would block (also a lock somebody else holds), interrupted */
+export const EAGAIN = 11
+export const EINTR = 4
 /** linux/sched.h */
 const CLONE_NEWNET = 0x40000000
 
@@ -27,7 +42,7 @@ const CLONE_NEWNET = 0x40000000
 export function tryLock(fd: number): boolean {
   if (libc.flock(fd, LOCK_EX | LOCK_NB) === 0) return true
   const code = errno()
-  if (code === EWOULDBLOCK) return false
+  if (code === EAGAIN) return false
   throw new ZosError(`Lock file: errno ${code}`, { code: 'lock-failed', kind: 'node' })
 }
 
@@ -89,4 +104,135 @@ export function setTime(path: Uint8Array, time: { seconds: bigint; nanoseconds: 
   }
   if (libc.utimensat(AT_FDCWD, terminated(path), times, AT_SYMLINK_NOFOLLOW) !== 0)
     throw failed('Set the time of', path)
+}
+
+/** Refuses a range outside BYTES: the kernel would read or write whatever lies behind it. */
+function checkRange(bytes: Uint8Array, offset: number, length: number): void {
+  if (!(offset >= 0 && length >= 0 && offset + length <= bytes.length))
+    throw new ZosError(`Call the kernel with bytes ${offset}+${length} of ${bytes.length}: out of range`, {
+      code: 'ffi-range',
+      kind: 'bug',
+    })
+}
+
+/** read(2) into BYTES[offset, offset+length): bytes read, 0 at the end, -errno. */
+export function readFd(fd: number, bytes: Uint8Array, offset: number, length: number): number {
+  checkRange(bytes, offset, length)
+  const n = Number(libc.read(fd, offset === 0 ? bytes : bytes.subarray(offset), BigInt(length)))
+  return n < 0 ? -errno() : n
+}
+
+/** write(2) of BYTES[offset, offset+length): bytes written, -errno. */
+export function writeFd(fd: number, bytes: Uint8Array, offset: number, length: number): number {
+  checkRange(bytes, offset, length)
+  const n = Number(libc.write(fd, offset === 0 ? bytes : bytes.subarray(offset), BigInt(length)))
+  return n < 0 ? -errno() : n
+}
+
+/** poll(2) on COUNT `struct pollfd` (8 bytes each) in FDS; -1 waits for ever. Number ready, -errno. */
+export function pollFds(fds: Int32Array, count: number, timeoutMs: number): number {
+  if (count * 2 > fds.length) throw new RangeError('poll: more descriptors than room')
+  const n = libc.poll(fds, BigInt(count), timeoutMs)
+  return n < 0 ? -errno() : n
+}
+
+export const closeFd = (fd: number): void => void libc.close(fd)
+
+/** The remaining calls, as C has them: 0 or more, or -errno. */
+const result = (n: number): number => (n < 0 ? -errno() : n)
+export const socketFd = (family: number, type: number, protocol: number): number =>
+  result(libc.socket(family, type, protocol))
+export const bindFd = (fd: number, address: Uint8Array): number => result(libc.bind(fd, address, address.length))
+export const connectFd = (fd: number, address: Uint8Array): number => result(libc.connect(fd, address, address.length))
+export const listenFd = (fd: number, backlog: number): number => result(libc.listen(fd, backlog))
+export const eventFd = (flags: number): number => result(libc.eventfd(0, flags))
+/** ARGUMENT must be as long as the request writes: the caller knows the struct. */
+export const ioctlFd = (fd: number, request: number, argument: Uint8Array): number =>
+  result(libc.ioctl(fd, BigInt(request), argument))
+
+/** ioctl(2) whose argument is a number, not a struct. */
+export const ioctlNumber = (fd: number, request: number, argument: number): number =>
+  result(libc.ioctl(fd, BigInt(request), BigInt(argument)))
+
+/** accept4(2): the new descriptor, with the peer's sockaddr in ADDRESS (28 bytes or more); -errno. */
+export function acceptFd(fd: number, address: Uint8Array, flags: number): number {
+  const length = new Uint32Array([address.length])
+  return result(libc.accept4(fd, address, length, flags))
+}
+
+export const setSocketOption = (fd: number, level: number, name: number, value: number): number =>
+  result(libc.setsockopt(fd, level, name, new Int32Array([value]), 4))
+
+/** getsockopt(2) into VALUE: bytes the kernel filled in, -errno. */
+export function getSocketOption(fd: number, level: number, name: number, value: Uint8Array): number {
+  const length = new Uint32Array([value.length])
+  const n = result(libc.getsockopt(fd, level, name, value, length))
+  return n < 0 ? n : length[0]!
+}
+
+/** The OpenSSL inside Node, for one packet after another under one key: node:crypto makes an object for each. */
+const { functions: evp } = dlopen(null, {
+  EVP_CIPHER_CTX_ctrl: { arguments: ['pointer', 'i32', 'i32', 'pointer'], return: 'i32' },
+  EVP_CIPHER_CTX_free: { arguments: ['pointer'], return: 'void' },
+  EVP_CIPHER_CTX_new: { arguments: [], return: 'pointer' },
+  EVP_CipherFinal_ex: { arguments: ['pointer', 'pointer', 'pointer'], return: 'i32' },
+  EVP_CipherInit_ex: { arguments: ['pointer', 'pointer', 'pointer', 'pointer', 'pointer', 'i32'], return: 'i32' },
+  EVP_CipherUpdate: { arguments: ['pointer', 'pointer', 'pointer', 'pointer', 'i32'], return: 'i32' },
+  EVP_aes_256_gcm: { arguments: [], return: 'pointer' },
+})
+/** openssl/evp.h: EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_TAG */
+const GET_TAG = 0x10
+const SET_TAG = 0x11
+const TAG_SIZE = 16
+const NONCE_SIZE = 12
+const outLength = new Int32Array(1)
+
+/** One direction of AES-256-GCM under one key. Not for two threads at once. */
+export class GcmContext implements Disposable {
+  readonly #encrypt: 0 | 1
+  #context: bigint
+
+  constructor(key: Uint8Array, direction: 'encrypt' | 'decrypt') {
+    if (key.length !== 32) throw new RangeError(`AES-256 key of ${key.length} bytes`)
+    this.#encrypt = direction === 'encrypt' ? 1 : 0
+    this.#context = evp.EVP_CIPHER_CTX_new() as bigint
+    if (evp.EVP_CipherInit_ex(this.#context, evp.EVP_aes_256_gcm() as bigint, null, key, null, this.#encrypt) !== 1)
+      throw new ZosError('Set up AES-256-GCM: OpenSSL refused', { code: 'crypto-failed', kind: 'bug' })
+  }
+
+  /**
+   * Transforms INPUT[from, from+length) into OUTPUT at TO (the same place is allowed). Encrypting writes the tag to
+   * TAG[tagAt, +16); decrypting compares it and returns false when it does not fit: OUTPUT is then worthless.
+   */
+  run(
+    nonce: Uint8Array,
+    nonceAt: number,
+    input: Uint8Array,
+    from: number,
+    length: number,
+    output: Uint8Array,
+    to: number,
+    tag: Uint8Array,
+    tagAt: number,
+  ): boolean {
+    checkRange(input, from, length)
+    checkRange(output, to, length)
+    checkRange(tag, tagAt, TAG_SIZE)
+    checkRange(nonce, nonceAt, NONCE_SIZE)
+    const context = this.#context
+    const tagView = tag.subarray(tagAt, tagAt + TAG_SIZE)
+    const out = output.subarray(to)
+    if (evp.EVP_CipherInit_ex(context, null, null, null, nonce.subarray(nonceAt), this.#encrypt) !== 1) return false
+    if (length > 0 && evp.EVP_CipherUpdate(context, out, outLength, input.subarray(from), length) !== 1) return false
+    if (this.#encrypt === 0 && evp.EVP_CIPHER_CTX_ctrl(context, SET_TAG, TAG_SIZE, tagView) !== 1) return false
+    // GCM has no padding: nothing is written here, but the tag is made or compared
+    if (evp.EVP_CipherFinal_ex(context, tagView, outLength) !== 1) return false
+    return this.#encrypt === 0 || evp.EVP_CIPHER_CTX_ctrl(context, GET_TAG, TAG_SIZE, tagView) === 1
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#context === 0n) return
+    evp.EVP_CIPHER_CTX_free(this.#context)
+    this.#context = 0n
+  }
 }

@@ -1,5 +1,5 @@
 import { chmodSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, request, type Server } from 'node:http'
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { codeOf, reasonOf, ZosError } from '#codec'
 
@@ -69,6 +69,11 @@ function errorBody(error: unknown): { status: number; body: string } {
   }
 }
 
+/** With a length: the thin client of the command line reads no chunked encoding. */
+function answer(res: ServerResponse, status: number, body: string): void {
+  res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body)
+}
+
 /** Serves ROUTES on a unix socket at PATH (mode 0600), replacing a stale one. */
 export async function serveUnix(path: string, routes: Routes): Promise<Server> {
   const server = createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, async (req, res) => {
@@ -78,12 +83,11 @@ export async function serveUnix(path: string, routes: Routes): Promise<Server> {
       if (!found) throw new ZosError(`${req.method} ${url.pathname}: no such call`, { code: 'no-such-call' })
       const body = await readJson(req)
       const value = await found.handler({ params: found.params, query: url.searchParams, body, request: req })
-      res.writeHead(value === undefined ? 204 : 200, { 'content-type': 'application/json' })
-      res.end(value === undefined ? undefined : JSON.stringify(value))
+      if (value === undefined) res.writeHead(204).end()
+      else answer(res, 200, JSON.stringify(value))
     } catch (error) {
       const { status, body } = errorBody(error)
-      res.writeHead(status, { 'content-type': 'application/json' })
-      res.end(body)
+      answer(res, status, body)
     }
   })
   server.on('upgrade', (req, socket, head) => {

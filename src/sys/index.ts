@@ -1,5 +1,20 @@
 export { sleep, until } from './clock.ts'
-export { leaveNetwork, makeNode, readXattrs, setTime, tryLock, writeXattr } from './ffi.ts'
+export {
+  closeFd,
+  EAGAIN,
+  EINTR,
+  eventFd,
+  GcmContext,
+  leaveNetwork,
+  makeNode,
+  pollFds,
+  readFd,
+  readXattrs,
+  setTime,
+  tryLock,
+  writeFd,
+  writeXattr,
+} from './ffi.ts'
 export { syncDirectory, writeAtomic } from './file.ts'
 export {
   type Call,
@@ -12,3 +27,16 @@ export {
   type UpgradeHandler,
 } from './http.ts'
 export { alive, type RunOptions, type RunResult, run, tryRun } from './process.ts'
+export {
+  acceptTcp,
+  connectError,
+  connectTcp,
+  errnoMessage,
+  ipv6Bytes,
+  listenTcp,
+  type SocketAddress,
+  type TcpTuning,
+  tcpRtt,
+  tuneTcp,
+} from './socket.ts'
+export { openTun, type TunOptions } from './tun.ts'

@@ -1,1 +1,26 @@
+export { type AccelChoice, chooseAccel } from './accel.ts'
+export {
+  type Agent,
+  type CopyEntry,
+  type CopyItem,
+  connectAgent,
+  type ExecSession,
+  type ExitStatus,
+  type StartSpec,
+} from './agent/index.ts'
+export { archivesOf, debianCodename } from './apt.ts'
+export { type Accel, DISK_SIZE, type VmClass, VOLUME_SLOTS } from './args.ts'
+export { awaitAgent } from './await-agent.ts'
+export { CLASS_LIMITS, classFor, DEFAULT_LIMIT_MIB, defaultClass, type HostSize, hostSize } from './classes.ts'
+export { adoptMachine, coldBoot, killStrays, spawnMachine } from './clone.ts'
+export { type Initramfs, openVmHost, type VmHost, type VmHostOptions } from './host.ts'
+export { isRunning, type ProcessIdentity } from './identity.ts'
+export { ensureInitramfs } from './initramfs.ts'
 export { ensureKernel, type Kernel, type KernelOptions } from './kernel.ts'
+export type { ExitReport, Machine, MachineRecord } from './machine.ts'
+export { createPool, type Pool, type PoolOptions } from './pool.ts'
+export { findQemu, type Qemu } from './qemu.ts'
+export { type DiskSource, type MachineSpec, PLACEHOLDER } from './spawn.ts'
+export { describeClass, ensureTemplate, findTemplate, hashFile, type Template } from './template.ts'
+export { makeUpperTemplate, type UpperTemplate, writeUpper } from './upper.ts'
+export { createVolume, DEFAULT_VOLUME_SIZE, growDisk, growVolume } from './volume.ts'

@@ -16,6 +16,8 @@ export const Frame = {
   /** Bytes of a file stream (cp). */
   data: 5,
   dataEnd: 6,
+  /** Header of the next file of a copy: CopyEntry as JSON. */
+  entry: 7,
   stdout: 10,
   stderr: 11,
   /** {code, …}: the stream is over */
@@ -73,4 +75,6 @@ export function readFrames(stream: Duplex, handle: FrameHandler): void {
     }
     held = held.subarray(at)
   })
+  // a stream that was paused while its head was read does not flow by itself again
+  stream.resume()
 }

@@ -7,7 +7,7 @@ export type Places = {
   home: string
   /** Sockets only; short, because a unix socket path holds 107 bytes. Gone after `zos down`. */
   run: string
-  /** The daemon's API. */
+  /** The daemon's API; $ZOS_API names another socket. */
   api: string
 }
 
@@ -16,5 +16,5 @@ export function places(env: NodeJS.ProcessEnv = process.env): Places {
   const home = resolve(env.ZOS_HOME || `${env.HOME || homedir()}/.local/state/zos`)
   const base = process.getuid?.() === 0 ? '/run' : env.XDG_RUNTIME_DIR || '/tmp'
   const run = `${base}/zos-${sha256Hex(Buffer.from(home)).slice(0, 12)}`
-  return { home, run, api: `${run}/api.sock` }
+  return { home, run, api: env.ZOS_API || `${run}/api.sock` }
 }

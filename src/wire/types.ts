@@ -56,4 +56,4 @@ export type WorkloadView = {
 }
 
 /** One row of `zos images --json`. */
-export type ImageView = { name: string; digest: string; root: string; size: number; files: number; created: string }
+export type ImageView = { name: string; digest: string; root: string; size: number; created: string }

@@ -169,14 +169,11 @@ test('extents are sorted, do not overlap and fill the data region', () => {
   assert.equal(rich.synthesised.metadata.length, rich.synthesised.metadataBlocks * BLOCK)
 })
 
-test('60,000 files are laid out in one pass', () => {
+test('60,000 files', async () => {
   const many: Spec[] = []
-  for (let n = 0; n < 60_000; n++) many.push({ path: `d${n % 600}/f${n}`, data: Buffer.from([n & 255, n >> 8]) })
-  const { manifest } = fixture(many)
-  const begun = performance.now()
-  synthesise(manifest)
-  // measured 0.15 s; the bound is only there to notice quadratic work
-  assert.ok(performance.now() - begun < 5000)
+  for (let n = 0; n < 60_000; n++) many.push({ path: `d${n % 600}/f${n}`, data: Buffer.alloc(0) })
+  const { metadata } = fixture(many).synthesised
+  assert.equal(metadata.readBigUInt64LE(1024 + 0x10), 60_601n)
 })
 
 test('what contradicts itself is refused by name', () => {

@@ -1,0 +1,58 @@
+// npm run bench: lists; npm run bench -- NAME… [--json]: runs; npm run bench -- all --table: all, as the table of docs/benchmarks.md
+import { spawnSync } from 'node:child_process'
+import { globSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import type { Benchmark, Row } from './row.ts'
+
+const files = globSync('*.ts', { cwd: import.meta.dirname }).filter(
+  (f) => !['index.ts', 'row.ts', 'peer.ts', 'roots.ts'].includes(f),
+)
+const names = files.map((f) => f.replace(/\.ts$/, '')).sort()
+const asked = process.argv.slice(2).filter((a) => !a.startsWith('--'))
+const json = process.argv.includes('--json')
+
+const said = (file: string, args: string[]) =>
+  String(spawnSync(file, args).stdout ?? '')
+    .split('\n')[0]!
+    .trim()
+
+function versions(): Record<string, string> {
+  return {
+    node: process.version,
+    qemu: said('qemu-system-x86_64', ['--version']),
+    podman: said('podman', ['--version']),
+    cpu: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
+  }
+}
+
+const round = (n: number) => (Math.abs(n) >= 100 ? Math.round(n) : Number(n.toPrecision(3)))
+
+function line(row: Row): string {
+  const held = row.better === 'lower' ? row.ratio <= row.must : row.ratio >= row.must
+  return `| ${row.name}: ${row.claim} | ${round(row.ours)} ${row.unit} | ${row.peerName}: ${round(row.peer)} | ${row.ratio.toFixed(2)} | ${row.better === 'lower' ? '≤' : '≥'} ${row.must} ${held ? 'held' : 'NOT held'} |`
+}
+
+if (asked.length === 0) {
+  for (const name of names) {
+    const bench = (await import(join(import.meta.dirname, `${name}.ts`))) as { default: Benchmark }
+    console.log(`${name.padEnd(18)} ${bench.default.claim}`)
+  }
+} else {
+  const chosen = asked[0] === 'all' ? names : asked
+  const commit = said('git', ['rev-parse', '--short', 'HEAD'])
+  if (!json) console.log('| claim | ours | peer, same run | ratio | bar |\n| --- | --- | --- | --- | --- |')
+  for (const name of chosen) {
+    if (!names.includes(name)) {
+      console.error(`bench: no benchmark "${name}"; there are: ${names.join(' ')}`)
+      process.exit(2)
+    }
+    const bench = (await import(join(import.meta.dirname, `${name}.ts`))) as { default: Benchmark }
+    const row = await bench.default.run()
+    if (json) console.log(JSON.stringify({ ...row, commit, versions: versions() }))
+    else {
+      console.log(line(row))
+      for (const [what, value] of Object.entries(row.notes)) console.log(`<!-- ${name}: ${what}: ${value} -->`)
+    }
+  }
+}

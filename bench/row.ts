@@ -1,0 +1,25 @@
+/** One claim measured: us and a peer in the same run on the same input. */
+export type Row = {
+  name: string
+  /** What is claimed, in words. */
+  claim: string
+  ours: number
+  peer: number
+  peerName: string
+  unit: string
+  /** ours ÷ peer. */
+  ratio: number
+  better: 'lower' | 'higher'
+  /** The bar of the issue: `ratio` must not be worse. */
+  must: number
+  /** Further figures worth printing. */
+  notes: Record<string, string | number>
+}
+
+export type Benchmark = { name: string; claim: string; run: () => Promise<Row> }
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const mid = sorted.length >> 1
+  return sorted.length % 2 ? sorted[mid]! : (sorted[mid - 1]! + sorted[mid]!) / 2
+}

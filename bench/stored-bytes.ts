@@ -1,0 +1,61 @@
+import { spawnSync } from 'node:child_process'
+import { lstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { filesBelow, startNode } from '../test/harness.ts'
+import { must } from './peer.ts'
+import { debianRoots } from './roots.ts'
+import type { Benchmark } from './row.ts'
+
+/** Bytes of regular files below DIR, hard links once. */
+export function contentBytes(dir: string): number {
+  const seen = new Set<string>()
+  let bytes = 0
+  for (const e of readdirSync(dir, { recursive: true, withFileTypes: true })) {
+    if (!e.isFile()) continue
+    const s = lstatSync(join(e.parentPath, e.name))
+    if (s.nlink > 1 && seen.has(`${s.dev}:${s.ino}`)) continue
+    seen.add(`${s.dev}:${s.ino}`)
+    bytes += s.size
+  }
+  return bytes
+}
+
+export const storedIn = (dir: string): number => filesBelow(dir).reduce((n, f) => n + lstatSync(f).size, 0)
+
+const bench: Benchmark = {
+  name: 'stored-bytes',
+  claim: 'bytes stored for four Debian roots, manifests and verity included',
+  async run() {
+    const roots = await debianRoots()
+    using node = startNode()
+    for (const [name, dir] of Object.entries(roots)) node.ok(['publish', `dir:${dir}`, name], { timeout: 600 })
+    const ours = storedIn(node.hub)
+    const repo = mkdtempSync(join(tmpdir(), 'zos-restic-'))
+    try {
+      const env = { ...process.env, RESTIC_PASSWORD: 'x', RESTIC_CACHE_DIR: join(repo, 'cache') }
+      const restic = (args: string[]) =>
+        must(spawnSync('restic', ['-q', '-r', join(repo, 'r'), ...args], { env, maxBuffer: 1 << 26 }), 'restic')
+      restic(['init'])
+      for (const dir of Object.values(roots)) restic(['backup', '--compression', 'auto', dir])
+      const theirs = storedIn(join(repo, 'r'))
+      return {
+        name: 'stored-bytes',
+        claim: bench.claim,
+        ours: ours / 1e6,
+        peer: theirs / 1e6,
+        peerName: 'restic (auto)',
+        unit: 'MB',
+        ratio: ours / theirs,
+        better: 'lower',
+        must: 1.05,
+        notes: {
+          'MB of file contents': Math.round(Object.values(roots).reduce((n, d) => n + contentBytes(d), 0) / 1e6),
+        },
+      }
+    } finally {
+      rmSync(repo, { recursive: true, force: true })
+    }
+  },
+}
+export default bench

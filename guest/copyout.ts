@@ -1,0 +1,69 @@
+import { putU32 } from '../src/vm/agent/protocol.ts'
+import type { CopyEntry } from '../src/vm/agent/types.ts'
+import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
+import { entryOf, type Facts, factsOf } from './files.ts'
+import { close, list, must, O, open, sys, writeAll } from './native.ts'
+
+/** Deeper trees are refused: the walk's memory is bounded by depth times directory size. */
+const DEPTH = 200
+
+/** SEEN gets each entry, parents before children, names sorted; a regular file's bytes are read from FILE. */
+export function walk(top: string, follow: boolean, seen: (entry: CopyEntry, file: string) => void): boolean {
+  const linked = new Map<string, string>()
+  const visit = (file: string, path: string, facts: Facts, depth: number): void => {
+    const id = `${facts.device} ${facts.inode}`
+    const first = facts.type !== 'directory' && facts.links > 1 ? linked.get(id) : undefined
+    if (first !== undefined) {
+      seen({ ...entryOf(facts), type: 'hardlink', size: 0, linkname: first }, file)
+      return
+    }
+    if (facts.links > 1) linked.set(id, path)
+    seen(entryOf(facts), file)
+    if (facts.type !== 'directory') return
+    if (depth === DEPTH) throw new Error(`Copy ${path}: more than ${DEPTH} levels of directories`)
+    for (const name of list(file).sort()) {
+      const below = factsOf(`${file}/${name}`, path === '' ? name : `${path}/${name}`, false)
+      if (below) visit(`${file}/${name}`, below.path, below, depth + 1)
+    }
+  }
+  const facts = factsOf(top, '', follow)
+  if (facts) visit(top, '', facts, 0)
+  return facts !== null
+}
+
+const piece = new Uint8Array(65536)
+
+/** Exactly SIZE bytes of FILE to TO: one that shrank is filled up with zeros, as tar does. */
+export function pourFile(file: string, size: number, to: number): void {
+  const fd = must(`Open ${file}`, open(file, O.RDONLY))
+  try {
+    let left = size
+    while (left > 0) {
+      const got = must(`Read ${file}`, sys('read', fd, piece, Math.min(left, piece.length)))
+      if (got === 0) piece.fill(0)
+      const length = got === 0 ? Math.min(left, piece.length) : got
+      writeAll(to, piece.subarray(0, length))
+      left -= length
+    }
+  } finally {
+    close(fd)
+  }
+}
+
+export function writeHeader(to: number, entry: CopyEntry | null): void {
+  const json = entry ? encodeUtf8(JSON.stringify(entry)) : new Uint8Array(0)
+  const header = new Uint8Array(4 + json.length)
+  putU32(header, 0, json.length)
+  header.set(json, 4)
+  writeAll(to, header)
+}
+
+/** Records to standard output: u32 length, entry as JSON, the file's bytes; a length of 0 ends them. */
+export function copyOut(path: string, follow: boolean): void {
+  const found = walk(path, follow, (entry, file) => {
+    writeHeader(1, entry)
+    if (entry.type === 'file') pourFile(file, entry.size, 1)
+  })
+  if (!found) throw new Error(`Copy ${path}: no such file or directory`)
+  writeHeader(1, null)
+}

@@ -1,0 +1,73 @@
+import type { StartSpec } from '../src/vm/agent/types.ts'
+import { close, MS, mount, must, O, open, sys } from './native.ts'
+import { TREE } from './tree.ts'
+
+export const CLONE = {
+  NEWNS: 0x20000,
+  NEWCGROUP: 0x2000000,
+  NEWUTS: 0x4000000,
+  NEWIPC: 0x8000000,
+  NEWPID: 0x20000000,
+} as const
+const SAFE = MS.NOSUID | MS.NODEV | MS.NOEXEC
+const DETACH = 2
+
+/** Closed as in Docker's containers (moby oci/defaults.go), unless privileged. */
+const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
+const MASKED = ['/proc/kcore', '/proc/keys', '/proc/timer_list']
+
+/** In the child that becomes the workload's PID 1, with its namespaces new: makes the tree its root. */
+export function enterTree(spec: StartSpec): void {
+  must('Leave the cgroup namespace', sys('unshare', CLONE.NEWCGROUP))
+  mount('none', '/', '', MS.REC | MS.PRIVATE)
+  must(`Enter ${TREE}`, sys('chdir', TREE))
+  must('Change the root', sys('pivot_root', '.', '.'))
+  must('Leave the old root', sys('umount2', '.', DETACH))
+  must('Enter /', sys('chdir', '/'))
+
+  const privileged = spec.process.privileged === true
+  const sysFlags = privileged ? SAFE : SAFE | MS.RDONLY
+  mount('proc', '/proc', 'proc', SAFE)
+  mount('sysfs', '/sys', 'sysfs', sysFlags)
+  mount('cgroup', '/sys/fs/cgroup', 'cgroup2', sysFlags, 'nsdelegate,memory_recursiveprot')
+  mount('mqueue', '/dev/mqueue', 'mqueue', SAFE)
+  if (!privileged) {
+    for (const path of READ_ONLY) {
+      mount(path, path, '', MS.BIND | MS.REC)
+      mount('none', path, '', MS.REMOUNT | MS.BIND | MS.RDONLY | SAFE)
+    }
+    for (const path of MASKED) sys('mount', '/dev/null', path, '', MS.BIND, null)
+  }
+  if (spec.readOnly) mount('none', '/', '', MS.REMOUNT | MS.BIND | MS.RDONLY | MS.RELATIME)
+  must('Set the host name', sys('sethostname', spec.hostname, spec.hostname.length))
+}
+
+/** In a child born into the workload's PID namespace: joins the others. */
+export function joinWorkload(): void {
+  joinPid(1, CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWCGROUP)
+}
+
+/** In a child: sees the mounts that PID sees, and has its root. */
+export function joinMounts(pid: number): void {
+  joinPid(pid, CLONE.NEWNS)
+}
+
+function joinPid(pid: number, namespaces: number): void {
+  const fd = must('Find the workload', sys('pidfd_open', pid, 0))
+  must('Join the workload', sys('setns', fd, namespaces))
+  close(fd)
+}
+
+/** RUN with children being born into the PID namespace of PID. */
+export function inPidNamespace<T>(pid: number, run: () => T): T {
+  const home = must('Open own PID namespace', open('/proc/self/ns/pid', O.RDONLY))
+  const there = must('Find the workload', sys('pidfd_open', pid, 0))
+  try {
+    must('Join the PID namespace', sys('setns', there, CLONE.NEWPID))
+    return run()
+  } finally {
+    sys('setns', home, CLONE.NEWPID)
+    close(home)
+    close(there)
+  }
+}

@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { join, resolve } from 'node:path'
+import { codeOf, ZosError } from '#codec'
+import { call, open, type Places, places } from '#wire'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const ABSENT = new Set(['ENOENT', 'ECONNREFUSED'])
+/** How long a daemon may take to answer: it makes its sockets before anything slow. */
+const START_DEADLINE = 20_000
+
+/** Starts the node daemon detached, after setting up what is missing, and waits until it answers. */
+async function startDaemon(at: Places): Promise<void> {
+  const { ensureNodeSetup } = await import('./setup/index.ts')
+  await ensureNodeSetup()
+  mkdirSync(at.home, { recursive: true, mode: 0o700 })
+  mkdirSync(at.run, { recursive: true, mode: 0o711 })
+  const log = openSync(join(at.home, 'daemon.log'), 'a', 0o600)
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', join(ROOT, 'src/node/daemon/main.ts')],
+    {
+      detached: true,
+      stdio: ['ignore', log, log],
+      cwd: '/',
+      env: { ...process.env, ZOS_HOME: at.home },
+    },
+  )
+  closeSync(log)
+  let ended = ''
+  child.on('exit', (code, signal) => (ended = String(signal ?? code)))
+  child.unref()
+  const deadline = performance.now() + START_DEADLINE
+  for (;;) {
+    try {
+      return await call(at.api, 'GET', '/ping')
+    } catch (error) {
+      if (!ABSENT.has(codeOf(error))) throw error
+    }
+    // a second daemon ends at once when the first holds the lock: then the first will answer
+    if (performance.now() > deadline || (ended !== '' && ended !== '0')) {
+      throw new ZosError(
+        `Start the node daemon: it does not answer${ended && ` (it ended: ${ended})`}; see "${at.home}/daemon.log"`,
+        {
+          code: 'daemon-start',
+          kind: 'node',
+        },
+      )
+    }
+    await new Promise((r) => setTimeout(r, 15))
+  }
+}
+
+async function withDaemon<T>(attempt: (at: Places) => Promise<T>): Promise<T> {
+  const at = places()
+  try {
+    return await attempt(at)
+  } catch (error) {
+    if (!ABSENT.has(codeOf(error))) throw error
+    await startDaemon(at)
+    return attempt(at)
+  }
+}
+
+/** One JSON call to the daemon; starts it when none runs. */
+export const daemonCall = <T = unknown>(method: string, path: string, body?: unknown): Promise<T> =>
+  withDaemon((at) => call<T>(at.api, method, path, body))
+
+/** Opens a framed stream to the daemon; starts it when none runs. */
+export const daemonOpen = (path: string): Promise<Socket> => withDaemon((at) => open(at.api, path))

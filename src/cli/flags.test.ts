@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { parseBytes, parseFlags } from './flags.ts'
+
+const flags = {
+  detach: { kind: 'switch', short: 'd' },
+  interactive: { kind: 'switch', short: 'i' },
+  env: { kind: 'list', short: 'e' },
+  name: { kind: 'value' },
+} as const
+
+test('flags as Docker reads them', () => {
+  const { flags: f, rest } = parseFlags('run', ['-di', '-eA=1', '-e', 'B=2', '--name=x', 'img', '-d', '--'], flags, {
+    stop: true,
+  })
+  assert.deepEqual(f, { detach: true, interactive: true, env: ['A=1', 'B=2'], name: 'x' })
+  assert.deepEqual(rest, ['img', '-d', '--'])
+  assert.deepEqual(parseFlags('rm', ['a', '-d', 'b', '--', '-e'], flags).rest, ['a', 'b', '-e'])
+})
+
+test('unknown flags and missing values name themselves', () => {
+  assert.throws(() => parseFlags('run', ['--no-such'], flags), /unknown flag "--no-such"/)
+  assert.throws(() => parseFlags('run', ['-x'], flags), /unknown flag "-x"/)
+  assert.throws(() => parseFlags('run', ['--name'], flags), /needs a value/)
+  assert.throws(() => parseFlags('run', ['--constructor'], flags), /unknown flag/)
+})
+
+test('sizes', () => {
+  assert.equal(parseBytes('64m', 'memory'), 64 << 20)
+  assert.equal(parseBytes('1.5g', 'memory'), 1.5 * 2 ** 30)
+  assert.equal(parseBytes('512', 'memory'), 512)
+  for (const bad of ['lots', '', '-1', '0', '1e9', '9'.repeat(30)])
+    assert.throws(() => parseBytes(bad, 'memory'), /not a size/)
+})

@@ -1,0 +1,53 @@
+import { reasonOf, ZosError } from '#codec'
+import { daemonCall } from './daemon.ts'
+import { type Flags, parseFlags } from './flags.ts'
+
+/** Does ACT to each name side by side, prints those that worked, and one line for each that did not. */
+async function forEach(command: string, names: string[], act: (path: string) => Promise<unknown>): Promise<number> {
+  if (names.length === 0)
+    throw new ZosError(`zos ${command}: name a workload ("zos ps -a" lists them)`, { code: 'usage' })
+  const results = await Promise.allSettled(names.map((n) => act(`/workloads/${encodeURIComponent(n)}`)))
+  for (const [i, result] of results.entries()) {
+    if (result.status === 'fulfilled') process.stdout.write(`${names[i]}\n`)
+    else process.stderr.write(`zos: ${reasonOf(result.reason)}\n`)
+  }
+  return results.every((r) => r.status === 'fulfilled') ? 0 : 1
+}
+
+const simple = (command: string) => (args: string[]) =>
+  forEach(command, parseFlags(command, args, {}).rest, (path) => daemonCall('POST', `${path}/${command}`))
+
+export const pause = simple('pause')
+export const unpause = simple('unpause')
+
+const TIME = { time: { kind: 'value', short: 't' } } as const satisfies Flags
+
+function seconds(command: string, text: string | undefined): { timeout?: number } {
+  if (text === undefined) return {}
+  const timeout = Number(text)
+  if (!(timeout >= 0))
+    throw new ZosError(`zos ${command}: --time "${text}" is not a number of seconds`, { code: 'usage' })
+  return { timeout }
+}
+
+export async function stop(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('stop', args, TIME)
+  const body = seconds('stop', flags.time)
+  return forEach('stop', rest, (path) => daemonCall('POST', `${path}/stop`, body))
+}
+
+export async function restart(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('restart', args, TIME)
+  const body = seconds('restart', flags.time)
+  return forEach('restart', rest, (path) => daemonCall('POST', `${path}/restart`, body))
+}
+
+export async function kill(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('kill', args, { signal: { kind: 'value', short: 's' } })
+  return forEach('kill', rest, (path) => daemonCall('POST', `${path}/kill`, { signal: flags.signal ?? 'SIGKILL' }))
+}
+
+export async function remove(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('rm', args, { force: { kind: 'switch', short: 'f' } })
+  return forEach('rm', rest, (path) => daemonCall('DELETE', `${path}?force=${flags.force}`))
+}

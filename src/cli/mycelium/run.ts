@@ -1,0 +1,50 @@
+import { mkdir, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { ZosError } from '#codec'
+import { Daemon, describeIdentity, formatEndpoint, identityOf, parseEndpoint, readSecret, serveApi } from '#mycelium'
+import { parseFlags } from '../flags.ts'
+import { apiPath } from './api-path.ts'
+
+/** `zos mycelium run`: a node of the overlay until SIGTERM or SIGINT. */
+export async function runNode(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('mycelium run', args, {
+    'key-file': { kind: 'value' },
+    listen: { kind: 'list' },
+    peer: { kind: 'list' },
+    tun: { kind: 'value' },
+    api: { kind: 'value' },
+    // accepted already: link-local discovery does not exist yet
+    'no-discovery': { kind: 'switch' },
+  })
+  if (rest.length > 0)
+    throw new ZosError(`zos mycelium run: "${rest[0]}" is not understood; peers are given with --peer`, {
+      code: 'usage',
+    })
+  const keyFile = flags['key-file']
+  if (keyFile === undefined)
+    throw new ZosError('zos mycelium run: --key-file is missing; "zos mycelium keygen FILE" makes one', {
+      code: 'usage',
+    })
+  const listen = flags.listen.map(parseEndpoint)
+  const peers = flags.peer.map(parseEndpoint)
+  const socket = apiPath(flags.api)
+  const secret = await readSecret(keyFile)
+  const ended = new Promise<void>((resolve) => {
+    process.once('SIGTERM', () => resolve())
+    process.once('SIGINT', () => resolve())
+  })
+  await mkdir(dirname(socket), { recursive: true, mode: 0o700 })
+  await using daemon = await Daemon.start({ secret, listen, peers, ...(flags.tun ? { tun: flags.tun } : {}) })
+  const server = await serveApi(daemon, socket)
+  const { address } = describeIdentity(identityOf(secret))
+  const where = listen.length ? `, listening on ${listen.map(formatEndpoint).join(', ')}` : ''
+  process.stdout.write(`${address}${flags.tun ? ` on ${flags.tun}` : ' (relay only: no --tun)'}${where}\n`)
+  try {
+    await Promise.race([ended, daemon.ended])
+  } finally {
+    server.close()
+    server.closeAllConnections()
+    await rm(socket, { force: true })
+  }
+  return 0
+}

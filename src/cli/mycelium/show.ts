@@ -1,0 +1,54 @@
+import type { PeerStatus, RouteStatus } from '#mycelium'
+import { parseFlags } from '../flags.ts'
+import { bytesText, table } from '../terminal.ts'
+import { ask } from './api-path.ts'
+
+const jsonFlag = (command: string, args: string[]): boolean =>
+  parseFlags(`mycelium ${command}`, args, { json: { kind: 'switch' } }).flags.json
+
+const print = (json: boolean, value: unknown, text: () => string): number => {
+  process.stdout.write(json ? `${JSON.stringify(value)}\n` : text())
+  return 0
+}
+
+export async function status(args: string[]): Promise<number> {
+  const json = jsonFlag('status', args)
+  const now = await ask<Record<string, unknown>>('GET', '/status')
+  const rows = Object.entries(now).map(([name, value]) => {
+    const text = typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value ?? 'none')
+    return `${name.padEnd(14)}${text}\n`
+  })
+  return print(json, now, () => rows.join(''))
+}
+
+export async function peers(args: string[]): Promise<number> {
+  const json = jsonFlag('peers', args)
+  const all = await ask<PeerStatus[]>('GET', '/peers')
+  const rows = all.map((p) => [
+    p.endpoint,
+    p.direction,
+    p.state,
+    p.rtt === null ? '-' : `${p.rtt.toFixed(1)} ms`,
+    p.since,
+    bytesText(p.bytesIn),
+    bytesText(p.bytesOut),
+    p.lastError ?? '',
+  ])
+  const header = ['PEER', 'DIR', 'STATE', 'RTT', 'SINCE', 'IN', 'OUT', 'LAST ERROR']
+  return print(json, all, () => table(header, rows))
+}
+
+export async function routes(args: string[]): Promise<number> {
+  const json = jsonFlag('routes', args)
+  const all = await ask<RouteStatus[]>('GET', '/routes')
+  const rows = all.map((r) => [
+    r.subnet,
+    r.via,
+    r.metric === 0xffff ? 'unreachable' : String(r.metric),
+    String(r.seqno),
+    r.selected ? 'in use' : '',
+    r.age === null ? '' : `${r.age} s`,
+    `${r.expiresIn} s`,
+  ])
+  return print(json, all, () => table(['SUBNET', 'VIA', 'METRIC', 'SEQNO', '', 'AGE', 'EXPIRES'], rows))
+}

@@ -1,0 +1,81 @@
+import { existsSync } from 'node:fs'
+import { ZosError } from '#codec'
+import { places } from '#wire'
+import { openLibrary, type Published, publish } from '#zosfs'
+import { parseFlags } from './flags.ts'
+import { progressLine, rateText } from './progress.ts'
+import { bytesText } from './terminal.ts'
+
+const TRANSPORT = /^(docker|docker-archive|oci|oci-archive|dir):/
+
+const PHASES = { pull: 'fetching', import: 'reading', store: 'storing' } as const
+
+async function publishSource(source: string, tag: string, quiet: boolean): Promise<Published> {
+  const { home } = places()
+  await using library = openLibrary({ home, hub: process.env.ZOS_HUB || undefined })
+  const line = progressLine()
+  let phase = ''
+  let begun = performance.now()
+  const stop = new AbortController()
+  const interrupted = () =>
+    stop.abort(
+      new ZosError(`Publish "${tag}": interrupted; the next attempt goes on where it was`, { code: 'interrupted' }),
+    )
+  process.once('SIGINT', interrupted)
+  try {
+    return await publish(library, source, tag, {
+      signal: stop.signal,
+      onProgress: (p) => {
+        if (quiet) return
+        if (p.phase !== phase) {
+          phase = p.phase
+          begun = performance.now()
+        }
+        line.show(`${PHASES[p.phase]} ${tag}: ${rateText(p.bytes, p.totalBytes, begun)}, ${p.files} files`)
+      },
+    })
+  } finally {
+    process.off('SIGINT', interrupted)
+    line.done()
+  }
+}
+
+/** A bare path is a directory; anything else names its transport. */
+function sourceOf(text: string): string {
+  if (TRANSPORT.test(text)) return text
+  if (text.startsWith('.') || text.startsWith('/')) {
+    if (!existsSync(text)) throw new ZosError(`Publish "${text}": there is no such folder`, { code: 'no-such-source' })
+    return `dir:${text}`
+  }
+  throw new ZosError(
+    `Publish "${text}": name its kind: docker://HOST/IMAGE:TAG, docker-archive:FILE, oci:DIR, oci-archive:FILE or dir:DIR`,
+    {
+      code: 'bad-source',
+    },
+  )
+}
+
+export default async function publishCommand(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('publish', args, {
+    json: { kind: 'switch' },
+    quiet: { kind: 'switch', short: 'q' },
+  })
+  const [source, tag] = rest
+  if (!source || !tag || rest.length > 2)
+    throw new ZosError('zos publish: write zos publish SOURCE NAME', { code: 'usage' })
+  const done = await publishSource(sourceOf(source), tag, flags.quiet || flags.json)
+  if (flags.json) process.stdout.write(`${JSON.stringify(done)}\n`)
+  else {
+    process.stdout.write(
+      `${tag}: ${done.files} files, ${bytesText(done.size)}; ${done.newChunks} of ${done.chunks} chunks were new, ` +
+        `${bytesText(done.newBytes)} stored, manifest ${bytesText(done.manifestBytes)}, in ${done.seconds.toFixed(1)} s\n${done.digest}\n`,
+    )
+  }
+  return 0
+}
+
+/** What `zos run` does with a name nobody published: a source as it is, else a Docker name. */
+export async function publishForRun(image: string): Promise<void> {
+  process.stderr.write(`zos: "${image}" is not published here: publishing it first\n`)
+  await publishSource(TRANSPORT.test(image) ? image : `docker://${image}`, image, false)
+}

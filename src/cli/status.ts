@@ -1,0 +1,31 @@
+import { daemonCall } from './daemon.ts'
+import { parseFlags } from './flags.ts'
+
+type Status = {
+  pid: number
+  accel: string
+  home: string
+  hub: string
+  workloads: Record<string, number>
+  pool: unknown[]
+  storage: { pid: number | null }
+  uptime: number
+}
+
+export default async function status(args: string[]): Promise<number> {
+  const { flags } = parseFlags('status', args, { json: { kind: 'switch' } })
+  const now = await daemonCall<Status>('GET', '/status')
+  if (flags.json) process.stdout.write(`${JSON.stringify(now)}\n`)
+  else {
+    const counts = Object.entries(now.workloads).map(([state, n]) => `${n} ${state}`)
+    process.stdout.write(
+      `daemon     ${now.pid}, up ${Math.floor(now.uptime)} s, state in ${now.home}\n` +
+        `hub        ${now.hub}\n` +
+        `storage    ${now.storage.pid ?? 'not running'}\n` +
+        `machines   ${now.accel === 'kvm' ? 'KVM' : 'software emulation (TCG): no usable KVM here'}\n` +
+        `workloads  ${counts.join(', ') || 'none'}\n` +
+        `pool       ${now.pool} microVMs ready\n`,
+    )
+  }
+  return 0
+}

@@ -1,0 +1,22 @@
+import { ZosError } from '#codec'
+import { daemonCall } from './daemon.ts'
+import { parseFlags } from './flags.ts'
+
+const CALLS: Record<string, [method: string, path: string]> = {
+  stat: ['GET', '/store'],
+  gc: ['POST', '/store/gc'],
+  scrub: ['POST', '/store/scrub'],
+}
+
+export default async function store(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('store', args, { json: { kind: 'switch' }, grace: { kind: 'value' } })
+  const call = rest.length === 1 && Object.hasOwn(CALLS, rest[0]!) ? CALLS[rest[0]!] : undefined
+  if (!call) throw new ZosError('zos store: write zos store stat, gc [--grace SECONDS] or scrub', { code: 'usage' })
+  const body = flags.grace === undefined ? undefined : { grace: Number(flags.grace) }
+  const answer = await daemonCall<Record<string, unknown>>(...call, body)
+  if (flags.json) process.stdout.write(`${JSON.stringify(answer)}\n`)
+  else
+    for (const [name, value] of Object.entries(answer))
+      process.stdout.write(`${name.padEnd(14)} ${typeof value === 'object' ? JSON.stringify(value) : value}\n`)
+  return 0
+}

@@ -1,0 +1,123 @@
+import { ZosError } from '#codec'
+import type { ApprovalLog } from '../approval/log.ts'
+import { encodeLog, verifyLog } from '../approval/log.ts'
+import type { GroupState } from '../approval/set.ts'
+import { type ConsentState, noConsent } from '../approval/step.ts'
+import { deploymentId } from '../typed/digest.ts'
+import { freezeSchema, type Resources, signatureSchema, transitionSchema } from '../typed/schema.ts'
+import { type Grid, view } from './grid.ts'
+import { readSets } from './groups.ts'
+import { events } from './logs.ts'
+import { unpack } from './nodes.ts'
+
+type Hex = `0x${string}`
+
+export type SlotStatus = {
+  index: number
+  standby: boolean
+  node: number
+  mode: 'keep' | 'fenced' | 'standby'
+  phase: 'reserved' | 'running' | 'failed' | 'stopped' | 'released'
+  resources: Resources
+  /** The node a migration is leaving, until the new one runs. */
+  leaving: { node: number; until: number } | undefined
+}
+
+/** What the contract holds of a deployment. */
+export type DeploymentStatus = {
+  id: Hex
+  state: 'none' | 'active' | 'cancelled' | 'wiped' | 'expired'
+  sequence: number
+  version: number
+  head: Hex
+  specRoot: Hex
+  expiry: number
+  frozenUntil: number
+  frozen: boolean
+  slots: SlotStatus[]
+}
+
+type Row = readonly [number, number, number, number, number, number, number, number, bigint, Hex, Hex]
+
+export async function readDeployment(grid: Grid, group: Hex, name: string): Promise<DeploymentStatus> {
+  const id = deploymentId(group, name)
+  const row = (await view(grid, 'deployments', [id])) as Row
+  const [sequence, version, expiry, frozenUntil, state, slots, standbys, , , head, specRoot] = row
+  const keys = [...Array(slots).keys(), ...Array.from({ length: standbys }, (_, n) => n + 128)]
+  const found = await Promise.all(keys.map((key) => readSlot(grid, id, key)))
+  return {
+    id,
+    state: (['none', 'active', 'cancelled', 'wiped', 'expired'] as const)[state]!,
+    sequence,
+    version,
+    head,
+    specRoot,
+    expiry: Number(expiry),
+    frozenUntil: Number(frozenUntil),
+    frozen: Number(frozenUntil) > Date.now() / 1000,
+    slots: found.filter((s) => s.node !== 0),
+  }
+}
+
+async function readSlot(grid: Grid, id: Hex, key: number): Promise<SlotStatus> {
+  type Placement = readonly [bigint, number, number, number, number]
+  type Leaving = readonly [bigint, number, number]
+  const [booked, node, mode, phase, flags] = (await view(grid, 'slots', [id, key])) as Placement
+  const [, leavingNode, until] = flags & 1 ? ((await view(grid, 'leaving', [id, key])) as Leaving) : [0n, 0, 0]
+  return {
+    index: key % 128,
+    standby: key >= 128,
+    node,
+    mode: (['keep', 'fenced', 'standby'] as const)[mode]!,
+    phase: (['reserved', 'reserved', 'running', 'failed', 'stopped', 'released'] as const)[phase]!,
+    resources: unpack(booked),
+    leaving: leavingNode === 0 ? undefined : { node: leavingNode, until },
+  }
+}
+
+/** The names of a group's deployments, in the order they were first approved. */
+export async function listDeployments(grid: Grid, group: Hex): Promise<string[]> {
+  const { number } = await grid.engine.finalized()
+  const found = await events(grid, ['Approved'], [null, group], { to: BigInt(number) })
+  return [...new Set(found.map((e) => transitionSchema.parse(e.args.transition).name))]
+}
+
+export type Consent = { group: GroupState; state: ConsentState; log: ApprovalLog | undefined }
+
+/**
+ * The approvals of one deployment, from its events, verified from the founding set on: what a group agreed to,
+ * whatever the chain says. `log` is undefined before the first approval.
+ */
+export async function readConsent(grid: Grid, group: Hex, name: string): Promise<Consent> {
+  const id = deploymentId(group, name)
+  const { number } = await grid.engine.finalized()
+  const { entries: sets, state: current } = await readSets(grid, group)
+  const found = await events(grid, ['Approved', 'Frozen'], [id], { to: BigInt(number) })
+  const approvals: ApprovalLog['approvals'] = []
+  for (const e of found) {
+    if (e.name === 'Approved') {
+      const signatures = (e.args.signatures as unknown[]).map((s) => signatureSchema.parse(s))
+      approvals.push({ transition: transitionSchema.parse(e.args.transition), signatures, freezes: [] })
+    } else {
+      const signature = signatureSchema.parse(e.args.signature)
+      approvals.at(-1)?.freezes.push({ freeze: freezeSchema.parse(e.args.freeze), signature })
+    }
+  }
+  if (approvals.length === 0) return { group: current, state: noConsent(name), log: undefined }
+  const log: ApprovalLog = {
+    format: 'zos-approval-log/1',
+    chainId: grid.domain.chainId,
+    contract: grid.contract,
+    sets,
+    approvals,
+  }
+  const verified = verifyLog(encodeLog(log))
+  return { group: verified.group, state: verified.state, log }
+}
+
+/** The audit trail as the text of a file. */
+export async function exportLog(grid: Grid, group: Hex, name: string): Promise<string> {
+  const { log } = await readConsent(grid, group, name)
+  if (!log) throw new ZosError(`Export log of "${name}": nothing was approved yet`, { code: 'no-approvals' })
+  return encodeLog(log)
+}

@@ -1,0 +1,125 @@
+import { randomBytes } from 'node:crypto'
+import { keccak256 } from 'viem'
+import { ZosError } from '#codec'
+import { applySet, foundGroup, type GroupState } from '../approval/set.ts'
+import { digestOf, ZERO } from '../typed/digest.ts'
+import { type Member, type MemberSet, memberSetSchema, ROLE, type Signature, signatureSchema } from '../typed/schema.ts'
+import { type Grid, view } from './grid.ts'
+import { events } from './logs.ts'
+import { type Relayer, write } from './relayer.ts'
+
+type Hex = `0x${string}`
+
+/** Seconds one member alone can stop a deployment for. */
+export const FREEZE_SECONDS = 72 * 3600
+
+export type NewMember = { address: Hex; seal?: Hex; weight?: number; roles?: number }
+
+/** Members in the one order the contract takes. A member's place in it is how signatures name it. */
+export function membersOf(members: NewMember[]): Member[] {
+  const all = members.map((m) => ({
+    signer: m.address.toLowerCase() as Hex,
+    weight: m.weight ?? 1,
+    roles: m.roles ?? ROLE.approve | ROLE.stop | ROLE.read,
+    seal: m.seal ?? ZERO,
+  }))
+  const key = (m: Member) => BigInt(keccak256(m.signer))
+  return all.sort((a, b) => (key(a) < key(b) ? -1 : 1))
+}
+
+export type GroupTerms = {
+  members: NewMember[]
+  /** One threshold for all classes, or one for each. */
+  threshold: number | MemberSet['thresholds']
+  freezeSeconds?: number
+}
+
+function terms(t: GroupTerms): Pick<MemberSet, 'members' | 'thresholds' | 'freezeSeconds'> {
+  const n = t.threshold
+  const thresholds = typeof n === 'number' ? { deploy: n, control: n, wipe: n, membership: n } : n
+  return { members: membersOf(t.members), thresholds, freezeSeconds: t.freezeSeconds ?? FREEZE_SECONDS }
+}
+
+/** Founds a group. Its id commits to its founding members, so a lying chain cannot change them. */
+export async function createGroup(
+  grid: Grid,
+  relayer: Relayer,
+  wanted: GroupTerms,
+): Promise<GroupState & { gas: bigint }> {
+  const salt = `0x${randomBytes(32).toString('hex')}` as Hex
+  const set = memberSetSchema.parse({ group: ZERO, epoch: 1, previous: salt, ...terms(wanted), deadline: 0 })
+  const state = foundGroup(grid.domain, set) // refused here with words, before the chain does
+  const { gas } = await write(grid, relayer, 'createGroup', [set])
+  return { ...state, gas }
+}
+
+/** The member set of the next epoch, for the members of this one to sign. */
+export function draftMembership(state: GroupState, wanted: GroupTerms, deadline: number): MemberSet {
+  const { group, digest, set } = state
+  return { group, epoch: set.epoch + 1, previous: digest, ...terms(wanted), deadline }
+}
+
+export type SetEntry = { set: MemberSet; signatures: Signature[] }
+
+/** Every member set a group had, oldest first, as the events tell; the current one's digest must be the contract's. */
+export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEntry[]; state: GroupState }> {
+  const { number } = await grid.engine.finalized()
+  const found = await events(grid, ['GroupSet'], [group], { to: BigInt(number) })
+  const entries = found.map((e) => ({
+    set: memberSetSchema.parse(e.args.set),
+    signatures: (e.args.signatures as unknown[]).map((s) => signatureSchema.parse(s)),
+  }))
+  const [first, ...later] = entries
+  if (!first) throw new ZosError(`Read group "${group}": there is none on this chain`, { code: 'no-group' })
+  let state = foundGroup(grid.domain, first.set)
+  if (state.group !== group)
+    throw new ZosError(`Read group "${group}": the founding set is another's`, { code: 'bad-chain', kind: 'node' })
+  for (const e of later) state = applySet(state, e.set, e.signatures)
+  const current = (await view(grid, 'sets', [group])) as Hex
+  if (current !== state.digest) {
+    throw new ZosError(`Read group "${group}": its member sets on this chain are not complete; ask another RPC`, {
+      code: 'bad-chain',
+      kind: 'node',
+    })
+  }
+  return { entries, state }
+}
+
+/** The group as of now, verified from its founding set on. */
+export async function readGroup(grid: Grid, group: Hex): Promise<GroupState> {
+  return (await readSets(grid, group)).state
+}
+
+/** The groups on this chain whose current set has ADDRESS in it. */
+export async function listGroups(grid: Grid, address?: Hex): Promise<GroupState[]> {
+  const { number } = await grid.engine.finalized()
+  const found = await events(grid, ['GroupSet'], [], { to: BigInt(number) })
+  const ids = [...new Set(found.map((e) => e.args.group as Hex))]
+  const groups = await Promise.all(ids.map((id) => readGroup(grid, id)))
+  const wanted = address?.toLowerCase()
+  return groups.filter((g) => !wanted || g.set.members.some((m) => m.signer === wanted))
+}
+
+/** Takes the agreed next member set; the approvals of the old one die with its epoch. */
+export function submitMembership(
+  grid: Grid,
+  relayer: Relayer,
+  current: MemberSet,
+  next: MemberSet,
+  signatures: Signature[],
+) {
+  return write(grid, relayer, 'changeGroup', [next, current, signatures])
+}
+
+/** A member's place in the set that counts now. */
+export function placeOf(state: GroupState, address: Hex): number {
+  const place = state.set.members.findIndex((m) => m.signer === address.toLowerCase())
+  if (place < 0) {
+    throw new ZosError(`Sign for group "${state.group.slice(0, 10)}": ${address} is not one of its members`, {
+      code: 'not-a-member',
+    })
+  }
+  return place
+}
+
+export const setDigest = (grid: Grid, set: MemberSet): Hex => digestOf(grid.domain, 'MemberSet', set)

@@ -1,0 +1,50 @@
+export {
+  type Consent,
+  type DeploymentStatus,
+  exportLog,
+  listDeployments,
+  readConsent,
+  readDeployment,
+  type SlotStatus,
+} from './deployments.ts'
+export { type Grid, openGrid } from './grid.ts'
+export {
+  createGroup,
+  draftMembership,
+  FREEZE_SECONDS,
+  type GroupTerms,
+  listGroups,
+  membersOf,
+  type NewMember,
+  placeOf,
+  readGroup,
+  readSets,
+} from './groups.ts'
+export type { LedgerEvent } from './logs.ts'
+export {
+  createFarm,
+  listFarms,
+  listNodes,
+  type Node,
+  type NodeDescription,
+  readNode,
+  registerNode,
+  sendBeats,
+  signBeat,
+} from './nodes.ts'
+export {
+  approve,
+  type Draft,
+  draftTransition,
+  freeze,
+  listProposals,
+  type Proposal,
+  proposalId,
+  propose,
+  type Subject,
+  signProposal,
+  submit,
+} from './proposals.ts'
+export { deployContracts, openRelayer, type Receipt, type Relayer } from './relayer.ts'
+export { drained, expire, type Report, type SignedReport, sendReport, signReport } from './slots.ts'
+export { type Batch, ChainWentBack, type Cursor, poll, watch } from './watch.ts'

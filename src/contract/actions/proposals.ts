@@ -1,0 +1,245 @@
+import { hexToString, stringToHex } from 'viem'
+import { z } from 'zod'
+import { canonicalJson, ZosError } from '#codec'
+import { checkSignature, type GroupState } from '../approval/set.ts'
+import { type ConsentState, carriesSpec, thresholdOf } from '../approval/step.ts'
+import type { Key } from '../keys/keys.ts'
+import { digestOf, ZERO } from '../typed/digest.ts'
+import {
+  type Kind,
+  type MemberSet,
+  memberSetSchema,
+  ROLE,
+  type Signature,
+  type Transition,
+  transitionSchema,
+} from '../typed/schema.ts'
+import { readConsent, readDeployment } from './deployments.ts'
+import type { Grid } from './grid.ts'
+import { placeOf, readGroup, submitMembership } from './groups.ts'
+import { events } from './logs.ts'
+import { type Receipt, type Relayer, write } from './relayer.ts'
+
+type Hex = `0x${string}`
+
+/** How long a proposal may be signed. */
+export const DEADLINE_SECONDS = 7 * 86400
+
+/** What is proposed: a deployment's next step, or the group's next members. */
+export type Subject = { transition: Transition } | { set: MemberSet }
+
+export type Proposal = {
+  /** The digest that is signed. */
+  id: Hex
+  group: Hex
+  /** The deployment's name; '' for a change of members. */
+  deployment: string
+  kind: Kind | 'membership'
+  subject: Subject
+  signatures: Signature[]
+  /** Weight of the approvals so far, and the weight needed. */
+  approvals: number
+  needs: number
+}
+
+const subjectSchema = z.union([
+  z.strictObject({ transition: transitionSchema }),
+  z.strictObject({ set: memberSetSchema }),
+])
+
+/** The parts of a transition its author decides; the rest follows from the state. */
+export type Draft = Partial<
+  Pick<Transition, 'specRoot' | 'slots' | 'rules' | 'names' | 'expiry' | 'drain' | 'deadline'>
+>
+
+/** The next step of a deployment, ready to be signed. Pure. */
+export function draftTransition(group: GroupState, state: ConsentState, kind: Kind, draft: Draft = {}): Transition {
+  return {
+    kind,
+    group: group.group,
+    epoch: group.set.epoch,
+    set: group.digest,
+    name: state.name,
+    sequence: state.sequence + 1,
+    version: state.version + (carriesSpec(kind) && kind !== 'migrate' ? 1 : 0),
+    previous: state.head,
+    specRoot: ZERO,
+    slots: [],
+    rules: { allow: [], deny: [], farms: 0 },
+    names: [],
+    expiry: 0,
+    drain: 0,
+    deadline: Math.floor(Date.now() / 1000) + DEADLINE_SECONDS,
+    ...draft,
+  }
+}
+
+export const proposalId = (grid: Grid, s: Subject): Hex =>
+  'set' in s ? digestOf(grid.domain, 'MemberSet', s.set) : digestOf(grid.domain, 'Transition', s.transition)
+
+/** One member's signature over a proposal: what travels, by the chain's board, a file or a message. */
+export function signProposal(grid: Grid, group: GroupState, key: Key, subject: Subject): Signature {
+  const member = placeOf(group, key.address)
+  if (!(group.set.members[member]!.roles & ROLE.approve))
+    throw new ZosError(`Approve as "${key.name}": this member may not approve`, { code: 'not-a-member' })
+  return { member, signature: key.sign(proposalId(grid, subject)) }
+}
+
+/** Puts a proposal and its first approval on the chain's board; a threshold of 1 takes effect at once. */
+export async function propose(
+  grid: Grid,
+  relayer: Relayer,
+  key: Key,
+  subject: Subject,
+): Promise<Proposal & { receipt?: Receipt }> {
+  const group = await readGroup(grid, 'set' in subject ? subject.set.group : subject.transition.group)
+  const signature = signProposal(grid, group, key, subject)
+  const proposal = proposalOf(grid, group, subject, [signature])
+  if (proposal.approvals >= proposal.needs)
+    return { ...proposal, receipt: await submit(grid, relayer, group, proposal) }
+  // a step the contract would refuse is not put up: what would be short is weight alone
+  await rehearse(grid, relayer, group, proposal)
+  const data = stringToHex(canonicalJson(subject))
+  await write(grid, relayer, 'post', [group.set, proposal.id, signature, data])
+  return proposal
+}
+
+/** Adds an approval; the one that completes the weight also submits the step. */
+export async function approve(
+  grid: Grid,
+  relayer: Relayer,
+  key: Key,
+  group: Hex,
+  id: Hex,
+): Promise<Proposal & { receipt?: Receipt }> {
+  const open = await listProposals(grid, group)
+  const found = open.find((p) => p.id === id)
+  if (!found) {
+    throw new ZosError(`Approve "${id}": no such open proposal; "zos proposals" lists them`, { code: 'no-proposal' })
+  }
+  const state = await readGroup(grid, group)
+  const signature = signProposal(grid, state, key, found.subject)
+  if (found.signatures.some((s) => s.member === signature.member))
+    throw new ZosError(`Approve "${id}": "${key.name}" approved it before`, { code: 'approved-before' })
+  const signatures = [...found.signatures, signature].sort((a, b) => a.member - b.member)
+  const proposal = proposalOf(grid, state, found.subject, signatures)
+  if (proposal.approvals >= proposal.needs)
+    return { ...proposal, receipt: await submit(grid, relayer, state, proposal) }
+  await write(grid, relayer, 'post', [state.set, id, signature, '0x'])
+  return proposal
+}
+
+function proposalOf(grid: Grid, group: GroupState, subject: Subject, signatures: Signature[]): Proposal {
+  const id = proposalId(grid, subject)
+  const needs = 'set' in subject ? group.set.thresholds.membership : thresholdOf(subject.transition.kind, group.set)
+  return {
+    id,
+    group: group.group,
+    deployment: 'set' in subject ? '' : subject.transition.name,
+    kind: 'set' in subject ? 'membership' : subject.transition.kind,
+    subject,
+    signatures,
+    approvals: signatures.reduce((w, s) => w + checkSignature(group.set, ROLE.approve, id, s), 0),
+    needs,
+  }
+}
+
+/** Asks the contract what it would say; passes only when weight is all that is missing. */
+async function rehearse(grid: Grid, relayer: Relayer, group: GroupState, p: Proposal): Promise<void> {
+  try {
+    await submit(grid, relayer, group, p)
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'contract-NotEnoughWeight') throw error
+  }
+}
+
+/** Sends an agreed step; any relayer may. */
+export function submit(
+  grid: Grid,
+  relayer: Relayer,
+  group: GroupState,
+  p: Pick<Proposal, 'subject' | 'signatures'>,
+): Promise<Receipt> {
+  if ('set' in p.subject) return submitMembership(grid, relayer, group.set, p.subject.set, p.signatures)
+  return write(grid, relayer, 'approve', [p.subject.transition, group.set, p.signatures])
+}
+
+/** The proposals of a group that can still be completed: of this epoch, next in their deployment, in time. */
+export async function listProposals(grid: Grid, group: Hex): Promise<Proposal[]> {
+  const state = await readGroup(grid, group)
+  const { number } = await grid.engine.finalized()
+  const posted = await events(grid, ['Posted'], [group], { to: BigInt(number) })
+  const subjects = new Map<Hex, Subject>()
+  const signatures = new Map<Hex, Map<number, Signature>>()
+  for (const e of posted) {
+    if (e.args.set !== state.digest) continue
+    const id = e.args.digest as Hex
+    const signature = { member: e.args.member as number, signature: e.args.signature as Hex }
+    const all = signatures.get(id) ?? new Map<number, Signature>()
+    signatures.set(id, all.set(signature.member, signature))
+    const subject = subjectOf(e.args.data as Hex)
+    // the board is open to every member: what is told must be what was signed
+    if (subject && proposalId(grid, subject) === id) subjects.set(id, subject)
+  }
+  const open: Proposal[] = []
+  for (const [id, subject] of subjects) {
+    if (!(await stillOpen(grid, state, subject))) continue
+    const all = [...signatures.get(id)!.values()].sort((a, b) => a.member - b.member)
+    const good = all.filter((s) => isGood(state, id, s))
+    open.push(proposalOf(grid, state, subject, good))
+  }
+  return open
+}
+
+function subjectOf(data: Hex): Subject | undefined {
+  try {
+    return subjectSchema.parse(JSON.parse(hexToString(data)))
+  } catch {
+    return undefined
+  }
+}
+
+function isGood(state: GroupState, id: Hex, s: Signature): boolean {
+  try {
+    checkSignature(state.set, ROLE.approve, id, s)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function stillOpen(grid: Grid, state: GroupState, s: Subject): Promise<boolean> {
+  const now = Date.now() / 1000
+  if ('set' in s) return s.set.previous === state.digest && s.set.deadline >= now
+  const t = s.transition
+  const d = await readDeployment(grid, state.group, t.name)
+  return t.previous === d.head && t.sequence === d.sequence + 1 && t.deadline >= now
+}
+
+/** Freezes a deployment at once, by one member alone. */
+export async function freeze(
+  grid: Grid,
+  relayer: Relayer,
+  key: Key,
+  group: Hex,
+  name: string,
+): Promise<{ until: number }> {
+  for (let attempt = 0; ; attempt++) {
+    const { group: state, state: consent } = await readConsent(grid, group, name)
+    if (consent.status === 'none')
+      throw new ZosError(`Freeze "${name}": there is no such deployment`, { code: 'no-deployment' })
+    const member = placeOf(state, key.address)
+    // a minute's room for a chain whose clock is behind ours
+    const until = Math.floor(Date.now() / 1000) + Math.max(1, state.set.freezeSeconds - 60)
+    const f = { group, set: state.digest, name, previous: consent.head, until }
+    const signature = { member, signature: key.sign(digestOf(grid.domain, 'Freeze', f)) }
+    try {
+      await write(grid, relayer, 'freeze', [f, state.set, signature])
+      return { until }
+    } catch (error) {
+      // an update may have come in between; a stop must not fail for that
+      const code = (error as { code?: string }).code
+      if (attempt === 3 || (code !== 'contract-NotTheSuccessor' && code !== 'contract-StaleEpoch')) throw error
+    }
+  }
+}

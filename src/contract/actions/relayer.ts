@@ -1,0 +1,140 @@
+import {
+  BaseError,
+  ContractFunctionRevertedError,
+  createPublicClient,
+  custom,
+  decodeErrorResult,
+  encodeDeployData,
+  encodeFunctionData,
+} from 'viem'
+import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts'
+import { reasonOf, ZosError } from '#codec'
+import { ledger } from '../artifact.ts'
+import type { Engine } from '../engine/types.ts'
+import type { Grid } from './grid.ts'
+
+type Hex = `0x${string}`
+
+/**
+ * Who carries signed messages to the chain and pays for the gas. It has no say: everything that counts is signed by
+ * members or nodes. The embedded chain is free, so a throw-away key does; elsewhere give a funded one.
+ */
+export type Relayer = { account: PrivateKeyAccount; queue: Promise<unknown> }
+
+export const openRelayer = (secret: Hex = generatePrivateKey()): Relayer => ({
+  account: privateKeyToAccount(secret),
+  queue: Promise.resolve(),
+})
+
+export type Receipt = { hash: Hex; block: bigint; gas: bigint; contract: Hex | null }
+
+/** How long to wait for a transaction to be in a block: public networks take seconds. */
+const RECEIPT_MS = 120_000
+
+/** Sends one transaction and waits for its block. One at a time per relayer, so that nonces stay in order. */
+export function send(engine: Engine, relayer: Relayer, tx: { to?: Hex; data: Hex }): Promise<Receipt> {
+  const done = relayer.queue.then(() => sendNow(engine, relayer, tx))
+  relayer.queue = done.catch(() => {})
+  return done
+}
+
+async function sendNow(engine: Engine, { account }: Relayer, tx: { to?: Hex; data: Hex }): Promise<Receipt> {
+  const client = createPublicClient({ transport: custom(engine, { retryCount: 0 }), pollingInterval: 100 })
+  try {
+    const price = await client.getGasPrice()
+    const fees = price === 0n ? { maxFeePerGas: 0n, maxPriorityFeePerGas: 0n } : await client.estimateFeesPerGas()
+    const [gas, nonce] = await Promise.all([
+      client.estimateGas({ account: account.address, ...tx }),
+      client.getTransactionCount({ address: account.address, blockTag: 'pending' }),
+    ])
+    const serializedTransaction = await account.signTransaction({
+      type: 'eip1559',
+      chainId: engine.chainId,
+      nonce,
+      gas,
+      ...fees,
+      ...tx,
+    })
+    const hash = await client.sendRawTransaction({ serializedTransaction })
+    const receipt = await client.waitForTransactionReceipt({ hash, timeout: RECEIPT_MS })
+    // what was estimated as possible may be overtaken by another: ask again for the reason
+    if (receipt.status === 'reverted') {
+      await client.call({ account: account.address, ...tx, blockNumber: receipt.blockNumber })
+      throw new ZosError('Send transaction: it was reverted', { code: 'reverted', details: { hash } })
+    }
+    return { hash, block: receipt.blockNumber, gas: receipt.gasUsed, contract: receipt.contractAddress ?? null }
+  } catch (error) {
+    throw explain(error)
+  }
+}
+
+/** Calls a function of the contract by transaction. */
+export function write(grid: Grid, relayer: Relayer, functionName: string, args: unknown[]): Promise<Receipt> {
+  return send(grid.engine, relayer, {
+    to: grid.contract,
+    data: encodeFunctionData({ abi: ledger.abi, functionName, args }),
+  })
+}
+
+/** Puts the contract on the engine's chain. Whoever does it gets no rights by it. */
+export async function deployContracts(
+  engine: Engine,
+  relayer: Relayer,
+): Promise<{ contract: Hex; since: bigint; gas: bigint }> {
+  const data = encodeDeployData({ abi: ledger.abi, bytecode: ledger.bytecode })
+  const receipt = await send(engine, relayer, { data })
+  return { contract: receipt.contract!.toLowerCase() as Hex, since: receipt.block, gas: receipt.gas }
+}
+
+const sentences: Record<string, (args: readonly unknown[]) => string> = {
+  StaleEpoch: () => 'it names members or an epoch that no longer count; make the proposal anew',
+  Expired: () => 'its time is over; make the proposal anew',
+  NotAMember: ([n]) => `member ${n} has not that right`,
+  BadSignature: ([n]) => `the signature of member ${n} is not good`,
+  NotEnoughWeight: ([has, needs]) => `approvals weigh ${has} of ${needs} needed`,
+  BadSet: ([why]) => `the member set is not valid: ${why}`,
+  BadTransition: ([why]) => `the step is not valid: ${why}`,
+  WrongState: ([s]) => `the deployment is ${['not there', 'active', 'cancelled', 'wiped', 'expired'][Number(s)]}`,
+  NotTheSuccessor: ([s]) => `the deployment has gone on to step ${s}; make the proposal anew`,
+  NotAllowedThere: ([n]) => `the geo rules forbid node ${n}`,
+  NodeTakesNoSlots: ([n]) => `node ${n} takes no new slots`,
+  OverCapacity: ([n]) => `node ${n} has not that much free`,
+  TooMuch: () => 'a resource is 2^27 or more',
+  StillDraining: ([k]) => `slot ${k} is still leaving its last node`,
+  AlreadyFroze: ([n]) => `member ${n} used its one freeze of this epoch`,
+  TooEarly: ([t]) => `not before ${t}, or nothing is there`,
+  NotTheOwner: () => 'the signer is not the owner',
+  BadRegistration: ([why]) => `the registration is not valid: ${why}`,
+  BadLabel: ([l]) => `"${l}" is no DNS label`,
+  NameTaken: ([l]) => `the name "${l}" is taken`,
+}
+
+/** The contract's refusal in words; anything else as it came. */
+export function explain(error: unknown): unknown {
+  if (error instanceof ZosError) return error
+  const found = revertOf(error)
+  if (!found) {
+    const why = error instanceof BaseError ? error.details || error.shortMessage : reasonOf(error)
+    return new ZosError(`Send transaction: ${why.split('\n')[0]}`, { code: 'chain-failed', kind: 'node', cause: error })
+  }
+  const say = sentences[found.name]
+  return new ZosError(`Send transaction: the contract refuses: ${say ? say(found.args) : found.name}`, {
+    code: `contract-${found.name}`,
+    details: { error: found.name, args: found.args.map(String) },
+    cause: error,
+  })
+}
+
+function revertOf(error: unknown): { name: string; args: readonly unknown[] } | undefined {
+  if (!(error instanceof BaseError)) return undefined
+  const typed = error.walk((e) => e instanceof ContractFunctionRevertedError) as ContractFunctionRevertedError | null
+  if (typed?.data) return { name: typed.data.errorName, args: typed.data.args ?? [] }
+  const raw = error.walk((e) => typeof (e as { data?: unknown }).data === 'string') as { data?: Hex } | null
+  if (!raw?.data || raw.data.length < 10) return undefined
+  try {
+    const { errorName, args } = decodeErrorResult({ abi: ledger.abi, data: raw.data })
+    return { name: errorName, args: (args as readonly unknown[] | undefined) ?? [] }
+  } catch {
+    return undefined
+  }
+}

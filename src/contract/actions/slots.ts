@@ -1,0 +1,52 @@
+import { stringToHex } from 'viem'
+import type { Key } from '../keys/keys.ts'
+import { deploymentId, digestOf } from '../typed/digest.ts'
+import { type Ack, PHASE } from '../typed/schema.ts'
+import type { Grid } from './grid.ts'
+import { type Receipt, type Relayer, write } from './relayer.ts'
+
+type Hex = `0x${string}`
+
+export type Report = {
+  group: Hex
+  name: string
+  /** The slot's index; plus 128 for its standby. */
+  slot: number
+  node: number
+  sequence: number
+  phase: 'running' | 'failed' | 'stopped'
+  /** Why, in words; cut to 256 bytes. */
+  reason?: string
+}
+
+export type SignedReport = { ack: Ack; signature: Hex }
+
+/** A node's word on a slot, signed offline: the node needs no funds, whoever relays it does. */
+export function signReport(grid: Grid, key: Key, r: Report): SignedReport {
+  const reason = Buffer.from(r.reason ?? '').subarray(0, 256)
+  const ack: Ack = {
+    deployment: deploymentId(r.group, r.name),
+    slot: r.slot,
+    node: r.node,
+    sequence: r.sequence,
+    phase: PHASE[r.phase],
+    time: Math.floor(Date.now() / 1000),
+    report: stringToHex(new TextDecoder().decode(reason).replace(/\uFFFD+$/, '')),
+  }
+  return { ack, signature: key.sign(digestOf(grid.domain, 'Ack', ack)) }
+}
+
+/** Posts a node's report. */
+export function sendReport(grid: Grid, relayer: Relayer, r: SignedReport): Promise<Receipt> {
+  return write(grid, relayer, 'ack', [r.ack, r.signature])
+}
+
+/** Ends a deployment that outlived its expiry; anyone may. */
+export function expire(grid: Grid, relayer: Relayer, group: Hex, name: string): Promise<Receipt> {
+  return write(grid, relayer, 'expire', [deploymentId(group, name)])
+}
+
+/** Frees what a migration left behind once its time is over; anyone may. */
+export function drained(grid: Grid, relayer: Relayer, group: Hex, name: string, slot: number): Promise<Receipt> {
+  return write(grid, relayer, 'drained', [deploymentId(group, name), slot])
+}

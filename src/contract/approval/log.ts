@@ -1,0 +1,91 @@
+import { z } from 'zod'
+import { canonicalJson, reasonOf, ZosError } from '#codec'
+import { type Domain, deploymentId } from '../typed/digest.ts'
+import { address, freezeSchema, memberSetSchema, signatureSchema, transitionSchema } from '../typed/schema.ts'
+import { applySet, foundGroup, type GroupState } from './set.ts'
+import { applyApproval, applyFreeze, type ConsentState, noConsent } from './step.ts'
+
+const freezeEntry = z.strictObject({ freeze: freezeSchema, signature: signatureSchema })
+const approvalEntry = z.strictObject({
+  transition: transitionSchema,
+  signatures: z.array(signatureSchema).min(1).max(56),
+  freezes: z.array(freezeEntry).max(56),
+})
+const setEntry = z.strictObject({ set: memberSetSchema, signatures: z.array(signatureSchema).max(56) })
+
+/** docs/formats/approval-log.md. Nothing in it but what signatures cover and the hashes they chain. */
+export const logSchema = z.strictObject({
+  format: z.literal('zos-approval-log/1'),
+  chainId: z.int().positive(),
+  contract: address,
+  sets: z.array(setEntry).min(1).max(10_000),
+  approvals: z.array(approvalEntry).min(1).max(100_000),
+})
+export type ApprovalLog = z.infer<typeof logSchema>
+
+export type VerifiedLog = { group: GroupState; state: ConsentState; log: ApprovalLog }
+
+const bad = (reason: string, cause?: unknown) =>
+  new ZosError(`Verify approval log: ${reason}`, { code: 'bad-log', ...(cause === undefined ? {} : { cause }) })
+
+/** The file's text: canonical, so that each of its bytes is either signed or fixed by the format. */
+export function encodeLog(log: ApprovalLog): string {
+  return `${canonicalJson(log)}\n`
+}
+
+export function decodeLog(text: string): ApprovalLog {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (cause) {
+    throw bad(`not JSON: ${reasonOf(cause)}`, cause)
+  }
+  const parsed = logSchema.safeParse(json)
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!
+    throw bad(`at "${issue.path.join('.')}": ${issue.message}`)
+  }
+  if (encodeLog(parsed.data) !== text) throw bad('not in its canonical form')
+  return parsed.data
+}
+
+/**
+ * Replays a log from its founding set: every signature, every link, every rule. Needs nothing but the text. What it
+ * cannot know: whether the chain has gone on since (a log cut after a step is the log as of that step), and whether
+ * `group` is the group you mean: compare its id.
+ */
+export function verifyLog(text: string): VerifiedLog {
+  const log = decodeLog(text)
+  const domain: Domain = { chainId: log.chainId, contract: log.contract }
+  const [founding, ...later] = log.sets
+  if (founding!.signatures.length > 0) throw bad('the founding set carries signatures, which nothing asks for')
+  let group = foundGroup(domain, founding!.set)
+  let state = noConsent(log.approvals[0]!.transition.name)
+  const reach = (digest: string) => {
+    while (group.digest !== digest && later.length > 0) {
+      const next = later.shift()!
+      group = applySet(group, next.set, next.signatures)
+    }
+  }
+  for (const [n, entry] of log.approvals.entries()) {
+    try {
+      reach(entry.transition.set)
+      state = applyApproval(group, state, entry.transition, entry.signatures)
+      for (const f of entry.freezes) {
+        reach(f.freeze.set)
+        state = applyFreeze(group, state, f.freeze, f.signature)
+      }
+    } catch (cause) {
+      throw new ZosError(`Verify approval log: step ${n + 1}: ${reasonOf(cause).replace(/^Verify consent: /, '')}`, {
+        code: 'bad-log',
+        details: { step: n + 1, code: (cause as { code?: string }).code },
+        cause,
+      })
+    }
+  }
+  for (const next of later) group = applySet(group, next.set, next.signatures)
+  return { group, state, log }
+}
+
+/** The deployment's id as the contract knows it. */
+export const deploymentOf = (v: VerifiedLog) => deploymentId(v.group.group, v.state.name)

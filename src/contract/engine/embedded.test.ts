@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'node:test'
+import { verifyMerkleProof } from '@ethereumjs/mpt'
+import { keccak256 } from 'viem'
+import { privateKeyToAccount } from 'viem/accounts'
+import { openEmbeddedChain } from './embedded.ts'
+import { pruner } from './prune.ts'
+import { Store } from './store.ts'
+import type { Engine, Hex } from './types.ts'
+
+const account = privateKeyToAccount(`0x${'42'.repeat(32)}`)
+const STORE = '0x60013560003555' // runtime: sstore(calldata[0], calldata[1..33]); cheap state to write
+const INIT = `0x66${STORE.slice(2)}60005260076019f3` as Hex
+
+async function temporary(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'zos-chain-'))
+}
+
+function transact(
+  engine: Engine,
+  nonce: number,
+  tx: { to?: Hex; data: Hex; gas?: bigint; chainId?: number },
+): Promise<unknown> {
+  const { chainId = engine.chainId, gas = 200_000n, ...rest } = tx
+  const fees = { maxFeePerGas: 0n, maxPriorityFeePerGas: 0n }
+  return account
+    .signTransaction({ type: 'eip1559', chainId, nonce, gas, ...fees, ...rest })
+    .then((raw) => engine.request({ method: 'eth_sendRawTransaction', params: [raw] }))
+}
+
+const word = (n: number) => n.toString(16).padStart(64, '0')
+const get = (engine: Engine, method: string, ...params: unknown[]) => engine.request({ method, params }) as Promise<any>
+
+test('kill -9 at twenty moments: no answered transaction is lost, and the head is the journal’s', {
+  timeout: 120_000,
+}, async () => {
+  const dir = await temporary()
+  const answered: string[] = []
+  try {
+    for (let round = 0; round < 20; round++) {
+      const child = spawn(
+        process.execPath,
+        ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, '../testing/writer.ts'), dir],
+        {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        },
+      )
+      const before = answered.length
+      let rest = ''
+      await new Promise<void>((resolve) => {
+        child.stdout.setEncoding('utf8').on('data', (d: string) => {
+          const lines = (rest + d).split('\n')
+          rest = lines.pop()!
+          answered.push(...lines.filter((l) => l.startsWith('0x')))
+          if (answered.length >= before + 2) setTimeout(() => child.kill('SIGKILL'), (round * 1.7) % 25)
+        })
+        child.on('close', () => resolve())
+      })
+      assert.ok(answered.length > before, 'the child wrote')
+      // and every other time the power fails too: what SQLite had not yet on the disk is gone
+      if (round % 4 === 3) await rm(join(dir, 'state.db-wal'), { force: true })
+      if (round % 8 === 7) for (const f of ['state.db', 'state.db-shm']) await rm(join(dir, f), { force: true })
+    }
+    const heads: unknown[] = []
+    for (let open = 0; open < 2; open++) {
+      await using engine = await openEmbeddedChain({ dir })
+      heads.push(await engine.finalized())
+      for (const hash of answered)
+        assert.equal((await get(engine, 'eth_getTransactionReceipt', hash))?.status, '0x1', hash)
+    }
+    await rm(join(dir, 'state.db'))
+    await using engine = await openEmbeddedChain({ dir })
+    heads.push(await engine.finalized())
+    assert.deepEqual(heads[1], heads[0])
+    assert.deepEqual(heads[2], heads[0], 'replayed from the journal alone')
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
+
+test('the JSON-RPC that viem needs: blocks, receipts, calls, logs, proofs against the header', async () => {
+  const dir = await temporary()
+  try {
+    await using engine = await openEmbeddedChain({ dir, chainId: 4242 })
+    assert.equal(await get(engine, 'eth_chainId'), '0x1092')
+    await transact(engine, 0, { data: INIT })
+    const [first] = (await get(engine, 'eth_getBlockByNumber', 'latest', true)).transactions
+    const { contractAddress: to, gasUsed } = await get(engine, 'eth_getTransactionReceipt', first.hash)
+    assert.ok(BigInt(gasUsed) > 53000n)
+    assert.equal(await get(engine, 'eth_getCode', to, 'latest'), STORE)
+    for (let n = 1; n <= 70; n++) await transact(engine, n, { to, data: `0x${word(n)}${word(n)}` as Hex })
+    assert.equal(await get(engine, 'eth_blockNumber'), '0x47')
+    // all of the last 64 states are provable
+    for (const n of [71, 40, 8]) {
+      const block = await get(engine, 'eth_getBlockByNumber', `0x${n.toString(16)}`, false)
+      const proof = await get(engine, 'eth_getProof', to, [`0x${word(5)}`], `0x${n.toString(16)}`)
+      const at = Buffer.from(keccak256(to).slice(2), 'hex')
+      const nodes = proof.accountProof.map((p: string) => Buffer.from(p.slice(2), 'hex'))
+      const options = { root: Buffer.from(block.stateRoot.slice(2), 'hex') }
+      assert.ok(await verifyMerkleProof(at, nodes, options), 'the account is under the state root')
+      assert.ok(BigInt(proof.storageProof[0].value) > 0n)
+      nodes[0]![20] ^= 1
+      await assert.rejects(verifyMerkleProof(at, nodes, options))
+    }
+    assert.equal(await get(engine, 'eth_getTransactionCount', account.address, 'latest'), '0x47')
+    assert.deepEqual(await get(engine, 'eth_getLogs', { fromBlock: '0x0', toBlock: 'latest' }), [])
+    const full = await get(engine, 'eth_getBlockByNumber', '0x2', true)
+    assert.equal(full.transactions[0].from, account.address.toLowerCase())
+    assert.equal(await get(engine, 'eth_getBlockByNumber', '0xffffff', false), null)
+    for (const method of [
+      'anvil_setBalance',
+      'evm_mine',
+      'hardhat_impersonateAccount',
+      'debug_traceTransaction',
+      'personal_sign',
+      'eth_sendTransaction',
+      'eth_accounts',
+      'constructor',
+      '__proto__',
+    ])
+      await assert.rejects(get(engine, method), /not served/)
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
+
+test('transactions that must not count are refused with one line; out of order ones wait', async () => {
+  const dir = await temporary()
+  try {
+    await using engine = await openEmbeddedChain({ dir })
+    await assert.rejects(transact(engine, 0, { data: INIT, chainId: 1 }), /Take transaction: /)
+    await assert.rejects(transact(engine, 0, { data: INIT, gas: 40_000_000n }), /above the limit/)
+    await assert.rejects(transact(engine, 0, { data: INIT, gas: 21_000n }), /Take transaction: /)
+    await assert.rejects(get(engine, 'eth_sendRawTransaction', '0x02c0'), /Take transaction: /)
+    await assert.rejects(get(engine, 'eth_sendRawTransaction', `0x${'00'.repeat(200_000)}`), /limit/)
+    // EIP-155: a signature without a chain id would count on every chain
+    const legacy = await account.signTransaction({ type: 'legacy', nonce: 0, gas: 200_000n, gasPrice: 0n, data: INIT })
+    await assert.rejects(get(engine, 'eth_sendRawTransaction', legacy), /Take transaction: /)
+    const order = [2, 1, 0].map((n) => transact(engine, n, { data: INIT }))
+    await Promise.all(order)
+    await assert.rejects(transact(engine, 1, { data: '0x00' }), /too low/)
+    const raw = await account.signTransaction({
+      type: 'eip1559',
+      chainId: engine.chainId,
+      nonce: 3,
+      gas: 100_000n,
+      maxFeePerGas: 0n,
+      maxPriorityFeePerGas: 0n,
+      data: INIT,
+    })
+    const twice = await Promise.all([1, 2].map(() => get(engine, 'eth_sendRawTransaction', raw)))
+    assert.deepEqual(
+      [twice[0], await get(engine, 'eth_sendRawTransaction', raw)],
+      [twice[1], twice[1]],
+      'known: the same answer',
+    )
+    await assert.rejects(openEmbeddedChain({ dir }), { code: 'chain-in-use' })
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
+
+test('over HTTP: bounded, local, and closed to web pages', async () => {
+  const dir = await temporary()
+  try {
+    await using engine = await openEmbeddedChain({ dir })
+    const socket = join(dir, 'rpc.sock')
+    await engine.serve({ socket })
+    const post = (body: string | Buffer, headers: Record<string, string> = {}, method = 'POST') =>
+      new Promise<{ status: number; body: string }>((resolve, reject) => {
+        const req = request({ socketPath: socket, method, path: '/', headers }, (res) => {
+          let text = ''
+          res.on('data', (d) => (text += d)).on('end', () => resolve({ status: res.statusCode!, body: text }))
+        })
+        req.on('error', reject).end(body)
+      })
+    const call = (method: string, params: unknown[] = []) => JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
+    assert.deepEqual(JSON.parse((await post(call('eth_chainId'))).body), { jsonrpc: '2.0', id: 1, result: '0x673a' })
+    assert.equal(JSON.parse((await post(call('anvil_setBalance'))).body).error.code, -32601)
+    assert.equal((await post(call('eth_chainId'), { origin: 'https://evil.example' })).status, 403)
+    assert.equal((await post(call('eth_chainId'), { host: 'evil.example' })).status, 403)
+    assert.equal((await post('', {}, 'GET')).status, 403)
+    assert.equal((await post('{"jsonrpc":')).status, 400)
+    assert.equal((await post(`[${Array(51).fill(call('eth_chainId'))}]`)).status, 400)
+    assert.equal(JSON.parse((await post(`[${Array(50).fill(call('eth_chainId'))}]`)).body).length, 50)
+    const cut = await post(Buffer.alloc(3 << 20, 32)).catch(() => ({ status: 413 }))
+    assert.equal(cut.status, 413, 'a body above the limit is cut off')
+    for (const params of [
+      ['x'],
+      [{ to: 5 }],
+      [null, null],
+      [{ to: `0x${'00'.repeat(20)}` }, '0xzz'],
+      [{ data: '0x1' }],
+    ])
+      assert.equal(JSON.parse((await post(call('eth_call', params))).body).error.code, -32602)
+    for (const odd of [
+      'null',
+      '5',
+      '"x"',
+      '{}',
+      '[]',
+      '[1,null]',
+      '{"method":5}',
+      '{"method":"eth_call","params":{}}',
+    ]) {
+      const { status, body } = await post(odd)
+      assert.ok(status === 200 && JSON.parse(body), odd)
+    }
+    // code that never ends is ended by gas, and the chain goes on
+    await transact(engine, 0, { data: '0x635b6000566000526004601cf3' })
+    const [loop] = (await get(engine, 'eth_getBlockByNumber', 'latest', true)).transactions
+    const { contractAddress } = await get(engine, 'eth_getTransactionReceipt', loop.hash)
+    const spun = JSON.parse((await post(call('eth_call', [{ to: contractAddress, gas: '0x989680' }]))).body)
+    assert.match(spun.error.message, /out of gas/)
+    assert.equal(JSON.parse((await post(call('eth_blockNumber'))).body).result, '0x1')
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
+
+test('pruning frees old states and leaves the kept ones whole', async () => {
+  const dir = await temporary()
+  try {
+    let slot: Hex
+    let to: Hex
+    {
+      await using engine = await openEmbeddedChain({ dir })
+      await transact(engine, 0, { data: INIT })
+      const [first] = (await get(engine, 'eth_getBlockByNumber', 'latest', true)).transactions
+      to = (await get(engine, 'eth_getTransactionReceipt', first.hash)).contractAddress
+      // one slot over and over, so that most of what is written becomes garbage
+      for (let n = 1; n <= 200; n++) await transact(engine, n, { to, data: `0x${word(n % 3)}${word(n)}` as Hex })
+      slot = `0x${word(200 % 3)}`
+    }
+    const store = new Store(join(dir, 'state.db'))
+    const size = () => Number(store.db.prepare('SELECT count(*) AS n FROM nodes').get()!.n)
+    const before = size()
+    const head = store.meta('head')!
+    const prune = pruner(store, 1)
+    for (let i = 0; i < 60; i++) prune(head, 1000)
+    assert.ok(size() < before, `${size()} of ${before} nodes are left`)
+    store[Symbol.dispose]()
+    await using engine = await openEmbeddedChain({ dir })
+    for (let n = head; n > head - 64; n--) {
+      const proof = await get(engine, 'eth_getProof', to, [slot], `0x${n.toString(16)}`)
+      assert.ok(proof.storageProof[0].proof.length > 0)
+    }
+    await assert.rejects(get(engine, 'eth_getProof', to, [slot], '0x2'), /only the last/)
+    await transact(engine, 201, { to, data: `0x${word(1)}${word(9)}` as Hex })
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})

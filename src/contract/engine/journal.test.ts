@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'node:test'
+import { ZosError } from '#codec'
+import { Journal } from './journal.ts'
+import { decodeBlock, decodeGenesis, encodeBlock, encodeGenesis } from './record.ts'
+
+async function frames(path: string, from = 0): Promise<string[]> {
+  await using journal = await Journal.open(path)
+  const found: string[] = []
+  for await (const f of journal.recover(from)) found.push(f.payload.toString())
+  return found
+}
+
+test('a journal cut at any byte keeps its whole frames and drops the torn one', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'zos-journal-'))
+  try {
+    const path = join(dir, 'j')
+    const ends = [0]
+    {
+      await using journal = await Journal.open(path)
+      for await (const _ of journal.recover(0)) assert.fail('a new journal has no frames')
+      for (const p of ['first', 'second!', 'x'.repeat(40)]) {
+        await journal.append(Buffer.from(p))
+        ends.push(journal.end)
+      }
+    }
+    const whole = await readFile(path)
+    for (let cut = 0; cut <= whole.length; cut++) {
+      await writeFile(path, whole.subarray(0, cut))
+      const kept = ends.filter((e) => e > 0 && e <= cut).length
+      assert.equal((await frames(path)).length, kept, `cut at ${cut}`)
+      assert.equal((await stat(path)).size, ends[kept])
+    }
+    // space that was given but never written reads as zeros
+    await writeFile(path, Buffer.concat([whole, Buffer.alloc(100)]))
+    assert.equal((await frames(path)).length, 3)
+    // the last frame half written at its full length
+    const half = Buffer.from(whole)
+    half.fill(0, whole.length - 20)
+    await writeFile(path, half)
+    assert.equal((await frames(path)).length, 2)
+    // damage in the middle is no torn tail: refused, not cut away
+    for (let i = 8; i < ends[1]!; i++) {
+      const bad = Buffer.from(whole)
+      bad[i]! ^= 1
+      await writeFile(path, bad)
+      await assert.rejects(frames(path), { code: 'journal-damaged' })
+    }
+    await writeFile(path, whole)
+    await truncate(path, ends[1])
+    await assert.rejects(frames(path, ends[2]), { code: 'journal-short' })
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
+
+test('records: what is written is read, and each truncation is refused', () => {
+  const genesis = { chainId: 26426, timestamp: 1_800_000_000 }
+  assert.deepEqual(decodeGenesis(encodeGenesis(genesis)), genesis)
+  const block = {
+    number: 7,
+    timestamp: 1_800_000_001,
+    parent: Buffer.alloc(32, 9),
+    transactions: [Buffer.from('ab'), Buffer.alloc(300, 1)],
+  }
+  const bytes = Buffer.from(encodeBlock(block))
+  assert.deepEqual(decodeBlock(bytes), block)
+  for (let i = 0; i < bytes.length; i++) assert.throws(() => decodeBlock(bytes.subarray(0, i)), ZosError)
+  assert.throws(() => decodeBlock(Buffer.concat([bytes, Buffer.alloc(1)])), ZosError)
+  for (let i = 0; i < 500; i++) {
+    const bad = Buffer.from(bytes)
+    bad[Math.floor(Math.random() * bad.length)] = Math.floor(Math.random() * 256)
+    try {
+      decodeBlock(bad)
+    } catch (error) {
+      assert.ok(error instanceof ZosError)
+    }
+  }
+})

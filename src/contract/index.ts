@@ -1,0 +1,89 @@
+export {
+  approve,
+  type Batch,
+  ChainWentBack,
+  type Consent,
+  type Cursor,
+  createFarm,
+  createGroup,
+  type DeploymentStatus,
+  type Draft,
+  deployContracts,
+  draftMembership,
+  draftTransition,
+  drained,
+  expire,
+  exportLog,
+  FREEZE_SECONDS,
+  freeze,
+  type Grid,
+  type GroupTerms,
+  type LedgerEvent,
+  listDeployments,
+  listFarms,
+  listGroups,
+  listNodes,
+  listProposals,
+  membersOf,
+  type NewMember,
+  type Node,
+  type NodeDescription,
+  openGrid,
+  openRelayer,
+  type Proposal,
+  placeOf,
+  poll,
+  proposalId,
+  propose,
+  type Receipt,
+  type Relayer,
+  type Report,
+  readConsent,
+  readDeployment,
+  readGroup,
+  readNode,
+  readSets,
+  registerNode,
+  type SignedReport,
+  type SlotStatus,
+  type Subject,
+  sendBeats,
+  sendReport,
+  signBeat,
+  signProposal,
+  signReport,
+  submit,
+  watch,
+} from './actions/index.ts'
+export type { ConsentCode } from './approval/error.ts'
+export { type ApprovalLog, decodeLog, deploymentOf, encodeLog, type VerifiedLog, verifyLog } from './approval/log.ts'
+export { applySet, foundGroup, type GroupState } from './approval/set.ts'
+export { applyApproval, applyFreeze, type ConsentState, carriesSpec, noConsent, thresholdOf } from './approval/step.ts'
+export { type ChainOptions, openEmbedded } from './engine/open.ts'
+export type { EmbeddedEngine, Engine, Head } from './engine/types.ts'
+export { type Key, keyOf, listKeys, newKey, openKey, type PublicKey, readPublicKey } from './keys/keys.ts'
+export { leafOf, merkleRoot, type SlotSpec } from './spec/leaf.ts'
+export { parseSpec } from './spec/parse.ts'
+export type { Spec, Workload } from './spec/schema.ts'
+export { type Expected, openSealed, type Salted, type Sealed, salted, sealSpecs } from './spec/seal.ts'
+export { resourcesOf, rulesOf, slotsOf, type WantedSlot } from './spec/slots.ts'
+export { countryHex, type Domain, deploymentId, digestOf, groupOf, typedData, ZERO } from './typed/digest.ts'
+export {
+  type Ack,
+  type Beat,
+  type Freeze,
+  KINDS,
+  type Kind,
+  type Member,
+  type MemberSet,
+  MODE,
+  PHASE,
+  type Registration,
+  type Resources,
+  ROLE,
+  type Rules,
+  type Signature,
+  type Slot,
+  STATE,
+  type Transition,
+} from './typed/schema.ts'

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {Beat, Hash, Pack, Registration} from "./Types.sol";
+
+/// Farms and their nodes: keys, place, capacity and what is booked of it. Nodes sign, anyone relays: a node needs no funds.
+abstract contract Nodes is EIP712 {
+    uint8 internal constant UP = 1;
+    uint8 private constant DOWN = 3; // UP takes new slots; DRAIN (2) and DOWN keep those they have
+
+    struct Node {
+        address key;
+        uint32 farm;
+        bytes2 country;
+        bytes6 region;
+        bytes32 seal;
+        uint200 capacity;
+        uint8 state;
+        uint16 nonce;
+        uint200 used;
+        uint40 seen;
+    }
+
+    mapping(uint24 id => Node) public nodes;
+    mapping(address key => uint24 id) public nodeOf;
+    mapping(uint32 id => address owner) public farms;
+    uint24 public nodeCount;
+    uint32 public farmCount;
+
+    event FarmSet(uint32 indexed farm, address indexed owner, string name);
+    event NodeSet(uint24 indexed node, uint32 indexed farm, Registration registration, bytes attributes);
+    event NodeState(uint24 indexed node, uint8 state);
+    event Attested(uint24 indexed node, address indexed certifier, bytes32 attributes);
+
+    error NotTheOwner();
+    error BadRegistration(string reason);
+    error OverCapacity(uint24 node);
+
+    function createFarm(address owner, string calldata name) external returns (uint32 farm) {
+        farm = ++farmCount;
+        farms[farm] = owner;
+        emit FarmSet(farm, owner, name);
+    }
+
+    function transferFarm(uint32 farm, address owner, string calldata name) external {
+        if (msg.sender != farms[farm]) revert NotTheOwner();
+        farms[farm] = owner;
+        emit FarmSet(farm, owner, name);
+    }
+
+    /// Adds a node (r.node = 0) or changes one. Signatures: the node's key, the farm's owner, and the old key on rotation.
+    function registerNode(Registration calldata r, bytes calldata attributes, bytes[] calldata signatures)
+        external
+        returns (uint24 id)
+    {
+        bytes32 digest = _hashTypedDataV4(Hash.registration(r));
+        if (block.timestamp > r.deadline) revert BadRegistration("deadline");
+        if (keccak256(attributes) != r.attributes || attributes.length > 2048) revert BadRegistration("attributes");
+        _signed(r.key, digest, signatures[0]);
+        if (!SignatureChecker.isValidSignatureNow(farms[r.farm], digest, signatures[1])) revert NotTheOwner();
+        id = r.node == 0 ? ++nodeCount : r.node;
+        Node storage n = nodes[id];
+        if (r.nonce != n.nonce + 1) revert BadRegistration("nonce");
+        if (r.node == 0) n.state = UP;
+        else if (r.farm != n.farm) revert BadRegistration("farm");
+        if (r.key != n.key) {
+            if (nodeOf[r.key] != 0) revert BadRegistration("key in use");
+            if (r.node != 0) _signed(n.key, digest, signatures[2]);
+            delete nodeOf[n.key];
+            nodeOf[r.key] = id;
+        }
+        n.key = r.key;
+        n.farm = r.farm;
+        n.country = r.country;
+        n.region = r.region;
+        n.seal = r.seal;
+        n.capacity = Pack.pack(r.capacity);
+        n.nonce = r.nonce;
+        if (!Pack.fits(n.used, n.capacity)) revert OverCapacity(id);
+        emit NodeSet(id, r.farm, r, attributes);
+    }
+
+    function setNodeState(uint24 id, uint8 state) external {
+        if (msg.sender != farms[nodes[id].farm]) revert NotTheOwner();
+        if (state < UP || state > DOWN) revert BadRegistration("state");
+        nodes[id].state = state;
+        emit NodeState(id, state);
+    }
+
+    /// A certifier's word on a node; who counts as one is for the reader to choose.
+    function attest(uint24 node, bytes32 attributes) external {
+        emit Attested(node, msg.sender, attributes);
+    }
+
+    /// Heartbeats in a batch; one that is stale, from the future or not the node's own is passed over.
+    function beat(Beat[] calldata beats) external {
+        for (uint256 i = 0; i < beats.length; i++) {
+            Beat calldata b = beats[i];
+            Node storage n = nodes[b.node];
+            if (b.time <= n.seen || b.time > block.timestamp + 300) continue;
+            (address by,,) = ECDSA.tryRecover(_hashTypedDataV4(Hash.beat(b)), b.signature);
+            if (by != address(0) && by == n.key) n.seen = uint40(b.time);
+        }
+    }
+
+    function _signed(address key, bytes32 digest, bytes calldata signature) internal pure {
+        (address by,,) = ECDSA.tryRecover(digest, signature);
+        if (by == address(0) || by != key) revert BadRegistration("signature of the node's key");
+    }
+
+    /// I1: what is booked never exceeds what there is.
+    function _reserve(uint24 id, uint200 r) internal {
+        uint200 used = nodes[id].used + r;
+        if (!Pack.fits(used, nodes[id].capacity)) revert OverCapacity(id);
+        nodes[id].used = used;
+    }
+
+    function _free(uint24 id, uint200 r) internal {
+        nodes[id].used -= r;
+    }
+}

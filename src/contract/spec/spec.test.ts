@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import test from 'node:test'
+import { ZosError } from '#codec'
+import { key } from '../testing/world.ts'
+import { leafOf, merkleProof, merkleRoot, rootFrom } from './leaf.ts'
+import { parseSpec } from './parse.ts'
+import { openSealed, salted, sealSpecs } from './seal.ts'
+import { resourcesOf, rulesOf, slotsOf } from './slots.ts'
+
+const web = `name: web
+workloads:
+  - name: web
+    image: web
+    memory: 128m
+    cpus: 1
+    ports: [80]
+    env: { SECRET: s3cr3t-one, VERSION: 1.10 }
+    replicas: 1
+`
+
+test('the spec of the tour, with its defaults', () => {
+  const spec = parseSpec(web, 'web.yaml')
+  const [w] = spec.workloads
+  assert.deepEqual(
+    [w!.memory, w!.cpus, w!.ports, w!.replicas, w!.restart, w!.mode],
+    [128, 1000, [{ port: 80, protocol: 'tcp' }], 1, 'unless-stopped', 'keep'],
+  )
+  assert.deepEqual(w!.env, { SECRET: 's3cr3t-one', VERSION: '1.10' }, 'text stays as it was typed')
+  assert.deepEqual(resourcesOf(w!), { cpu: 1000, ram: 128, ssd: 1024, hdd: 0, uplink: 0, gpu: 0, ipv4: 0 })
+  assert.deepEqual(
+    parseSpec(JSON.stringify({ name: 'j', workloads: [{ name: 'a', image: 'b', memory: '64m' }] }), 'j.json')
+      .workloads[0]!.memory,
+    64,
+  )
+})
+
+test('every field, in units', () => {
+  const spec = parseSpec(
+    `name: all
+expires: 90d
+drain: 5m
+farms: 2
+geo: { countries: [de, FR], notCountries: [us] }
+workloads:
+  - name: db
+    image: registry.example/db:1
+    flist: ${'ab'.repeat(32)}
+    memory: 1.5g
+    cpus: 0.25
+    disk: 2g
+    uplink: 10m
+    entrypoint: [/bin/db, --serve]
+    args: --fast
+    env: { A: b }
+    secrets: { PASSWORD: p }
+    user: 1000:1000
+    workdir: /srv
+    volumes: [{ name: data, path: /data, size: 10g, readonly: "false" }]
+    ports: [5432, 53/udp]
+    egress: internet
+    names: [db-1]
+    health: { http: ":80/ok", interval: 10s }
+    restart: on-failure:5
+    geo: { countries: [DE], regions: [de-by] }
+    replicas: 2
+    mode: fenced
+    standby: true
+    nodes: [n1, n2]
+  - { name: job, image: j, flist: ${'cd'.repeat(32)}, memory: 64m }
+`,
+    'all.yaml',
+  )
+  const slots = slotsOf(spec)
+  assert.deepEqual(
+    slots.map((s) => [s.index, s.mode, s.node]),
+    [
+      [0, 1, 'n1'],
+      [1, 1, 'n2'],
+      [2, 0, undefined],
+      [0, 2, undefined],
+      [1, 2, undefined],
+    ],
+  )
+  assert.deepEqual(slots[0]!.resources, { cpu: 250, ram: 1536, ssd: 12288, hdd: 0, uplink: 10000, gpu: 0, ipv4: 0 })
+  assert.deepEqual([slots[0]!.countries, slots[2]!.countries, slots[0]!.regions], [['DE'], ['DE', 'FR'], ['DE-BY']])
+  assert.deepEqual(rulesOf(spec), { allow: ['0x4445', '0x4652'], deny: ['0x5553'], farms: 2 })
+  assert.equal(slots[0]!.spec.workload.replicas, undefined)
+})
+
+test('what is wrong is named by file, line, column and field', () => {
+  const says = (text: string): string => {
+    try {
+      parseSpec(text, 'bad.yaml')
+    } catch (error) {
+      assert.ok(error instanceof ZosError)
+      assert.equal(error.message.includes('\n'), false)
+      return error.message
+    }
+    return 'taken'
+  }
+  assert.match(says(`${web}    colour: red\n`), /bad\.yaml:10:5: workloads\[0\]\.colour: there is no such field/)
+  assert.match(says(`${web}    memory: lots\n`), /bad\.yaml:10:5: /)
+  assert.match(says(`${web}   bad indent: [\n`), /bad\.yaml:\d+:\d+: /)
+  assert.match(says(web.replace('128m', 'lots')), /bad\.yaml:5:5: workloads\[0\]\.memory: take a size such as/)
+  assert.match(says(web.replace('    image: web\n', '')), /bad\.yaml:3:5: workloads\[0\]\.image: is missing/)
+  assert.match(says(web.replace('[80]', '[80, 99999]')), /ports\[1\]: take a port from 1 to 65535/)
+  assert.match(says(web.replace('replicas: 1', 'replicas: two')), /take a whole number/)
+  assert.match(says(''), /a spec is a mapping/)
+  assert.match(says('- a\n- b\n'), /a spec is a mapping/)
+  assert.match(says('name: x\nworkloads: []\n'), /list at least one/)
+  assert.match(says(web.replace('name: web\nw', 'name: Web_\nw')), /bad\.yaml:1:1: name: take 1 to 63/)
+  assert.match(says(`${web}  - { name: web, image: b, memory: 64m }\n`), /two workloads have one name/)
+  assert.match(says(web.replace('replicas: 1', 'standby: true')), /a standby needs mode: fenced/)
+  const bomb = `a: &a [x,x,x,x,x,x,x,x,x,x]\n${'bcdefgh'
+    .split('')
+    .map((c, i) => `${c}: &${c} [${Array(10).fill(`*${'abcdefgh'[i]}`)}]`)
+    .join('\n')}\n`
+  assert.match(says(bomb), /aliases/)
+  const impossible = parseSpec(
+    web
+      .replace('workloads', `geo: { countries: [DE] }\nworkloads`)
+      .replace('replicas: 1', `geo: { countries: [FR] }\n    flist: ${'ab'.repeat(32)}`),
+    'x',
+  )
+  assert.throws(() => slotsOf(impossible), /no place is in both "DE" and "FR"/)
+})
+
+test('a mangled spec never gives anything but one line or a spec', () => {
+  for (let i = 0; i < 400; i++) {
+    const bytes = Buffer.from(web)
+    for (let n = 0; n <= i % 4; n++)
+      bytes[Math.floor(Math.random() * bytes.length)] = 32 + Math.floor(Math.random() * 90)
+    try {
+      parseSpec(bytes.toString(), 'x.yaml')
+    } catch (error) {
+      assert.ok(error instanceof ZosError, `${bytes}: ${error}`)
+      assert.match(error.message, /^Read spec x\.yaml(:\d+:\d+)?: /)
+    }
+  }
+})
+
+test('Merkle: each leaf proves its place, and no other', () => {
+  for (let n = 1; n <= 17; n++) {
+    const leaves = Array.from({ length: n }, () => `0x${randomBytes(32).toString('hex')}` as const)
+    const root = merkleRoot(leaves)
+    for (const [i, leaf] of leaves.entries()) {
+      const proof = merkleProof(leaves, i)
+      assert.equal(rootFrom(leaf, i, n, proof), root)
+      for (let j = 0; j < n; j++) if (j !== i) assert.notEqual(rootFrom(leaf, j, n, proof), root)
+      assert.notEqual(rootFrom(leaf, i, n, [...proof, leaf]), root)
+      if (proof.length) assert.notEqual(rootFrom(leaf, i, n, proof.slice(1)), root)
+    }
+  }
+})
+
+test('sealed specs open for their node and readers alone, and a swapped one is refused', async () => {
+  const [node1, node2, reader] = [key('node1'), key('node2'), key('reader')]
+  const specs = [0, 1].map((slot) =>
+    salted({ deployment: 'web', slot, replica: 0, workload: { env: { SECRET: 's3cr3t' }, n: slot } }),
+  )
+  const to = (n: number) => [n === 0 ? node1.seal : node2.seal, reader.seal]
+  const { root, sealed } = await sealSpecs(specs, to)
+  assert.equal(Buffer.from(sealed[0]!.bytes).includes('s3cr3t'), false)
+  const expect = (n: number) => ({ blob: sealed[n]!.blob, specRoot: root, index: n, count: 2 })
+  assert.deepEqual((await openSealed(sealed[0]!.bytes, node1.sealSecret, expect(0))).spec, specs[0]!.spec)
+  assert.deepEqual((await openSealed(sealed[1]!.bytes, reader.sealSecret, expect(1))).spec, specs[1]!.spec)
+  await assert.rejects(openSealed(sealed[0]!.bytes, node2.sealSecret, expect(0)), { code: 'not-a-recipient' })
+  await assert.rejects(openSealed(sealed[1]!.bytes, reader.sealSecret, expect(0)), { code: 'blob-mismatch' })
+  await assert.rejects(openSealed(sealed[1]!.bytes, reader.sealSecret, { ...expect(1), index: 0 }), {
+    code: 'leaf-mismatch',
+  })
+  // sealed again for others: other blobs, the same root
+  const again = await sealSpecs(specs, () => [reader.seal])
+  assert.equal(again.root, root)
+  assert.notEqual(again.sealed[0]!.blob, sealed[0]!.blob)
+  // the same words under another salt: another leaf
+  assert.notEqual(leafOf(specs[0]!.spec, randomBytes(32)), leafOf(specs[0]!.spec, specs[0]!.salt))
+  for (let i = 0; i < sealed[0]!.bytes.length; i += 11) {
+    const cut = sealed[0]!.bytes.slice(0, i)
+    await assert.rejects(openSealed(cut, node1.sealSecret, expect(0)), { code: 'blob-mismatch' })
+  }
+  await assert.rejects(
+    sealSpecs(specs, () => []),
+    { code: 'no-recipient' },
+  )
+})

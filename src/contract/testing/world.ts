@@ -1,0 +1,118 @@
+// A small world for tests: an embedded chain in a temporary folder, three members, a farm with nodes. Not exported.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { readConsent } from '../actions/deployments.ts'
+import { createGroup } from '../actions/groups.ts'
+import { deployContracts, type Grid, openGrid, openRelayer, type Relayer } from '../actions/index.ts'
+import { createFarm, registerNode } from '../actions/nodes.ts'
+import { approve, type Draft, draftTransition, propose } from '../actions/proposals.ts'
+import type { GroupState } from '../approval/set.ts'
+import { openEmbeddedChain } from '../engine/embedded.ts'
+import { type Key, keyOf } from '../keys/keys.ts'
+import type { Kind, Resources, Slot } from '../typed/schema.ts'
+
+type Hex = `0x${string}`
+
+export const key = (name: string): Key => keyOf(name, Buffer.from(name.padEnd(32, '.')).subarray(0, 32))
+
+export const resources = (r: Partial<Resources> = {}): Resources => ({
+  cpu: 1000,
+  ram: 128,
+  ssd: 1024,
+  hdd: 0,
+  uplink: 0,
+  gpu: 0,
+  ipv4: 0,
+  ...r,
+})
+
+export const slot = (index: number, node: number, r: Partial<Resources> = {}, more: Partial<Slot> = {}): Slot => ({
+  index,
+  node,
+  mode: 0,
+  blob: `0x${'b0'.repeat(32)}`,
+  resources: resources(r),
+  ...more,
+})
+
+export const root = (n: number) => `0x${n.toString(16).padStart(64, '0')}` as Hex
+
+export type World = AsyncDisposable & {
+  dir: string
+  grid: Grid
+  relayer: Relayer
+  members: { alice: Key; bob: Key; carol: Key }
+  owner: Key
+  farm: number
+  /** Adds a node of that capacity. */
+  node(
+    name: string,
+    capacity?: Partial<Resources>,
+    country?: string,
+    farm?: number,
+  ): Promise<{ id: number; gas: bigint; key: Key }>
+  team(): Promise<GroupState & { gas: bigint }>
+  /** Proposes by alice and approves by bob; gives the gas of the step. */
+  agree(group: Hex, name: string, kind: Kind, draft?: Draft): Promise<bigint>
+}
+
+export async function openWorld(): Promise<World> {
+  const dir = await mkdtemp(join(tmpdir(), 'zos-contract-'))
+  const engine = await openEmbeddedChain({ dir })
+  const relayer = openRelayer()
+  const { contract, since } = await deployContracts(engine, relayer)
+  const grid = openGrid(engine, contract, { since })
+  const members = { alice: key('alice'), bob: key('bob'), carol: key('carol') }
+  const owner = key('owner')
+  const farm = await createFarm(grid, relayer, owner.address, 'home')
+  const world: World = {
+    dir,
+    grid,
+    relayer,
+    members,
+    owner,
+    farm,
+    async node(name, capacity = {}, country = 'DE', inFarm = farm) {
+      const k = key(name)
+      const made = await registerNode(
+        grid,
+        relayer,
+        { node: k, owner },
+        {
+          farm: inFarm,
+          capacity: resources({ cpu: 4000, ram: 1024, ssd: 102400, ...capacity }),
+          country,
+          attributes: { name },
+        },
+      )
+      return { ...made, key: k }
+    },
+    team: () =>
+      createGroup(grid, relayer, {
+        members: Object.values(members).map((m) => ({ address: m.address, seal: m.seal })),
+        threshold: 2,
+      }),
+    async agree(group, name, kind, draft) {
+      const consent = await readConsent(grid, group, name)
+      const transition = draftTransition(consent.group, consent.state, kind, draft)
+      const { id } = await propose(grid, relayer, members.alice, { transition })
+      const done = await approve(grid, relayer, members.bob, group, id)
+      return done.receipt!.gas
+    },
+    async [Symbol.asyncDispose]() {
+      await engine[Symbol.asyncDispose]()
+      await rm(dir, { recursive: true, force: true })
+    },
+  }
+  return world
+}
+
+export async function refusal(work: Promise<unknown>): Promise<string> {
+  try {
+    await work
+  } catch (error) {
+    return `${(error as { code?: string }).code}: ${(error as Error).message}`
+  }
+  return 'it was taken'
+}

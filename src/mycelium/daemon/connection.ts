@@ -1,0 +1,156 @@
+import { EAGAIN, errnoMessage, readFd, tuneTcp } from '#sys'
+import { decodeControl, encodeControl, type Message } from '../wire/control.ts'
+import { CONTROL, FrameError, frameLength, MAX_FRAME } from '../wire/frame.ts'
+import { createOutQueue, type OutQueue } from './out-queue.ts'
+import { READABLE, type Reactor, type Watch, WRITABLE } from './reactor.ts'
+
+/** One read(2) for all connections; what is left of a frame is kept by its connection. */
+const inBuffer = Buffer.allocUnsafeSlow(MAX_FRAME + (256 << 10))
+/** Reads in a row before others get their turn. */
+const READS_PER_TURN = 4
+/** A frame must be whole, and a new connection must have said something, within this many milliseconds. */
+const PATIENCE = 10_000
+/** Kernel-side unsent bytes: what waits longer waits in our queue, where urgent frames overtake. */
+const UNSENT = 64 << 10
+const USER_TIMEOUT = 20_000
+const NO_BYTES = Buffer.alloc(0)
+
+export type ConnectionEvents = {
+  message: (connection: Connection, message: Message) => void
+  /** A data frame at BYTES[at, at+length): valid during the call only. */
+  data: (connection: Connection, bytes: Buffer, at: number, length: number) => void
+  closed: (connection: Connection, reason: string) => void
+  /** While somebody captures: each whole frame, as it comes in and as it is queued to go out. */
+  frame?: (connection: Connection, direction: 'in' | 'out', bytes: Buffer, at: number, length: number) => void
+  /** A counted reason for which a peer was cut off. */
+  fault: (name: string) => void
+}
+
+export type Connection = {
+  id: number
+  endpoint: string
+  queue: OutQueue
+  stats: { bytesIn: number; bytesOut: number; framesIn: number; dropped: number }
+  /** Has something to send since the last `flush`. */
+  dirty: boolean
+  send: (message: Message) => void
+  flush: () => void
+  /** Closes a connection that keeps us waiting. */
+  check: (now: number) => void
+  close: (reason: string) => void
+}
+
+export function createConnection(
+  reactor: Reactor,
+  fd: number,
+  id: number,
+  endpoint: string,
+  events: ConnectionEvents,
+): Connection {
+  tuneTcp(fd, { unsent: UNSENT, userTimeout: USER_TIMEOUT })
+  const queue = createOutQueue((bytes, at, length) => events.frame?.(connection, 'out', bytes, at, length))
+  const stats = { bytesIn: 0, bytesOut: 0, framesIn: 0, dropped: 0 }
+  let rest = NO_BYTES
+  let waitingSince = performance.now()
+  const watch: Watch = reactor.watch(fd, READABLE, ready)
+
+  function close(reason: string): void {
+    if (watch.closed) return
+    reactor.close(watch)
+    events.closed(connection, reason)
+  }
+
+  function ready(what: number): void {
+    if (what & READABLE) for (let i = 0; i < READS_PER_TURN && !watch.closed; i++) if (!read()) break
+    if (what & WRITABLE && !watch.closed) flush()
+  }
+
+  /** True when there may be more to read. */
+  function read(): boolean {
+    rest.copy(inBuffer)
+    const n = readFd(fd, inBuffer, rest.length, inBuffer.length - rest.length)
+    if (n === -EAGAIN) return false
+    if (n <= 0) {
+      close(n === 0 ? 'the other side closed the connection' : errnoMessage(n))
+      return false
+    }
+    stats.bytesIn += n
+    const end = rest.length + n
+    const full = end === inBuffer.length
+    let used = 0
+    try {
+      used = frames(end)
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error
+      events.fault(error.fault)
+      close(`it does not speak the protocol (${error.message})`)
+      return false
+    }
+    if (watch.closed) return false
+    if (used === end) {
+      rest = NO_BYTES
+      waitingSince = 0
+    } else {
+      rest = Buffer.from(inBuffer.subarray(used, end))
+      if (used > 0 || waitingSince === 0) waitingSince = performance.now()
+    }
+    return full
+  }
+
+  function frames(end: number): number {
+    let at = 0
+    while (at < end && !watch.closed) {
+      const length = frameLength(inBuffer, at, end)
+      if (length === 0) break
+      stats.framesIn++
+      events.frame?.(connection, 'in', inBuffer, at, length)
+      if (inBuffer[at + 1] === CONTROL) {
+        for (const message of decodeControl(inBuffer, at, at + length)) events.message(connection, message)
+      } else events.data(connection, inBuffer, at, length)
+      at += length
+    }
+    return at
+  }
+
+  function flush(): void {
+    if (watch.closed) return
+    connection.dirty = false
+    const sent = queue.flush(fd)
+    if (sent < 0) {
+      close(errnoMessage(sent))
+      return
+    }
+    stats.bytesOut += sent
+    watch.events = queue.waiting > 0 ? READABLE | WRITABLE : READABLE
+  }
+
+  const connection: Connection = {
+    id,
+    endpoint,
+    queue,
+    stats,
+    dirty: false,
+    close,
+    flush,
+    send(message) {
+      if (watch.closed) return
+      const bytes = encodeControl(message)
+      const at = queue.reserve(bytes.length, true)
+      if (at < 0) {
+        // control that cannot wait in 64 KiB means that nothing has moved for long
+        events.fault('control-queue-full')
+        close('it takes nothing from us')
+        return
+      }
+      bytes.copy(queue.bytes, at)
+      queue.commit(at, bytes.length)
+      connection.dirty = true
+    },
+    check(now) {
+      if (waitingSince === 0 || now - waitingSince < PATIENCE) return
+      events.fault(stats.framesIn === 0 ? 'never-spoke' : 'unfinished-frame')
+      close(stats.framesIn === 0 ? 'it said nothing' : 'it left a frame unfinished')
+    },
+  }
+  return connection
+}

@@ -1,0 +1,112 @@
+import { writeSync } from 'node:fs'
+import { Worker } from 'node:worker_threads'
+import { ZosError } from '#codec'
+import type { Endpoint } from '../endpoint.ts'
+import type { RouteStatus } from './engine.ts'
+import type { PeerStatus } from './peers.ts'
+import type { ProbeResult } from './probe.ts'
+import type { ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
+
+export type DaemonOptions = {
+  /** 32 raw bytes. */
+  secret: Uint8Array
+  listen: Endpoint[]
+  peers: Endpoint[]
+  /** Without one the node only relays and answers no packet. */
+  tun?: string
+}
+
+type CallBody = ThreadCall extends infer C ? (C extends ThreadCall ? Omit<C, 'id'> : never) : never
+
+const ONE = Buffer.from(new BigUint64Array([1n]).buffer)
+
+/** A running overlay node. Packets live on a thread of their own; this is the other threads' handle to it. */
+export class Daemon implements AsyncDisposable {
+  readonly #worker: Worker
+  readonly #wakeFd: number
+  readonly #waiting = new Map<number, (value: unknown) => void>()
+  readonly #captures = new Set<(line: string) => void>()
+  #nextId = 1
+  #ended = false
+  /** Resolves when the thread has ended, rejects when it died of an error. */
+  readonly ended: Promise<void>
+
+  private constructor(worker: Worker, wakeFd: number) {
+    this.#worker = worker
+    this.#wakeFd = wakeFd
+    worker.on('message', (event: ThreadEvent) => {
+      if (event.event === 'captured') for (const take of this.#captures) take(event.line)
+      if (event.event !== 'answer') return
+      this.#waiting.get(event.id)?.(event.value)
+      this.#waiting.delete(event.id)
+    })
+    this.ended = new Promise((resolve, reject) => {
+      worker.once('error', reject)
+      worker.once('exit', () => {
+        this.#ended = true
+        resolve()
+      })
+    })
+    this.ended.catch(() => {})
+  }
+
+  /** Starts a node; throws what keeps it from starting (port taken, no right to make a TUN). */
+  static start(options: DaemonOptions): Promise<Daemon> {
+    const { secret, listen, peers, tun } = options
+    const workerData: ThreadOptions = { secret, listen, peers, tun }
+    const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData })
+    return new Promise((resolve, reject) => {
+      worker.once('error', reject)
+      worker.once('message', (event: ThreadEvent) => {
+        if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd))
+        else if (event.event === 'failed') {
+          const { message, code, kind, details } = event
+          reject(new ZosError(message, { code, kind, details }))
+        }
+      })
+    })
+  }
+
+  #call<T>(call: CallBody): Promise<T> {
+    if (this.#ended)
+      return Promise.reject(new ZosError('Ask the overlay node: it has ended', { code: 'ended', kind: 'node' }))
+    const id = this.#nextId++
+    return new Promise((resolve) => {
+      this.#waiting.set(id, resolve as (value: unknown) => void)
+      this.#worker.postMessage({ ...call, id })
+      writeSync(this.#wakeFd, ONE)
+    })
+  }
+
+  status(): Promise<Record<string, unknown>> {
+    return this.#call({ call: 'status' })
+  }
+
+  peers(): Promise<PeerStatus[]> {
+    return this.#call({ call: 'peers' })
+  }
+
+  routes(): Promise<RouteStatus[]> {
+    return this.#call({ call: 'routes' })
+  }
+
+  /** One echo request with a hop limit; TIMEOUT in milliseconds. */
+  probe(address: Uint8Array, hopLimit: number, timeout: number): Promise<ProbeResult> {
+    return this.#call({ call: 'probe', address, hopLimit, timeout })
+  }
+
+  /** Hands each frame (of PEER only, when given) as a line to TAKE until the returned function is called. */
+  async capture(peer: string | undefined, take: (line: string) => void): Promise<() => Promise<void>> {
+    this.#captures.add(take)
+    await this.#call({ call: 'capture', on: true, peer })
+    return async () => {
+      this.#captures.delete(take)
+      if (this.#captures.size === 0 && !this.#ended) await this.#call({ call: 'capture', on: false, peer: undefined })
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#ended) await this.#call({ call: 'stop' })
+    await this.ended
+  }
+}

@@ -1,0 +1,189 @@
+import { randomBytes } from 'node:crypto'
+import { openTun } from '#sys'
+import { addressOf, formatSubnet, type Subnet, subnetOf } from '../address.ts'
+import { type Endpoint, formatEndpoint } from '../endpoint.ts'
+import { describeIdentity, type Identity } from '../identity.ts'
+import { createRouter } from '../router/router.ts'
+import { metricVia } from '../router/table.ts'
+import type { RouterId } from '../wire/control.ts'
+import type { Connection } from './connection.ts'
+import { describeFrame } from './describe-frame.ts'
+import { createPeers } from './peers.ts'
+import { createPlane } from './plane.ts'
+import { createProbes, type ProbeResult } from './probe.ts'
+import { createReactor, READABLE } from './reactor.ts'
+
+/** Upstream's MTU: what a packet may weigh on any path of the public network. */
+const MTU = 1400
+/** Packets the kernel keeps for us; a second queue behind ours only adds delay. */
+const TUN_QUEUE = 128
+/** Upstream's cost of a TCP link, before its round-trip time. */
+const COST_V6 = 10
+const COST_V4 = 15
+const CAPTURE_LINES_PER_SECOND = 2_000
+const KNOWN_OWNERS = 65_536
+
+export type EngineOptions = {
+  identity: Identity
+  listen: Endpoint[]
+  peers: Endpoint[]
+  /** Name of the TUN interface; without one this node only relays. */
+  tun: string | undefined
+  captured: (line: string) => void
+}
+
+export type RouteStatus = {
+  subnet: string
+  /** The peer packets go to. */
+  via: string
+  metric: number
+  seqno: number
+  selected: boolean
+  publicKey: string
+  /** Seconds this has been the selected route; null when it is not. */
+  age: number | null
+  expiresIn: number
+}
+
+/** A public key may announce the /64 of its own address and nothing else. Hashing is remembered. */
+function ownership(): (routerId: RouterId, subnet: Subnet) => boolean {
+  const known = new Map<string, Subnet>()
+  return (routerId, subnet) => {
+    const key = routerId.slice(0, 64)
+    let owned = known.get(key)
+    if (owned === undefined) {
+      owned = subnetOf(addressOf(Buffer.from(key, 'hex')))
+      if (known.size >= KNOWN_OWNERS) known.clear()
+      known.set(key, owned)
+    }
+    return owned === subnet
+  }
+}
+
+/** Everything that runs on the packet thread: descriptors, peers, routes, packets. `run` returns when it is stopped. */
+export function createEngine({ identity, listen, peers: dialled, tun, captured }: EngineOptions) {
+  const begun = Date.now()
+  const reactor = createReactor()
+  const faults: Record<string, number> = {}
+  let capture: { peer: string | undefined; left: number } | undefined
+  let planeTick = 0
+
+  const router = createRouter({
+    owns: ownership(),
+    send: (link, message) => peers.connections.get(link)?.send(message),
+    onSelected: (subnet, route) => route && plane.routeFound(subnet),
+    onUnreachable: (subnet) => plane.routeMissing(subnet),
+  })
+  const plane = createPlane({
+    identity,
+    router,
+    connection: (id) => peers.connections.get(id),
+    intercept: (packet) => probes.intercept(packet),
+    now: () => performance.now(),
+  })
+  const probes = createProbes(identity.address, (packet) => plane.sendOwn(packet))
+  const rttOf = (id: number) => {
+    const link = router.links.get(id)
+    return link ? Math.round(link.rtt * 1000) / 1000 : null
+  }
+  const peers = createPeers(
+    reactor,
+    {
+      message: (connection, message) => router.receive(connection.id, message, performance.now()),
+      data: (connection, bytes, at, length) => {
+        router.heard(connection.id, performance.now())
+        plane.receive(bytes, at, length)
+      },
+      up: (connection, rtt, endpoint) =>
+        router.linkUp(connection.id, { base: endpoint.ip.includes(':') ? COST_V6 : COST_V4, rtt }, performance.now()),
+      down: (connection) => router.linkDown(connection.id, performance.now()),
+      fault: (name) => {
+        faults[name] = (faults[name] ?? 0) + 1
+      },
+      frame: (connection, direction, bytes, at, length) => {
+        if (capture) note(capture, connection, direction, bytes, at, length)
+      },
+    },
+    rttOf,
+  )
+
+  type Capture = NonNullable<typeof capture>
+  function note(to: Capture, connection: Connection, direction: string, bytes: Buffer, at: number, length: number) {
+    if (to.peer !== undefined && to.peer !== connection.endpoint) return
+    if (to.left-- <= 0) return
+    const time = new Date().toISOString().slice(11, 23)
+    captured(`${time} ${direction.padEnd(3)} ${connection.endpoint} ${describeFrame(bytes, at, length)}`)
+  }
+
+  for (const endpoint of listen) peers.listen(endpoint)
+  for (const endpoint of dialled) peers.add(endpoint)
+  const routerId = `${identity.publicKey.toString('hex')}0000${randomBytes(6).toString('hex')}`
+  router.addOrigin(identity.subnet, routerId, performance.now())
+  if (tun !== undefined) {
+    const fd = openTun({ name: tun, address: identity.address, prefix: 7, mtu: MTU, offload: false, queue: TUN_QUEUE })
+    plane.attach(fd)
+    reactor.watch(fd, READABLE, () => plane.readTun())
+  }
+
+  /** What is due before the thread sleeps; returns for how many milliseconds it may. */
+  function before(): number {
+    const now = performance.now()
+    if (now >= planeTick) {
+      planeTick = now + 1_000
+      plane.tick()
+      if (capture) capture.left = CAPTURE_LINES_PER_SECOND
+    }
+    const next = Math.min(router.tick(now), peers.tick(now), probes.tick(now), planeTick)
+    peers.flush()
+    return next - performance.now()
+  }
+
+  return {
+    wakeFd: reactor.wakeFd,
+    run: (woken: () => void): void => reactor.run(before, woken),
+    stop: (): void => reactor.stop(),
+
+    status: () => ({
+      ...describeIdentity(identity),
+      since: new Date(begun).toISOString(),
+      tun: tun ?? null,
+      mtu: MTU,
+      listen: listen.map(formatEndpoint),
+      peersUp: peers.status().filter((peer) => peer.state === 'up').length,
+      routes: [...router.entries.values()].filter((entry) => entry.selected).length,
+      searching: [...router.queries.keys()].map(formatSubnet),
+      waitingBytes: plane.pending.bytes,
+      packets: plane.counters,
+      routing: router.counters,
+      faults,
+    }),
+
+    peers: () => peers.status(),
+
+    routes(): RouteStatus[] {
+      const now = performance.now()
+      return [...router.entries.values()].flatMap((entry) =>
+        [...entry.routes.values()].map((route) => ({
+          subnet: formatSubnet(entry.subnet),
+          via: peers.connections.get(route.link)?.endpoint ?? 'gone',
+          metric: metricVia(route, router.links),
+          seqno: route.seqno,
+          selected: route === entry.selected,
+          publicKey: route.routerId.slice(0, 64),
+          age: route === entry.selected ? Math.round((now - entry.since) / 1000) : null,
+          expiresIn: Math.max(0, Math.round((route.expires - now) / 1000)),
+        })),
+      )
+    },
+
+    probe(address: Buffer, hopLimit: number, timeout: number, done: (result: ProbeResult) => void): void {
+      probes.probe(address, hopLimit, timeout, done)
+    },
+
+    capture(on: boolean, peer: string | undefined): void {
+      capture = on ? { peer, left: CAPTURE_LINES_PER_SECOND } : undefined
+    },
+  }
+}
+
+export type Engine = ReturnType<typeof createEngine>

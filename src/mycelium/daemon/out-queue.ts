@@ -1,0 +1,124 @@
+import { EAGAIN, writeFd } from '#sys'
+import { frameLength, MAX_FRAME } from '../wire/frame.ts'
+
+/** Bytes of a peer's waiting frames. At 2 Gbit/s a full queue is 2 ms of delay; inner TCP wants no more. */
+const BULK_SIZE = 512 << 10
+const URGENT_SIZE = 64 << 10
+/** What one write(2) is given at most, so that an urgent frame never waits for more than this. */
+const BATCH = 128 << 10
+
+/** Frames in a ring; each lies in one piece, so it is written in place and sent without a copy. */
+class FrameRing {
+  readonly #size: number
+  #bytes: Buffer | undefined
+  #head = 0
+  #tail = 0
+  /** Where the used part ends when the tail has gone round. */
+  #end = 0
+  used = 0
+
+  constructor(size: number) {
+    this.#size = size
+  }
+
+  get bytes(): Buffer {
+    this.#bytes ??= Buffer.allocUnsafeSlow(this.#size)
+    return this.#bytes
+  }
+
+  get head(): number {
+    return this.#head
+  }
+
+  /** Where LENGTH bytes may be written; -1 when they do not fit. */
+  reserve(length: number): number {
+    const size = this.#size
+    if (this.used === 0) {
+      this.#head = 0
+      this.#tail = 0
+      this.#end = 0
+    }
+    const wrapped = this.#tail < this.#head || (this.used > 0 && this.#tail === this.#head)
+    if (wrapped) return this.#head - this.#tail >= length ? this.#tail : -1
+    if (size - this.#tail >= length) return this.#tail
+    return this.#head >= length ? 0 : -1
+  }
+
+  /** Takes over the LENGTH bytes at AT, which reserve gave. */
+  commit(at: number, length: number): void {
+    if (at !== this.#tail) this.#end = this.#tail
+    this.#tail = at + length
+    this.used += length
+  }
+
+  /** Bytes of whole frames at the head, in one piece, about BATCH at most. */
+  batch(): number {
+    const to = this.#tail > this.#head ? this.#tail : this.#end
+    let at = this.#head
+    while (at < to) {
+      at += frameLength(this.bytes, at, to)
+      if (at - this.#head >= BATCH) break
+    }
+    return at - this.#head
+  }
+
+  consume(length: number): void {
+    this.used -= length
+    this.#head += length
+    if (this.#head === this.#end && this.#tail < this.#head) {
+      this.#head = 0
+      this.#end = 0
+    }
+  }
+}
+
+/**
+ * What waits to be sent to one peer, bounded. Control frames and packets of quiet flows go before bulk; a frame begun is
+ * finished first. What does not fit is dropped by the caller: a slow peer must not hold up the others. COMMITTED sees
+ * each frame as it is queued.
+ */
+export function createOutQueue(committed?: (bytes: Buffer, at: number, length: number) => void) {
+  const urgent = new FrameRing(URGENT_SIZE)
+  const bulk = new FrameRing(BULK_SIZE)
+  let current = bulk
+  let left = 0
+  let reserved: FrameRing = bulk
+
+  return {
+    get waiting(): number {
+      return urgent.used + bulk.used
+    },
+    /** The buffer the last `reserve` gave a place in. */
+    get bytes(): Buffer {
+      return reserved.bytes
+    },
+    /** Where a frame of LENGTH bytes may be written; -1 when the queue is full. `commit` must follow. */
+    reserve(length: number, first: boolean): number {
+      if (length > MAX_FRAME) return -1
+      reserved = first && length <= URGENT_SIZE ? urgent : bulk
+      return reserved.reserve(length)
+    },
+    commit(at: number, length: number): void {
+      reserved.commit(at, length)
+      committed?.(reserved.bytes, at, length)
+    },
+    /** Sends until empty or the socket takes no more: bytes sent, or -errno. */
+    flush(fd: number): number {
+      let sent = 0
+      for (;;) {
+        if (left === 0) {
+          current = urgent.used > 0 ? urgent : bulk
+          if (current.used === 0) return sent
+          left = current.batch()
+        }
+        const n = writeFd(fd, current.bytes, current.head, left)
+        if (n < 0) return n === -EAGAIN ? sent : n
+        current.consume(n)
+        left -= n
+        sent += n
+      }
+    },
+  }
+}
+
+export type OutQueue = ReturnType<typeof createOutQueue>

@@ -1,0 +1,27 @@
+import { isIP } from 'node:net'
+import { ZosError } from '#codec'
+import type { SocketAddress } from '#sys'
+
+/** Where a peer is or where we listen: "tcp://1.2.3.4:9651", "tcp://[fe80::1]:9651". IP literals only, as upstream. */
+export type Endpoint = SocketAddress & { scheme: 'tcp' }
+
+export const formatEndpoint = ({ ip, port }: SocketAddress): string =>
+  `tcp://${ip.includes(':') ? `[${ip}]` : ip}:${port}`
+
+export function parseEndpoint(text: string): Endpoint {
+  const bad = (reason: string) =>
+    new ZosError(`Read peer "${text}": ${reason}; it looks like "tcp://192.0.2.1:9651" or "tcp://[2001:db8::1]:9651"`, {
+      code: 'bad-endpoint',
+    })
+  const scheme = /^([a-z0-9+.-]+):\/\//i.exec(text)?.[1]?.toLowerCase()
+  if (scheme && scheme !== 'tcp') throw bad(`transport "${scheme}" is not spoken here`)
+  const parts = /^tcp:\/\/(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/i.exec(text)
+  if (!parts) throw bad('not a transport, an address and a port')
+  const ip = parts[1] ?? parts[2]!
+  const kind = isIP(ip)
+  if (kind === 0 || (kind === 6) !== (parts[1] !== undefined)) throw bad(`"${ip}" is not an IP address`)
+  if (ip.includes('%')) throw bad('an address with a zone is not supported')
+  const port = Number(parts[3])
+  if (port < 1 || port > 65535) throw bad(`port ${port} is not between 1 and 65535`)
+  return { scheme: 'tcp', ip, port }
+}

@@ -1,0 +1,16 @@
+export {
+  addressOf,
+  formatAddress,
+  formatSubnet,
+  isOverlay,
+  parseOverlayAddress,
+  type Subnet,
+  subnetOf,
+} from './address.ts'
+export { serveApi } from './api.ts'
+export { Daemon, type DaemonOptions } from './daemon/daemon.ts'
+export type { RouteStatus } from './daemon/engine.ts'
+export type { PeerState, PeerStatus } from './daemon/peers.ts'
+export type { ProbeResult } from './daemon/probe.ts'
+export { type Endpoint, formatEndpoint, parseEndpoint } from './endpoint.ts'
+export { createKeyFile, describeIdentity, type Identity, identityOf, readKeyFile, readSecret } from './identity.ts'

@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import type { Message } from '../wire/control.ts'
+import { isNewer } from './numbers.ts'
+import { createRouter } from './router.ts'
+import { seeded, simRouterId, simSubnet, simulate } from './simulate.ts'
+
+type Sim = ReturnType<typeof simulate>
+
+/** Asks for every pair (or COUNT random ones) and expects each to be reached, unless the graph is cut there. */
+function expectReached(sim: Sim, n: number, seed: number, count = 200, reachable = (_a: number, _b: number) => true) {
+  const random = seeded(seed)
+  const pairs = Array.from({ length: count }, () => [random(n), random(n)] as const)
+  for (const [a, b] of pairs) if (a !== b) sim.want(a, b)
+  sim.run(12_000)
+  for (const [a, b] of pairs)
+    if (a !== b) assert.equal(sim.path(a, b) !== undefined, reachable(a, b), `${a} to ${b} at ${sim.now} ms`)
+}
+
+const shapes: Record<string, (n: number, connect: (a: number, b: number) => void) => void> = {
+  line: (n, connect) => {
+    for (let i = 1; i < n; i++) connect(i - 1, i)
+  },
+  ring: (n, connect) => {
+    for (let i = 0; i < n; i++) connect(i, (i + 1) % n)
+  },
+  star: (n, connect) => {
+    for (let i = 1; i < n; i++) connect(0, i)
+  },
+  tree: (n, connect) => {
+    for (let i = 1; i < n; i++) connect((i - 1) >> 1, i)
+  },
+}
+
+for (const [shape, build] of Object.entries(shapes)) {
+  test(`${shape}: every pair finds its way`, () => {
+    // requests travel at most 16 hops from whoever asks, but every route acquired is told to all neighbours
+    const n = shape === 'line' || shape === 'ring' ? 12 : 63
+    const sim = simulate(n)
+    build(n, (a, b) => sim.connect(a, b, 1 + ((a + b) % 7)))
+    sim.run(2_000)
+    expectReached(sim, n, 7)
+  })
+}
+
+function randomGraph(n: number, degree: number, seed: number, announce?: (node: number) => boolean): Sim {
+  const random = seeded(seed)
+  const sim = simulate(n, announce ? { announce } : {})
+  for (let i = 1; i < n; i++) sim.connect(random(i), i, 1 + random(30))
+  for (let i = 0; i < (n * (degree - 2)) / 2; i++) {
+    const a = random(n)
+    const b = random(n)
+    if (a !== b) sim.connect(a, b, 1 + random(30))
+  }
+  return sim
+}
+
+test('100 nodes at random: loop-free while links fail, silently or not, and all reached afterwards', () => {
+  for (const seed of [1, 2, 3]) {
+    const sim = randomGraph(100, 4, seed, (node) => node % 4 === 0)
+    const random = seeded(seed + 100)
+    sim.run(2_000)
+    for (let round = 0; round < 25; round++) {
+      for (let k = 0; k < 8; k++) {
+        const link = sim.links[random(sim.links.length)]!
+        if (link.up) sim.down(link, random(3) === 0)
+        else sim.up(link)
+      }
+      for (let k = 0; k < 10; k++) sim.want(random(100), random(25) * 4)
+      sim.run(random(2_000))
+    }
+    for (const link of sim.links) {
+      if (link.up) continue
+      sim.up(link)
+    }
+    sim.run(5_000)
+    const pairs = Array.from({ length: 300 }, () => [random(100), random(25) * 4] as const)
+    for (const [a, b] of pairs) sim.want(a, b)
+    sim.run(12_000)
+    for (const [a, b] of pairs) assert.notEqual(sim.path(a, b), undefined, `seed ${seed}: ${a} to ${b}`)
+  }
+})
+
+test('a cut network retracts what is gone and finds it again when it heals', () => {
+  const sim = simulate(8)
+  const links = Array.from({ length: 7 }, (_, i) => sim.connect(i, i + 1, 5))
+  sim.run(3_000)
+  assert.equal(sim.path(0, 7), 7)
+  sim.down(links[3]!)
+  sim.run(1_000)
+  for (let a = 0; a < 4; a++) assert.equal(sim.path(a, 7), undefined)
+  sim.up(links[3]!)
+  sim.want(0, 7)
+  sim.run(3_000)
+  assert.equal(sim.path(0, 7), 7)
+})
+
+test('a link that says nothing any more is left within 5 s and taken again when it speaks', () => {
+  const sim = simulate(4)
+  sim.connect(0, 1, 1)
+  const fast = sim.connect(1, 3, 1)
+  sim.connect(0, 2, 30)
+  sim.connect(2, 3, 30)
+  sim.run(3_000)
+  const viaFast = sim.routers[0]!.entries.get(simSubnet(3))!.selected!.link
+  sim.down(fast, true)
+  sim.run(5_000)
+  assert.equal(sim.path(0, 3), 2)
+  assert.notEqual(sim.routers[0]!.entries.get(simSubnet(3))!.selected!.link, viaFast)
+})
+
+test('starvation: when only unfeasible ways are left the owner raises its seqno', () => {
+  // RFC 8966 §3.5.1: S–A cheap, S–B dear, A–B: B advertised 11+10 by A, then A loses S: A must not use B's stale way
+  const sim = simulate(3)
+  const direct = sim.connect(0, 1, 1)
+  sim.connect(0, 2, 200)
+  sim.connect(1, 2, 1)
+  sim.run(5_000)
+  assert.equal(sim.path(1, 0), 1)
+  sim.down(direct)
+  sim.run(10_000)
+  assert.equal(sim.path(1, 0), 2)
+  const { selected } = sim.routers[1]!.entries.get(simSubnet(0))!
+  assert.ok(isNewer(selected!.seqno, 0), 'reached only after a fresher seqno')
+})
+
+function lone() {
+  const sent: [number, Message][] = []
+  const lost: string[] = []
+  const router = createRouter({
+    owns: (id, subnet) => id.startsWith(subnet),
+    send: (link, message) => sent.push([link, message]),
+    onUnreachable: (subnet) => lost.push(subnet),
+    limits: { subnets: 3, queries: 2, requestsPerSecond: 5 },
+  })
+  const update = (subnet: string, metric: number, seqno = 0, owner = subnet): Message => ({
+    type: 'update',
+    interval: 30000,
+    seqno,
+    metric,
+    prefix: { bytes: subnet, length: 64 },
+    routerId: owner.padEnd(80, '0'),
+  })
+  return { sent, lost, router, update }
+}
+
+test('updates for ranges outside the overlay, own subnets or by others than the owner are not taken', () => {
+  const { router, update } = lone()
+  router.addOrigin(simSubnet(1), simRouterId(1), 0)
+  router.linkUp(1, { base: 10, rtt: 0 }, 0)
+  for (const bad of [
+    update(simSubnet(1), 0),
+    update('2001'.padEnd(16, '0'), 0),
+    update(simSubnet(2), 0, 0, simSubnet(3)),
+  ])
+    router.receive(1, bad, 0)
+  router.receive(
+    1,
+    { ...(update(simSubnet(2), 0) as Extract<Message, { type: 'update' }>), prefix: { bytes: '05', length: 8 } },
+    0,
+  )
+  assert.equal(router.entries.size, 0)
+  assert.equal(router.counters.filtered, 4)
+})
+
+test('tables and queries are bounded, floods of requests are not multiplied', () => {
+  const { router, update, sent } = lone()
+  router.linkUp(1, { base: 10, rtt: 0 }, 0)
+  router.linkUp(2, { base: 10, rtt: 0 }, 0)
+  for (let i = 0; i < 10; i++) router.receive(1, update(simSubnet(i), 5), 0)
+  assert.equal(router.entries.size, 3)
+  assert.equal(router.counters.tableFull, 7)
+  sent.length = 0
+  for (let i = 20; i < 60; i++)
+    router.receive(1, { type: 'route-request', generation: 0, prefix: { bytes: simSubnet(i), length: 64 } }, 0)
+  assert.equal(sent.length, 2)
+  assert.equal(router.queries.size, 2)
+  assert.equal(router.want(simSubnet(99), 0), false)
+})
+
+test('a request nobody answers ends, repeated each second until then', () => {
+  const { router, lost, sent } = lone()
+  router.linkUp(1, { base: 10, rtt: 0 }, 0)
+  router.tick(0)
+  sent.length = 0
+  router.want(simSubnet(5), 0)
+  for (let now = 0; now <= 6_000; now += 100) router.tick(now)
+  assert.deepEqual(lost, [simSubnet(5)])
+  assert.equal(sent.filter(([, m]) => m.type === 'route-request').length, 5)
+})
+
+test('a seqno exactly half the circle away is neither older nor newer', () => {
+  assert.ok(isNewer(1, 0) && isNewer(0, 65535) && !isNewer(0, 1) && !isNewer(5, 5))
+  assert.ok(!isNewer(32768, 0) && !isNewer(0, 32768))
+})

@@ -1,0 +1,74 @@
+import type { Subnet } from '../address.ts'
+import type { Message, RouterId } from '../wire/control.ts'
+
+/** A connection, for as long as it lasts: never used again. */
+export type LinkId = number
+
+/** What this node announces: one per key. */
+export type Origin = { subnet: Subnet; routerId: RouterId; seqno: number; bumpedAt: number }
+
+/** What one neighbour said about one subnet. */
+export type Route = {
+  link: LinkId
+  routerId: RouterId
+  seqno: number
+  /** As the neighbour advertised it: the cost of the link to it is not in here. */
+  metric: number
+  /** Milliseconds on the router's clock. */
+  expires: number
+}
+
+/** The best we ever told others about a source (RFC 8966 §3.2.5): what makes later offers safe to accept. */
+export type Source = { seqno: number; metric: number; expires: number }
+
+export type Entry = {
+  subnet: Subnet
+  routes: Map<LinkId, Route>
+  selected: Route | undefined
+  sources: Map<RouterId, Source>
+  /** When `selected` was last replaced. */
+  since: number
+  /** No refresh is asked for before this time. */
+  refreshAfter: number
+  /** No fresher seqno is asked for before this time. */
+  askAfter: number
+}
+
+export type Link = {
+  id: LinkId
+  /** Cost of the transport, before its round-trip time. */
+  base: number
+  /** Smoothed round-trip time in milliseconds. */
+  rtt: number
+  helloSeqno: number
+  helloAt: number
+  helloAnswered: boolean
+  /** Said nothing for too long while asked: its routes are not used until it speaks again. */
+  silent: boolean
+  /** How many requests it may still cause in this second: a flood of them must not multiply here. */
+  allowance: number
+}
+
+export type Query = {
+  until: number
+  /** Requests of our own are repeated; those of others are not. */
+  repeatAt: number
+  generation: number
+}
+
+export type RouterOptions = {
+  send: (link: LinkId, message: Message) => void
+  /** True when the key inside ROUTERID may announce SUBNET. */
+  owns: (routerId: RouterId, subnet: Subnet) => boolean
+  /** The selected next hop of SUBNET is another one, or none. */
+  onSelected?: (subnet: Subnet, route: Route | undefined) => void
+  /** Nobody answered a request for SUBNET in time. */
+  onUnreachable?: (subnet: Subnet) => void
+  limits?: Partial<RouterLimits>
+}
+
+export type RouterLimits = {
+  subnets: number
+  queries: number
+  requestsPerSecond: number
+}

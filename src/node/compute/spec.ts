@@ -1,0 +1,107 @@
+import { ZosError } from '#codec'
+import { DEFAULT_LIMIT_MIB } from '#vm'
+import type { RunRequest } from '#wire'
+
+/** The part of an OCI image config that says how to start it. Source: OCI image-spec, config.md. */
+export type ImageConfig = {
+  architecture?: string
+  config?: {
+    Entrypoint?: string[] | null
+    Cmd?: string[] | null
+    Env?: string[] | null
+    WorkingDir?: string
+    User?: string
+    StopSignal?: string
+    Volumes?: Record<string, unknown> | null
+  }
+}
+
+/** What a workload is, fixed when it is created; everything needed to start it again. */
+export type WorkloadSpec = {
+  id: string
+  name: string
+  /** As the person named it. */
+  image: string
+  /** The manifest's digest: what runs, whatever the tag says later. */
+  digest: string
+  createdAt: string
+  argv: string[]
+  env: string[]
+  cwd: string
+  user: string
+  hostname: string
+  tty: { rows: number; columns: number } | null
+  stdin: boolean
+  remove: boolean
+  init: boolean
+  readOnly: boolean
+  volumes: RunRequest['volumes']
+  tmpfs: RunRequest['tmpfs']
+  ports: RunRequest['ports']
+  memory: number
+  cpus: number
+  restart: RunRequest['restart']
+  stopSignal: string
+  stopTimeout: number
+}
+
+/** Bytes a workload may use when nothing is said. */
+const DEFAULT_MEMORY = DEFAULT_LIMIT_MIB << 20
+/** Docker's: seconds between the stop signal and KILL. */
+const DEFAULT_STOP_TIMEOUT = 10
+
+/** Later entries win, as with Docker's `-e` over the image's Env. */
+export function mergeEnv(...lists: readonly (readonly string[])[]): string[] {
+  const merged = new Map<string, string>()
+  for (const entry of lists.flat()) {
+    const at = entry.indexOf('=')
+    merged.set(at < 0 ? entry : entry.slice(0, at), at < 0 ? '' : entry.slice(at + 1))
+  }
+  return [...merged].map(([k, v]) => `${k}=${v}`)
+}
+
+/** argv by Docker's rule: an --entrypoint clears the image's Cmd. */
+function argvOf(request: RunRequest, config: NonNullable<ImageConfig['config']>): string[] {
+  const replaced = request.entrypoint !== undefined
+  const entry = replaced ? (request.entrypoint === '' ? [] : [request.entrypoint!]) : (config.Entrypoint ?? [])
+  const command = request.command.length > 0 ? request.command : replaced ? [] : (config.Cmd ?? [])
+  return [...entry, ...command]
+}
+
+/** Joins what was asked with what the image says. */
+export function resolveSpec(
+  request: RunRequest,
+  image: { digest: string; config: ImageConfig },
+  identity: { id: string; name: string; createdAt: string },
+): WorkloadSpec {
+  const config = image.config.config ?? {}
+  const argv = argvOf(request, config)
+  if (argv.length === 0) {
+    throw new ZosError(`Run "${request.image}": no command: the image names none, so name one after the image`, {
+      code: 'no-command',
+    })
+  }
+  return {
+    ...identity,
+    image: request.image,
+    digest: image.digest,
+    argv,
+    env: mergeEnv(config.Env ?? [], request.env),
+    cwd: request.workdir ?? (config.WorkingDir || '/'),
+    user: request.user ?? config.User ?? '',
+    hostname: request.hostname ?? identity.id.slice(0, 12),
+    tty: request.tty ? (request.window ?? { rows: 24, columns: 80 }) : null,
+    stdin: request.interactive,
+    remove: request.remove,
+    init: request.init,
+    readOnly: request.readOnly,
+    volumes: request.volumes,
+    tmpfs: request.tmpfs,
+    ports: request.ports,
+    memory: request.memory ?? DEFAULT_MEMORY,
+    cpus: request.cpus ?? 1,
+    restart: request.restart,
+    stopSignal: request.stopSignal ?? config.StopSignal ?? 'SIGTERM',
+    stopTimeout: request.stopTimeout ?? DEFAULT_STOP_TIMEOUT,
+  }
+}

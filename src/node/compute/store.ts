@@ -1,0 +1,71 @@
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { writeAtomic } from '#sys'
+import type { WorkloadState } from '#wire'
+import type { WorkloadSpec } from './spec.ts'
+
+/** What is so: rewritten whole at each change. */
+export type WorkloadStatus = {
+  state: WorkloadState
+  exitCode: number | null
+  reason: string
+  startedAt: string | null
+  finishedAt: string | null
+  restarts: number
+  /** Stopped, killed or paused by a person: restart policies leave it. */
+  byHand: boolean
+  /** The machine it runs in, for a later daemon to find again. */
+  machine: unknown
+}
+
+export const FRESH: WorkloadStatus = {
+  state: 'created',
+  exitCode: null,
+  reason: 'not started yet',
+  startedAt: null,
+  finishedAt: null,
+  restarts: 0,
+  byHand: false,
+  machine: null,
+}
+
+/** The folder of a workload: spec.json, status.json, output.log, and what its machine writes. */
+export const folderOf = (home: string, id: string): string => join(home, 'workloads', id)
+
+export async function saveSpec(home: string, spec: WorkloadSpec): Promise<void> {
+  mkdirSync(folderOf(home, spec.id), { recursive: true, mode: 0o700 })
+  // a workload that goes with its command need not survive a power cut; kill -9 of the daemon it does survive
+  await writeAtomic(join(folderOf(home, spec.id), 'spec.json'), JSON.stringify(spec), {
+    mode: 0o600,
+    sync: !spec.remove,
+  })
+}
+
+export async function saveStatus(home: string, spec: WorkloadSpec, status: WorkloadStatus): Promise<void> {
+  await writeAtomic(join(folderOf(home, spec.id), 'status.json'), JSON.stringify(status), {
+    mode: 0o600,
+    sync: !spec.remove,
+  })
+}
+
+function readJson<T>(path: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as T
+  } catch {
+    return undefined
+  }
+}
+
+/** All workloads on disk; a folder without a whole spec is an aborted creation and is removed. */
+export function loadWorkloads(home: string): { spec: WorkloadSpec; status: WorkloadStatus }[] {
+  const base = join(home, 'workloads')
+  mkdirSync(base, { recursive: true, mode: 0o700 })
+  return readdirSync(base).flatMap((id) => {
+    const spec = readJson<WorkloadSpec>(join(base, id, 'spec.json'))
+    if (!spec) {
+      rmSync(join(base, id), { recursive: true, force: true })
+      return []
+    }
+    return [{ spec, status: readJson<WorkloadStatus>(join(base, id, 'status.json')) ?? FRESH }]
+  })
+}

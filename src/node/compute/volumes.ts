@@ -1,0 +1,117 @@
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { ZosError } from '#codec'
+import { createVolume, growVolume } from '#vm'
+
+/** Bytes a new volume can hold; the file is sparse, so only what is written costs. */
+const DEFAULT_SIZE = 16 * 2 ** 30
+/** A volume is waited for while the workload that holds it is ending. */
+const HANDOVER = 30_000
+
+export type VolumeView = { name: string; size: number; used: number; workload: string | null }
+
+/** Named volumes: ext4 in sparse files, one writer at a time. */
+export class Volumes {
+  readonly #dir: string
+  readonly #held = new Map<string, { workload: string; released: Promise<void>; release: () => void }>()
+
+  constructor(home: string) {
+    this.#dir = join(home, 'volumes')
+    mkdirSync(this.#dir, { recursive: true, mode: 0o711 })
+  }
+
+  #path(name: string): string {
+    return join(this.#dir, `${name}.ext4`)
+  }
+
+  /** Makes missing volumes and holds them for WORKLOAD; all or none. */
+  async acquire(
+    workload: string,
+    volumes: readonly { source: string; readOnly: boolean }[],
+  ): Promise<{ path: string; readOnly: boolean }[]> {
+    for (const { source } of volumes) {
+      const holder = this.#held.get(source)
+      if (!holder || holder.workload === workload) continue
+      const timer = new Promise<'late'>((resolve) => setTimeout(() => resolve('late'), HANDOVER).unref())
+      const ending = this.ending(holder.workload)
+      if (!ending || (await Promise.race([holder.released, timer])) === 'late') {
+        throw new ZosError(`Mount volume "${source}": workload "${holder.workload}" uses it; stop that one first`, {
+          code: 'volume-in-use',
+        })
+      }
+    }
+    for (const { source } of volumes) {
+      let release = () => {}
+      const released = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      this.#held.set(source, { workload, released, release })
+    }
+    try {
+      for (const { source } of volumes) {
+        if (!existsSync(this.#path(source))) await createVolume(this.#path(source), DEFAULT_SIZE)
+      }
+    } catch (error) {
+      this.release(workload)
+      throw error
+    }
+    return volumes.map(({ source, readOnly }) => ({ path: this.#path(source), readOnly }))
+  }
+
+  /** Whether WORKLOAD is on its way out, so that waiting for its volumes makes sense. Set by the engine. */
+  ending: (workload: string) => boolean = () => false
+
+  release(workload: string): void {
+    for (const [name, holder] of this.#held) {
+      if (holder.workload !== workload) continue
+      this.#held.delete(name)
+      holder.release()
+    }
+  }
+
+  list(): VolumeView[] {
+    return readdirSync(this.#dir)
+      .filter((f) => f.endsWith('.ext4'))
+      .map((file) => {
+        const name = file.slice(0, -'.ext4'.length)
+        const { size, blocks } = statSync(join(this.#dir, file))
+        return { name, size, used: blocks * 512, workload: this.#held.get(name)?.workload ?? null }
+      })
+  }
+
+  #existing(name: string): string {
+    const found = this.list().find((v) => v.name === name)
+    if (!found)
+      throw new ZosError(`Find volume "${name}": there is none of that name; "zos volume ls" lists them`, {
+        code: 'no-such-volume',
+      })
+    return this.#path(name)
+  }
+
+  #free(name: string, action: string): string {
+    const path = this.#existing(name)
+    const holder = this.#held.get(name)
+    if (holder) {
+      throw new ZosError(`${action} volume "${name}": workload "${holder.workload}" uses it; stop that one first`, {
+        code: 'volume-in-use',
+      })
+    }
+    return path
+  }
+
+  remove(name: string): void {
+    rmSync(this.#free(name, 'Remove'))
+  }
+
+  /** Grows to SIZE bytes; never shrinks. */
+  async grow(name: string, size: number): Promise<void> {
+    const path = this.#free(name, 'Grow')
+    const now = statSync(path).size
+    if (size < now) {
+      throw new ZosError(`Grow volume "${name}": it holds ${now} bytes already, and volumes do not shrink`, {
+        code: 'volume-shrink',
+      })
+    }
+    await growVolume(path, size)
+  }
+}

@@ -1,0 +1,78 @@
+import type { Duplex } from 'node:stream'
+import type { Call, Routes } from '#sys'
+import type { Engine } from '../compute/engine.ts'
+import type { Volumes } from '../compute/volumes.ts'
+import { copyInStream, copyOutStream } from './copy.ts'
+import type { Images } from './images.ts'
+import { reportOf, statsOf } from './stats.ts'
+import type { StoragePlane } from './storage-client.ts'
+import { execStream, logsStream, runStream } from './streams.ts'
+
+export type Parts = {
+  engine: Engine
+  images: Images
+  storage: StoragePlane
+  volumes: Volumes
+  /** For `zos status`. */
+  status: () => Promise<Record<string, unknown>>
+  /** Ends everything; answers before the process goes. */
+  down: () => Promise<void>
+}
+
+/** Upgrade handlers are made per call: they carry the workload's name. */
+const stream =
+  (make: (call: Call) => (call: unknown, open: () => Duplex) => Promise<void>) => (call: Call, open: () => Duplex) =>
+    make(call)(call, open)
+
+const ref = (call: Call): string => call.params.ref ?? ''
+const field = <T>(call: Call, name: string): T | undefined => (call.body as Record<string, T> | undefined)?.[name]
+
+/** What commands ask of the daemon. */
+export function routes(parts: Parts): Routes {
+  const { engine, images, storage, volumes } = parts
+  return {
+    calls: {
+      'GET /ping': () => ({ pid: process.pid }),
+      'GET /status': () => parts.status(),
+      'GET /workloads': () => engine.views(),
+      'GET /workloads/:ref': (c) => engine.find(ref(c)).view(),
+      'GET /workloads/:ref/report': (c) => reportOf(engine.find(ref(c)), storage),
+      'POST /workloads/:ref/start': (c) => engine.find(ref(c)).start(() => {}),
+      'POST /workloads/:ref/stop': (c) => engine.find(ref(c)).stop(field<number>(c, 'timeout')),
+      'POST /workloads/:ref/kill': (c) => {
+        const signal = field<string>(c, 'signal') ?? 'KILL'
+        const workload = engine.find(ref(c))
+        return /^(SIG)?KILL$|^9$/.test(signal) ? workload.kill() : workload.signal(signal)
+      },
+      'POST /workloads/:ref/restart': async (c) => {
+        const workload = engine.find(ref(c))
+        await workload.stop(field<number>(c, 'timeout'))
+        await workload.start(() => {})
+      },
+      'POST /workloads/:ref/pause': (c) => engine.find(ref(c)).pause(),
+      'POST /workloads/:ref/unpause': (c) => engine.find(ref(c)).unpause(),
+      'POST /workloads/:ref/stat': (c) =>
+        engine
+          .find(ref(c))
+          .agent.stat(field<string>(c, 'path') ?? '/', { follow: true })
+          .then((s) => s ?? null),
+      'DELETE /workloads/:ref': (c) => engine.remove(ref(c), c.query.get('force') === 'true'),
+      'GET /stats': (c) => statsOf(engine, (c.query.get('names') ?? '').split(',').filter(Boolean)),
+      'GET /images': () => images.list(),
+      'GET /volumes': () => volumes.list(),
+      'DELETE /volumes/:ref': (c) => volumes.remove(ref(c)),
+      'POST /volumes/:ref/grow': (c) => volumes.grow(ref(c), field<number>(c, 'size') ?? 0),
+      'GET /store': () => storage.call('GET', '/stat'),
+      'POST /store/gc': (c) => storage.call('POST', '/gc', c.body, 1_800_000),
+      'POST /store/scrub': () => storage.call('POST', '/scrub', undefined, 1_800_000),
+      'POST /down': () => parts.down(),
+    },
+    upgrades: {
+      'POST /run': stream(() => runStream(engine, (image) => images.resolve(image))),
+      'POST /workloads/:ref/exec': stream((c) => execStream(engine, ref(c))),
+      'POST /workloads/:ref/logs': stream((c) => logsStream(engine, ref(c))),
+      'POST /workloads/:ref/copy-out': stream((c) => copyOutStream(engine, ref(c))),
+      'POST /workloads/:ref/copy-in': stream((c) => copyInStream(engine, ref(c))),
+    },
+  }
+}

@@ -1,0 +1,47 @@
+import { readFileSync } from 'node:fs'
+import type { Engine } from '../compute/engine.ts'
+import type { Workload } from '../compute/workload.ts'
+import type { StoragePlane } from './storage-client.ts'
+
+/** Bytes of this machine's memory that process PID costs, shared pages counted in part (Pss). */
+export function hostMemory(pid: number | null): number {
+  if (pid === null) return 0
+  try {
+    const kib = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]
+    return Number(kib ?? 0) * 1024
+  } catch {
+    return 0
+  }
+}
+
+async function statOf(workload: Workload) {
+  const begun = performance.now()
+  const first = await workload.agent.stats()
+  await new Promise((r) => setTimeout(r, 250))
+  const now = await workload.agent.stats()
+  const elapsed = (performance.now() - begun) * 1000
+  return {
+    id: workload.spec.id,
+    name: workload.spec.name,
+    memory: { current: now.memory - now.inactiveFile, peak: now.memoryPeak, limit: workload.spec.memory },
+    cpu: { seconds: now.cpuUsec / 1e6, percent: (100 * (now.cpuUsec - first.cpuUsec)) / elapsed },
+    processes: now.pids,
+    disk: { used: now.upperUsed, read: now.ioReadBytes, written: now.ioWriteBytes },
+    host: { memory: hostMemory(workload.view().pid) },
+  }
+}
+
+/** Figures of the named workloads, or of all that run. */
+export function statsOf(engine: Engine, names: string[]) {
+  const chosen =
+    names.length > 0 ? names.map((n) => engine.find(n)) : engine.list().filter((w) => w.status.state === 'running')
+  return Promise.all(chosen.map(statOf))
+}
+
+/** What the start of a workload cost: for the main job's summary. */
+export async function reportOf(workload: Workload, storage: StoragePlane) {
+  return {
+    export: await storage.call<Record<string, number>>('GET', `/exports/${workload.exportId}`),
+    host: { memory: hostMemory(workload.view().pid) },
+  }
+}

@@ -1,0 +1,137 @@
+import { spawn } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
+import { join } from 'node:path'
+import { codeOf, reasonOf } from '#codec'
+import { alive, callUnix, sleep, until } from '#sys'
+import type { DiskBinding, Storage } from '../compute/parts.ts'
+import type { ImageConfig } from '../compute/spec.ts'
+
+type Export = { socket: string; uid?: number; gid?: number; digest?: string }
+type Bound = DiskBinding & { config: ImageConfig }
+
+const ENTRY = join(import.meta.dirname, '../storage/main.ts')
+const SUPERVISE_EVERY = 200
+
+export type StoragePlane = Storage & {
+  pid: () => number | null
+  call: <T>(method: string, path: string, body?: unknown, timeout?: number) => Promise<T>
+  createExport: (id: string, socket: string, owner?: { uid: number; gid: number }) => Promise<void>
+  removeExport: (id: string) => Promise<void>
+  stop: () => Promise<void>
+}
+
+/**
+ * Keeps the storage plane running and told: it is a process of its own that outlives this daemon; whichever of the two
+ * starts anew, all exports are posted again, and QEMU waits meanwhile.
+ */
+export async function openStorage(at: {
+  home: string
+  run: string
+  hub: string | undefined
+  log: (line: string) => void
+}): Promise<StoragePlane> {
+  const socket = join(at.run, 'storage.sock')
+  const exports = new Map<string, Export>()
+  const configs = new Map<string, ImageConfig>()
+  let pid: number | null = null
+  let stopping = false
+
+  const call = <T>(method: string, path: string, body?: unknown, timeout = 120_000) =>
+    callUnix<T>(socket, method, path, body === undefined ? { timeout } : { body, timeout })
+
+  const running = async (): Promise<number | null> => {
+    try {
+      return (await call<{ pid: number }>('GET', '/status', undefined, 5000)).pid
+    } catch {
+      return null
+    }
+  }
+
+  const start = async (): Promise<void> => {
+    const args = [
+      '--disable-warning=ExperimentalWarning',
+      ENTRY,
+      '--home',
+      at.home,
+      '--run',
+      at.run,
+      ...(at.hub ? ['--hub', at.hub] : []),
+    ]
+    const log = openSync(join(at.home, 'storage.log'), 'a', 0o600)
+    const child = spawn(process.execPath, args, { detached: true, stdio: ['ignore', log, log], cwd: '/' })
+    closeSync(log)
+    child.unref()
+    child.on('error', (error) => at.log(`storage plane: ${error.message}`))
+    pid = await until('the storage plane to answer', 20_000, running)
+    for (const [id, e] of exports) await post(id, e)
+  }
+
+  const post = async (id: string, e: Export): Promise<void> => {
+    await call('PUT', `/exports/${id}`, { socket: e.socket, uid: e.uid, gid: e.gid })
+    if (e.digest) await call('POST', `/exports/${id}/bind`, { digest: e.digest })
+  }
+
+  pid = await running()
+  if (pid === null) await start()
+  let reviving: Promise<void> | undefined
+  const supervise = setInterval(() => {
+    if (stopping || reviving || (pid !== null && alive(pid))) return
+    at.log('storage plane ended: starting it again')
+    reviving = start()
+      .catch((error: unknown) => at.log(`storage plane: ${reasonOf(error)}`))
+      .finally(() => {
+        reviving = undefined
+      })
+  }, SUPERVISE_EVERY)
+  supervise.unref()
+
+  /** A call that finds the plane gone waits for its successor instead of failing. */
+  const steady = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+    for (let tries = 0; ; tries++) {
+      try {
+        return await call<T>(method, path, body)
+      } catch (error) {
+        if (tries > 50 || !/^(ECONNREFUSED|ENOENT|ECONNRESET|EPIPE)$/.test(codeOf(error))) throw error
+        await sleep(100)
+      }
+    }
+  }
+
+  return {
+    pid: () => pid,
+    call: (method, path, body, timeout) => (timeout ? call(method, path, body, timeout) : steady(method, path, body)),
+    async createExport(id, path, owner) {
+      const e: Export = { socket: path, ...owner }
+      exports.set(id, e)
+      await steady('PUT', `/exports/${id}`, { socket: e.socket, uid: e.uid, gid: e.gid })
+    },
+    async removeExport(id) {
+      exports.delete(id)
+      await steady('DELETE', `/exports/${id}`)
+    },
+    async image(digest) {
+      const known = configs.get(digest)
+      if (known) return known
+      const { config } = await steady<{ config: ImageConfig }>('GET', `/images/${digest}`)
+      configs.set(digest, config)
+      return config
+    },
+    async bind(id, digest) {
+      const e = exports.get(id)
+      if (e) e.digest = digest
+      const { root, dataBlocks, hashStart } = await steady<Bound>('POST', `/exports/${id}/bind`, { digest })
+      return { root, dataBlocks, hashStart }
+    },
+    check: (id, command) => steady('POST', `/exports/${id}/check`, command),
+    ready: (id) => steady('POST', `/exports/${id}/ready`),
+    async stop() {
+      stopping = true
+      clearInterval(supervise)
+      await reviving
+      if (pid === null || !alive(pid)) return
+      process.kill(pid, 'SIGTERM')
+      const ending = pid
+      await until('the storage plane to end', 10_000, () => !alive(ending)).catch(() => process.kill(ending, 'SIGKILL'))
+    },
+  }
+}

@@ -1,0 +1,64 @@
+import { z } from 'zod'
+import { ZosError } from '#codec'
+import type { Routes } from '#sys'
+import { bindingOf } from './export.ts'
+import type { StoragePlane } from './plane.ts'
+import { collectGarbage, scrubStore, storeStat } from './upkeep.ts'
+
+const Put = z.object({ socket: z.string().min(1).max(107), uid: z.int().optional(), gid: z.int().optional() })
+const Bind = z.object({ digest: z.string() })
+const Check = z.object({
+  argv: z.array(z.string()),
+  env: z.array(z.string()).default([]),
+  cwd: z.string().default('/'),
+})
+/** KEEP: digests of manifests that something unknown to this process needs, such as stopped workloads. */
+const Gc = z.object({
+  grace: z.number().min(0).optional(),
+  keep: z.array(z.string().regex(/^[0-9a-f]{64}$/)).default([]),
+})
+
+function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body)
+  if (parsed.success) return parsed.data
+  throw new ZosError(`Read request: ${z.prettifyError(parsed.error).replace(/\s+/g, ' ')}`, { code: 'bad-request' })
+}
+
+/** The storage plane's calls. All may be repeated: the daemon posts everything again when either of the two restarts. */
+export function routes(plane: StoragePlane): Routes {
+  const { library, cache, images, exports } = plane
+  const digests = () => [...exports.values()].map((e) => e.stat().digest as string).filter((d) => d !== '')
+  return {
+    calls: {
+      'GET /status': () => ({
+        pid: process.pid,
+        exports: exports.size,
+        memory: process.memoryUsage.rss(),
+        cache: cache.stat(),
+        images: images.stat(),
+        ...library.store.counters,
+      }),
+      'GET /images/:digest': async ({ params }) => bindingOf(await images.get(params.digest!)),
+      'PUT /exports/:id': ({ params, body }) => {
+        const { socket, uid, gid } = parse(Put, body)
+        const owner = uid === undefined ? {} : gid === undefined ? { uid } : { uid, gid }
+        return plane.put(params.id!, { socket, ...owner })
+      },
+      'GET /exports/:id': ({ params }) => plane.find(params.id!).stat(),
+      'DELETE /exports/:id': ({ params }) => plane.remove(params.id!),
+      'POST /exports/:id/bind': ({ params, body }) => plane.find(params.id!).bind(parse(Bind, body).digest),
+      'POST /exports/:id/check': ({ params, body }) => {
+        const asked = (body as { argv?: unknown } | undefined)?.argv === undefined ? undefined : parse(Check, body)
+        return plane.find(params.id!).check(asked)
+      },
+      'POST /exports/:id/ready': ({ params }) => plane.find(params.id!).ready(),
+      'POST /exports/:id/fill': ({ params }) => plane.find(params.id!).fill(),
+      'POST /gc': ({ body }) => {
+        const { grace, keep } = parse(Gc, body ?? {})
+        return collectGarbage(library, [...digests(), ...keep], grace)
+      },
+      'POST /scrub': () => scrubStore(library),
+      'GET /stat': () => storeStat(library),
+    },
+  }
+}

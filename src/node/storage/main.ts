@@ -1,0 +1,50 @@
+// The storage plane: serves disks over NBD. A process of its own, so that it outlives the daemon that starts it.
+// usage: node main.ts --home DIR --run DIR [--hub dir:DIR]
+import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { reasonOf } from '#codec'
+import { callUnix, serveUnix } from '#sys'
+import { routes } from './api.ts'
+import { openPlane } from './plane.ts'
+
+const log = (line: string) => process.stderr.write(`${new Date().toISOString()} storage: ${line}\n`)
+process.on('uncaughtException', (error) => log(`uncaught: ${error.stack}`))
+process.on('unhandledRejection', (error) => log(`unhandled: ${error instanceof Error ? error.stack : error}`))
+
+const { values } = parseArgs({
+  options: { home: { type: 'string' }, run: { type: 'string' }, hub: { type: 'string' } },
+})
+if (!values.home || !values.run) {
+  log('usage: main.ts --home DIR --run DIR [--hub dir:DIR]')
+  process.exit(2)
+}
+
+process.umask(0o077) // sockets are nobody else's from the moment they exist
+const { run } = values
+mkdirSync(run, { recursive: true, mode: 0o711 })
+const path = join(run, 'storage.sock')
+// a second one would take the sockets away from the first
+const other = await callUnix<{ pid: number }>(path, 'GET', '/status', { timeout: 2000 }).catch(() => undefined)
+if (other) {
+  log(`pid ${other.pid} is the storage plane of "${run}" already`)
+  process.exit(0)
+}
+const plane = openPlane({ home: values.home, hub: values.hub ?? process.env.ZOS_HUB, log })
+const server = await serveUnix(path, routes(plane))
+log(`up: pid ${process.pid}`)
+
+let ending = false
+async function end(): Promise<void> {
+  if (ending) return
+  ending = true
+  server.close()
+  rmSync(path, { force: true })
+  await plane[Symbol.asyncDispose]()
+  process.exit(0)
+}
+const failed = (error: unknown) => {
+  log(`end: ${reasonOf(error)}`)
+  process.exit(1)
+}
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end().catch(failed))

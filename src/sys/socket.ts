@@ -1,0 +1,130 @@
+import { isIPv4, isIPv6 } from 'node:net'
+import { getSystemErrorMessage } from 'node:util'
+import { acceptFd, bindFd, closeFd, connectFd, getSocketOption, listenFd, setSocketOption, socketFd } from './ffi.ts'
+
+/**
+ * TCP sockets as plain non-blocking descriptors, for a thread that sleeps in poll(2) itself: Node's own sockets have
+ * neither TCP_NOTSENT_LOWAT nor the kernel's round-trip time, and cost an event-loop turn per read.
+ * Constants: asm-generic/socket.h, bits/socket.h, linux/in6.h, linux/tcp.h.
+ */
+const AF_INET = 2
+const AF_INET6 = 10
+const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000
+const NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
+const SOL_SOCKET = 1
+const SO_REUSEADDR = 2
+const SO_ERROR = 4
+const IPPROTO_TCP = 6
+const TCP_NODELAY = 1
+const TCP_INFO = 11
+const TCP_USER_TIMEOUT = 18
+const TCP_NOTSENT_LOWAT = 25
+const IPPROTO_IPV6 = 41
+const IPV6_V6ONLY = 26
+const EINPROGRESS = 115
+/** offsetof(struct tcp_info, tcpi_rtt): microseconds, u32 */
+const TCP_INFO_RTT = 68
+
+/** An IP literal and a port. */
+export type SocketAddress = { ip: string; port: number }
+
+/** "message (NAME)" of an errno, as Node words it. */
+export const errnoMessage = (code: number): string => getSystemErrorMessage(-Math.abs(code))
+
+/** The 16 bytes of an IPv6 literal (no zone), undefined when TEXT is none. */
+export function ipv6Bytes(text: string): Buffer | undefined {
+  if (!isIPv6(text) || text.includes('%')) return undefined
+  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text)
+  const [a, b, c, d] = dotted ? dotted.slice(2).map(Number) : []
+  const plain = dotted ? `${dotted[1]}${((a! << 8) | b!).toString(16)}:${((c! << 8) | d!).toString(16)}` : text
+  const [head = '', tail] = plain.split('::') as [string, string?]
+  const words = (s: string) => (s === '' ? [] : s.split(':').map((w) => Number.parseInt(w, 16)))
+  const before = words(head)
+  const after = tail === undefined ? [] : words(tail)
+  const bytes = Buffer.alloc(16)
+  before.forEach((w, i) => {
+    bytes.writeUInt16BE(w, i * 2)
+  })
+  after.forEach((w, i) => {
+    bytes.writeUInt16BE(w, 16 - (after.length - i) * 2)
+  })
+  return bytes
+}
+
+function sockaddr({ ip, port }: SocketAddress): Buffer {
+  const v4 = isIPv4(ip)
+  const bytes = Buffer.alloc(v4 ? 16 : 28)
+  bytes.writeUInt16LE(v4 ? AF_INET : AF_INET6, 0)
+  bytes.writeUInt16BE(port, 2)
+  if (v4) {
+    ip.split('.').forEach((part, i) => {
+      bytes[4 + i] = Number(part)
+    })
+  } else ipv6Bytes(ip)!.copy(bytes, 8)
+  return bytes
+}
+
+function peerOf(bytes: Buffer): SocketAddress {
+  const port = bytes.readUInt16BE(2)
+  if (bytes.readUInt16LE(0) === AF_INET) return { ip: bytes.subarray(4, 8).join('.'), port }
+  const mapped = bytes.subarray(8, 20).equals(Buffer.from('00000000000000000000ffff', 'hex'))
+  if (mapped) return { ip: bytes.subarray(20, 24).join('.'), port }
+  const words = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(8 + i * 2).toString(16))
+  return { ip: words.join(':'), port }
+}
+
+/** Listens on ADDRESS ("::" takes IPv4 too): the descriptor, or -errno. */
+export function listenTcp(address: SocketAddress): number {
+  const fd = socketFd(isIPv4(address.ip) ? AF_INET : AF_INET6, SOCK_STREAM_NONBLOCK_CLOEXEC, 0)
+  if (fd < 0) return fd
+  setSocketOption(fd, SOL_SOCKET, SO_REUSEADDR, 1)
+  if (!isIPv4(address.ip)) setSocketOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, address.ip === '::' ? 0 : 1)
+  const failed = Math.min(bindFd(fd, sockaddr(address)), 0) || Math.min(listenFd(fd, 128), 0)
+  if (failed === 0) return fd
+  closeFd(fd)
+  return failed
+}
+
+/** Starts connecting: the descriptor, writable once it is decided (then ask `connectError`), or -errno. */
+export function connectTcp(address: SocketAddress): number {
+  const fd = socketFd(isIPv4(address.ip) ? AF_INET : AF_INET6, SOCK_STREAM_NONBLOCK_CLOEXEC, 0)
+  if (fd < 0) return fd
+  const n = connectFd(fd, sockaddr(address))
+  if (n === 0 || n === -EINPROGRESS) return fd
+  closeFd(fd)
+  return n
+}
+
+/** How connecting ended: 0 or an errno. */
+export function connectError(fd: number): number {
+  const value = Buffer.alloc(4)
+  const n = getSocketOption(fd, SOL_SOCKET, SO_ERROR, value)
+  return n < 0 ? -n : value.readInt32LE(0)
+}
+
+const acceptAddress = Buffer.alloc(28)
+
+/** The next waiting connection and where it comes from; undefined when none waits. */
+export function acceptTcp(fd: number): { fd: number; peer: SocketAddress } | undefined {
+  const accepted = acceptFd(fd, acceptAddress, NONBLOCK_CLOEXEC)
+  return accepted < 0 ? undefined : { fd: accepted, peer: peerOf(acceptAddress) }
+}
+
+export type TcpTuning = {
+  /** Bytes the kernel holds that are not yet sent: little, so that what is queued can still be reordered by us. */
+  unsent: number
+  /** Milliseconds sent data may stay unacknowledged before the kernel gives the connection up. */
+  userTimeout: number
+}
+
+export function tuneTcp(fd: number, tuning: TcpTuning): void {
+  setSocketOption(fd, IPPROTO_TCP, TCP_NODELAY, 1)
+  setSocketOption(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, tuning.unsent)
+  setSocketOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, tuning.userTimeout)
+}
+
+/** The kernel's smoothed round-trip time of a connection in milliseconds. */
+export function tcpRtt(fd: number): number {
+  const info = Buffer.alloc(TCP_INFO_RTT + 4)
+  return getSocketOption(fd, IPPROTO_TCP, TCP_INFO, info) < info.length ? 0 : info.readUInt32LE(TCP_INFO_RTT) / 1000
+}

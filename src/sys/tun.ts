@@ -1,0 +1,128 @@
+import { closeSync, openSync } from 'node:fs'
+import { codeOf, reasonOf, ZosError } from '#codec'
+import { closeFd, ioctlFd, ioctlNumber, socketFd } from './ffi.ts'
+import { errnoMessage } from './socket.ts'
+
+/** linux/if_tun.h, linux/sockios.h, linux/if.h */
+const TUNSETIFF = 0x400454ca
+const TUNSETOFFLOAD = 0x400454d0
+const IFF_TUN = 0x0001
+const IFF_NO_PI = 0x1000
+const IFF_VNET_HDR = 0x4000
+/** checksum, TCP over IPv4, TCP over IPv6 */
+const TUN_F_CSUM_TSO = 0x01 | 0x02 | 0x04
+const SIOCGIFINDEX = 0x8933
+const SIOCSIFADDR = 0x8916
+const SIOCSIFFLAGS = 0x8914
+const SIOCSIFMTU = 0x8922
+const SIOCSIFTXQLEN = 0x8943
+const IFF_UP_RUNNING = 0x1 | 0x40
+const AF_INET6 = 10
+const SOCK_DGRAM = 2
+const O_RDWR_NONBLOCK_CLOEXEC = 0o2 | 0o4000 | 0o2000000
+/** linux/if.h: IFNAMSIZ 16, sizeof(struct ifreq) 40 */
+const NAME_SIZE = 16
+const IFREQ_SIZE = 40
+
+export type TunOptions = {
+  name: string
+  /** The interface's address and prefix length: the prefix becomes an on-link route. */
+  address: Uint8Array
+  prefix: number
+  mtu: number
+  /** Packets come and go with a 10-byte virtio header and may be larger than the MTU (segmentation offload). */
+  offload: boolean
+  /** Packets the kernel keeps for us before it drops. */
+  queue: number
+}
+
+function ifreq(name: string, value?: (bytes: Buffer) => void): Buffer {
+  const bytes = Buffer.alloc(IFREQ_SIZE)
+  bytes.write(name, 0, NAME_SIZE - 1, 'latin1')
+  value?.(bytes)
+  return bytes
+}
+
+function check(what: string, name: string, code: number): void {
+  if (code >= 0) return
+  const errno = -code
+  const hint =
+    errno === 1
+      ? ': run it as root or with CAP_NET_ADMIN'
+      : errno === 16
+        ? ': another program holds it; choose another name or end that program'
+        : errno === 13
+          ? ': is IPv6 disabled here (net.ipv6.conf.all.disable_ipv6)?'
+          : ''
+  throw new ZosError(`${what} TUN interface "${name}": ${errnoMessage(errno)}${hint}`, {
+    code: 'tun-failed',
+    kind: 'node',
+    details: { errno },
+  })
+}
+
+/** Creates the interface, gives it its address and brings it up: a non-blocking descriptor that carries IP packets. */
+export function openTun(options: TunOptions): number {
+  const { name } = options
+  if (!/^[a-zA-Z0-9_.-]{1,15}$/.test(name))
+    throw new ZosError(`Open TUN interface "${name}": the name must be 1 to 15 letters, digits, ".", "_" or "-"`, {
+      code: 'bad-tun-name',
+    })
+  let fd: number
+  try {
+    fd = openSync('/dev/net/tun', O_RDWR_NONBLOCK_CLOEXEC)
+  } catch (cause) {
+    const hint = codeOf(cause) === 'ENOENT' ? ': load the kernel module "tun"' : ': run it as root'
+    throw new ZosError(`Open TUN interface "${name}": ${reasonOf(cause)}${hint}`, {
+      code: 'tun-failed',
+      kind: 'node',
+      cause,
+    })
+  }
+  try {
+    configure(fd, options)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function configure(fd: number, { name, address, prefix, mtu, offload, queue }: TunOptions): void {
+  const flags = IFF_TUN | IFF_NO_PI | (offload ? IFF_VNET_HDR : 0)
+  const created = ioctlFd(
+    fd,
+    TUNSETIFF,
+    ifreq(name, (b) => b.writeUInt16LE(flags, NAME_SIZE)),
+  )
+  check('Create', name, created)
+  if (offload) check('Set offloads of', name, ioctlNumber(fd, TUNSETOFFLOAD, TUN_F_CSUM_TSO))
+  const control = socketFd(AF_INET6, SOCK_DGRAM, 0)
+  check('Configure', name, control)
+  try {
+    const set = (request: number, value: number) =>
+      check(
+        'Configure',
+        name,
+        ioctlFd(
+          control,
+          request,
+          ifreq(name, (b) => b.writeInt32LE(value, NAME_SIZE)),
+        ),
+      )
+    set(SIOCSIFMTU, mtu)
+    set(SIOCSIFTXQLEN, queue)
+    const index = ifreq(name)
+    check('Configure', name, ioctlFd(control, SIOCGIFINDEX, index))
+    // struct in6_ifreq: address, prefix length u32, interface index i32
+    const request = Buffer.alloc(24)
+    request.set(address)
+    request.writeUInt32LE(prefix, 16)
+    request.writeInt32LE(index.readInt32LE(NAME_SIZE), 20)
+    // up first: the kernel installs the on-link route when an address joins an interface that is up
+    set(SIOCSIFFLAGS, IFF_UP_RUNNING)
+    check('Give an address to', name, ioctlFd(control, SIOCSIFADDR, request))
+  } finally {
+    closeFd(control)
+  }
+}

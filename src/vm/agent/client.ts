@@ -1,0 +1,145 @@
+import { codeOf, ZosError } from '#codec'
+import type { Agent, ConnectOptions, ExecSession } from './agent.ts'
+import { openOutlet, openProcessChannel, writableOf } from './channel.ts'
+import { askHelper, copyIn, copyOut } from './copy.ts'
+import { dial } from './dial.ts'
+import { type Line, openLine, type StreamHandler } from './line.ts'
+import { decodeJson, encodeU64, Frame, getU32, getU64 } from './protocol.ts'
+import type { ExitStatus, ProcessSpec } from './types.ts'
+
+/** Answers that need no disk of the guest; the others may have to wait for a chunk. */
+const QUICK = 30_000
+
+type Main = {
+  handler: StreamHandler
+  exited: Promise<ExitStatus>
+  /** Of the main process's stdin; set once there is one. */
+  grant: (bytes: number) => void
+}
+
+/** Hands output on in order, one piece at a time, and the exit after the last. */
+function openMain(onOutput: ConnectOptions['onOutput']): Main {
+  const exited = Promise.withResolvers<ExitStatus>()
+  exited.promise.catch(() => {})
+  // Not before connectAgent's caller has the agent, whose ack() it needs. At most what the guest's ring holds waits here:
+  // it sends no more until that is acknowledged.
+  let busy: Promise<void> | undefined
+  let over = false
+  const follow = (work: () => void | Promise<void>) => {
+    // after the line broke, what waits is the next line's to deliver
+    const next = () => (over ? undefined : work())
+    const done = busy ? busy.then(next) : next()
+    if (!done) return
+    const mine: Promise<void> = done.catch(exited.reject).then(() => {
+      if (busy === mine) busy = undefined
+    })
+    busy = mine
+  }
+  follow(() => new Promise((done) => setImmediate(done)))
+  const main: Main = {
+    exited: exited.promise,
+    grant: () => {},
+    handler: {
+      handle(type, payload) {
+        if (type === Frame.output) {
+          const channel = payload[7] === 2 ? 'stderr' : 'stdout'
+          payload[7] = 0
+          follow(() => onOutput?.({ channel, offset: getU64(payload, 0), data: payload.subarray(8) }))
+        } else if (type === Frame.exited) {
+          const status = decodeJson(payload) as ExitStatus
+          follow(() => exited.resolve(status))
+        } else if (type === Frame.credit) main.grant(getU32(payload, 0))
+      },
+      lost: (error) => {
+        over = true
+        exited.reject(error)
+      },
+    },
+  }
+  return main
+}
+
+async function exec(line: Line, spec: ProcessSpec, signal?: AbortSignal): Promise<ExecSession> {
+  const channel = openProcessChannel<ExitStatus>(line)
+  const { stream } = channel
+  let pid: number
+  try {
+    pid = (await line.request('exec', spec, { stream, signal })).pid
+  } catch (error) {
+    channel.drop(error as Error)
+    throw error
+  }
+  return {
+    pid,
+    stdin: channel.stdin,
+    stdout: channel.stdout,
+    stderr: channel.stderr,
+    exit: channel.exit,
+    resize: async (window) => void (await line.request('resize', { stream, ...window }, { timeout: QUICK })),
+    signal: async (name) => void (await line.request('signal', { stream, signal: name }, { timeout: QUICK })),
+  }
+}
+
+/** Connects to the unix socket of the VM's `zos.agent` port and shakes hands; works any number of times per VM. */
+export async function connectAgent(socketPath: string, options: ConnectOptions = {}): Promise<Agent> {
+  const main = openMain(options.onOutput)
+  const line = await openLine(socketPath, options, main.handler)
+  const started = Promise.withResolvers<void>()
+  started.promise.catch(() => {})
+  if (line.state.phase !== 'idle') started.resolve()
+  const outlet = openOutlet(line, 0, line.state.stdinCredit, started.promise)
+  const stdin = writableOf(outlet)
+  main.grant = outlet.grant
+  void line.closed.then((reason) => {
+    const error = new ZosError(reason, { code: 'agent-gone', kind: 'node' })
+    started.reject(error)
+    stdin.destroy(error)
+  })
+  const quick = { timeout: QUICK }
+  return {
+    state: line.state,
+    async start(spec) {
+      const { pid } = await line.request('start', spec)
+      started.resolve()
+      return { pid }
+    },
+    ack: (offset) => line.send(encodeU64(Frame.ack, 0, offset)),
+    exited: main.exited,
+    closed: line.closed,
+    stdin,
+    resize: async (window) => void (await line.request('resize', { stream: 0, ...window }, quick)),
+    signal: async (name) => void (await line.request('signal', { stream: 0, signal: name }, quick)),
+    exec: (spec, { signal } = {}) => exec(line, spec, signal),
+    stats: () => line.request('stats', null, quick),
+    processes: () => askHelper(line, 'processes', null),
+    stat: (path, { follow = false } = {}) => askHelper(line, 'stat', { path, follow }),
+    copyIn: (path, items, copyOptions = {}) => copyIn(line, path, items, copyOptions),
+    copyOut: (path, copyOptions = {}) => copyOut(line, path, copyOptions),
+    dial: (port, dialOptions) => dial(line, port, dialOptions),
+    sync: async () => void (await askHelper(line, 'sync', null)),
+    async powerOff(graceMs, { signal = 'TERM' } = {}) {
+      // the guest may be off before its answer has left it
+      await line.request('powerOff', { graceMs, signal }, quick).catch((error) => {
+        if (codeOf(error) !== 'agent-gone') throw error
+      })
+      const late = Promise.withResolvers<void>()
+      const limit = graceMs + QUICK
+      const timer = setTimeout(
+        () =>
+          late.reject(
+            new ZosError(`Power off: the guest still runs after ${limit / 1000} s; kill the VM`, {
+              code: 'deadline',
+              kind: 'node',
+            }),
+          ),
+        limit,
+      )
+      try {
+        await Promise.race([line.closed, late.promise])
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+    [Symbol.asyncDispose]: () => line.close(),
+  }
+}

@@ -1,0 +1,204 @@
+import { randomBytes } from 'node:crypto'
+import { connect, type Socket } from 'node:net'
+import { reasonOf, ZosError } from '#codec'
+import { sleep } from '#sys'
+import type { ConnectOptions } from './agent.ts'
+import {
+  decodeJson,
+  encodeFrame,
+  encodeJson,
+  FILLER,
+  Frame,
+  MAGIC,
+  NONCE,
+  parseFrames,
+  putU32,
+  putU64,
+  type Step,
+  VERSION,
+} from './protocol.ts'
+import type { AgentFailure, AgentState, Methods } from './types.ts'
+
+export type StreamHandler = {
+  handle: (type: number, payload: Buffer) => void
+  /** Called once when the line breaks. */
+  lost: (error: ZosError) => void
+}
+
+/** The socket, in step with the guest: frames out, frames in by stream, requests with their replies. */
+export type Line = {
+  state: AgentState
+  send(frame: Uint8Array): void
+  /** HANDLER gets the frames of STREAM but for replies. */
+  attach(stream: number, handler: StreamHandler): void
+  detach(stream: number): void
+  /** A stream number never used before on this line. */
+  newStream(): number
+  request<M extends keyof Methods>(
+    method: M,
+    params: Methods[M][0],
+    options?: { stream?: number; timeout?: number; signal?: AbortSignal | undefined },
+  ): Promise<Methods[M][1]>
+  closed: Promise<string>
+  close(): Promise<void>
+}
+
+const gone = (reason: string, cause?: unknown): ZosError =>
+  new ZosError(`Talk to the agent: ${reason}`, { code: 'agent-gone', kind: 'node', ...(cause ? { cause } : {}) })
+
+/** QEMU makes the socket when it starts, so a missing or refusing one is tried again until the deadline. */
+async function connectSocket(path: string, deadline: number, signal?: AbortSignal): Promise<Socket> {
+  for (;;) {
+    try {
+      return await new Promise((resolve, reject) => {
+        const socket = connect(path)
+        socket.once('connect', () => resolve(socket.off('error', reject)))
+        socket.once('error', reject)
+      })
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code
+      const early = code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EAGAIN'
+      if (!early || performance.now() > deadline) throw gone(`no connection to "${path}": ${reasonOf(error)}`, error)
+      await sleep(5, signal)
+    }
+  }
+}
+
+function helloFrame(nonce: Buffer, resumeFrom: number): Uint8Array {
+  const payload = new Uint8Array(MAGIC.length + NONCE + 12)
+  payload.set(MAGIC)
+  payload.set(nonce, MAGIC.length)
+  putU32(payload, MAGIC.length + NONCE, VERSION)
+  putU64(payload, MAGIC.length + NONCE + 4, resumeFrom)
+  return encodeFrame(Frame.hello, 0, payload)
+}
+
+type Pending = { resolve: (value: never) => void; reject: (error: Error) => void }
+
+/** MAIN handles stream 0 from the first byte on: output follows the handshake at once. */
+export async function openLine(path: string, options: ConnectOptions, main: StreamHandler): Promise<Line> {
+  const timeout = options.timeout ?? 30_000
+  const deadline = performance.now() + timeout
+  const socket = await connectSocket(path, deadline, options.signal)
+  const nonce = randomBytes(NONCE)
+  const handlers = new Map<number, StreamHandler>([[0, main]])
+  const pending = new Map<number, Pending>()
+  const step: Step = { marker: nonce }
+  let held: Buffer = Buffer.alloc(0)
+  let streams = 0
+  let lostBecause: ZosError | undefined
+  const shaken = Promise.withResolvers<AgentState>()
+  const closed = Promise.withResolvers<string>()
+
+  const fail = (error: ZosError) => {
+    if (lostBecause) return
+    lostBecause = error
+    socket.destroy()
+    shaken.reject(error)
+    for (const { reject } of pending.values()) reject(error)
+    pending.clear()
+    const all = [...handlers.values()]
+    handlers.clear()
+    for (const { lost } of all) lost(error)
+    closed.resolve(error.message)
+  }
+
+  const onFrame = (type: number, stream: number, view: Uint8Array) => {
+    const payload = Buffer.from(view.buffer, view.byteOffset, view.byteLength)
+    if (type === Frame.helloAck) return shaken.resolve(decodeJson(payload, NONCE) as AgentState)
+    if (type !== Frame.reply) return handlers.get(stream)?.handle(type, payload)
+    const waiting = pending.get(stream)
+    pending.delete(stream)
+    const { ok, error } = decodeJson(payload) as { ok?: unknown; error?: AgentFailure }
+    if (error) {
+      const details = error.exitCode === undefined ? {} : { exitCode: error.exitCode }
+      waiting?.reject(new ZosError(error.message, { code: error.code, details }))
+    } else waiting?.resolve(ok as never)
+  }
+
+  socket.on('data', (chunk: Buffer) => {
+    held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
+    try {
+      const used = parseFrames(step, held, 0, held.length, onFrame, () => {
+        throw gone('what it sent is no frame')
+      })
+      held = held.subarray(used)
+    } catch (error) {
+      fail(error instanceof ZosError ? error : gone(reasonOf(error), error))
+    }
+  })
+  socket.on('error', (error) => fail(gone(reasonOf(error), error)))
+  socket.on('close', () => fail(gone('the connection to the VM is closed')))
+
+  const timer = setTimeout(() => fail(gone(`no answer within ${timeout / 1000} s; has the guest booted?`)), timeout)
+  const abort = () => fail(gone('given up by the caller'))
+  options.signal?.addEventListener('abort', abort, { once: true })
+  // whatever an earlier host left half-said ends in zeros
+  if (!options.fresh) socket.write(Buffer.alloc(FILLER))
+  socket.write(helloFrame(nonce, options.resumeFrom ?? 0))
+  let state: AgentState
+  try {
+    state = await shaken.promise
+    if (state.version !== VERSION) {
+      const error = gone(`it speaks version ${state.version}, we speak ${VERSION}; restart the workload`)
+      fail(error)
+      throw error
+    }
+  } finally {
+    clearTimeout(timer)
+  }
+  return {
+    state,
+    send: (frame) => void socket.write(frame),
+    attach: (stream, handler) => {
+      if (lostBecause) handler.lost(lostBecause)
+      else handlers.set(stream, handler)
+    },
+    detach: (stream) => void handlers.delete(stream),
+    newStream: () => ++streams,
+    request(method, params, { stream = ++streams, timeout: ms, signal } = {}) {
+      return new Promise((resolve, reject) => {
+        if (lostBecause) {
+          reject(lostBecause)
+          return
+        }
+        const giveUp = (error: Error) => {
+          pending.delete(stream)
+          done()
+          reject(error)
+        }
+        const late =
+          ms === undefined
+            ? undefined
+            : setTimeout(() => giveUp(gone(`no answer to "${method}" within ${ms / 1000} s`)), ms)
+        const aborted = () => {
+          socket.write(encodeFrame(Frame.reset, stream, new Uint8Array(0)))
+          giveUp(gone(`"${method}" was given up`))
+        }
+        const done = () => {
+          clearTimeout(late)
+          signal?.removeEventListener('abort', aborted)
+        }
+        pending.set(stream, {
+          resolve: (value) => {
+            done()
+            resolve(value)
+          },
+          reject: (error) => {
+            done()
+            reject(error)
+          },
+        })
+        signal?.addEventListener('abort', aborted, { once: true })
+        if (signal?.aborted) aborted()
+        else socket.write(encodeJson(Frame.request, stream, { method, params }))
+      })
+    },
+    closed: closed.promise,
+    async close() {
+      options.signal?.removeEventListener('abort', abort)
+      fail(gone('closed by the caller'))
+      if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve))
+    },
+  }
+}

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { DISK_SIZE, kernelCommandLine, type QemuInput, qemuArgs } from './args.ts'
+import type { Qemu } from './qemu.ts'
+
+const old: Qemu = { path: 'qemu-system-x86_64', text: 'QEMU emulator version 7.2.22', version: [7, 2] }
+const recent: Qemu = { ...old, version: [10, 0] }
+const placeholder = { kind: 'placeholder' } as const
+
+const base: QemuInput = {
+  qemu: old,
+  accel: 'tcg',
+  class: { vcpus: 2, memoryMiB: 256 },
+  name: 'zos-a',
+  sockets: { qmp: '/run/z/vm/a/qmp', agent: '/run/z/vm/a/agent' },
+  disks: { root: placeholder, upper: placeholder, volumes: [] },
+}
+
+/** The value after each OPTION. */
+const all = (args: string[], option: string) => args.flatMap((a, n) => (a === option ? [args[n + 1]!] : []))
+
+test('template and clone have the same hardware, device by device', () => {
+  const template = qemuArgs({
+    ...base,
+    memory: { path: '/t/ram', share: true },
+    boot: { vmlinux: '/k/vmlinux', initramfs: '/k/initramfs' },
+  })
+  const clone = qemuArgs({
+    ...base,
+    memory: { path: '/t/ram', share: false },
+    incoming: { paused: true },
+    runAs: 7,
+    disks: {
+      root: { kind: 'nbd', socket: '/run/z/nbd' },
+      upper: { kind: 'file', fd: 3, durable: false },
+      volumes: [{ kind: 'file', fd: 4, durable: true }],
+    },
+  })
+  for (const option of ['-machine', '-device', '-smp', '-m', '-cpu', '-accel'])
+    assert.deepEqual(all(clone, option), all(template, option), option)
+  assert.equal(all(clone, '-kernel').length, 0)
+  assert.ok(clone.includes('-S'))
+  const disks = all(clone, '-blockdev')
+  assert.match(disks[0]!, /^driver=nbd,node-name=root,read-only=on,.*reconnect-delay=86400/)
+  assert.match(disks[1]!, /^driver=file,node-name=upper,.*filename=\/dev\/fdset\/3,discard=unmap,cache.no-flush=on$/)
+  assert.match(disks[2]!, /node-name=vol0,.*cache.no-flush=off$/)
+  for (const disk of disks.slice(3)) assert.match(disk, new RegExp(`^driver=null-co,.*size=${DISK_SIZE},`))
+  assert.equal(disks.length, 8)
+})
+
+test('memory: written in the template, private in clones, sealed where QEMU can', () => {
+  const ram = (qemu: Qemu, share: boolean) =>
+    all(qemuArgs({ ...base, qemu, memory: { path: '/t', share } }), '-object')[0]
+  assert.equal(ram(old, true), 'memory-backend-file,id=ram,size=256M,mem-path=/t,share=on')
+  assert.equal(ram(old, false), 'memory-backend-file,id=ram,size=256M,mem-path=/t,share=off')
+  assert.equal(ram(recent, false), 'memory-backend-file,id=ram,size=256M,mem-path=/t,share=off,readonly=on,rom=off')
+  assert.equal(ram(recent, true), ram(old, true))
+})
+
+test('every VM is sandboxed and has nothing that writes into the template', () => {
+  for (const runAs of [undefined, 9]) {
+    const args = qemuArgs(runAs === undefined ? base : { ...base, runAs })
+    assert.match(all(args, '-sandbox')[0]!, /^on,obsolete=deny,.*spawn=deny,resourcecontrol=deny$/)
+    assert.ok(args.includes('-nodefaults') && args.includes('-no-user-config'))
+    assert.doesNotMatch(args.join(' '), /balloon|free-page/)
+  }
+  assert.match(all(qemuArgs(base), '-sandbox')[0]!, /elevateprivileges=deny/)
+})
+
+test('the uid is given up by the option this QEMU has', () => {
+  assert.deepEqual(all(qemuArgs({ ...base, runAs: 9 }), '-runas'), ['9:9'])
+  const args = qemuArgs({ ...base, qemu: recent, runAs: 9 })
+  assert.deepEqual([all(args, '-runas'), all(args, '-run-with')], [[], ['user=9:9']])
+})
+
+test('cmpxchg16b is kept from the guest kernel where TCG gets it wrong, and only there', () => {
+  assert.match(kernelCommandLine('tcg', old), /clearcpuid=cx16/)
+  assert.doesNotMatch(kernelCommandLine('tcg', recent), /cx16/)
+  assert.doesNotMatch(kernelCommandLine('kvm', old), /cx16/)
+})

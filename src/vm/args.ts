@@ -1,0 +1,150 @@
+import type { Qemu } from './qemu.ts'
+
+export type Accel = 'kvm' | 'tcg'
+
+/** What a guest is made of; VMs of one class share a template. */
+export type VmClass = { vcpus: number; memoryMiB: number }
+
+/** Bytes every disk claims to have, in template and clone alike: the guest reads the size once, when it boots. */
+export const DISK_SIZE = 2 ** 40
+/** `vol0` … `vol5`: PCI devices cannot be added on the fast path, so each guest has them from the start. */
+export const VOLUME_SLOTS = 6
+/** Raised whenever the arguments change the guest's hardware: old templates then no longer fit. */
+export const ARGS_VERSION = 2
+
+export type Disk =
+  /** Reads as zeroes, forgets what is written. */
+  | { kind: 'placeholder' }
+  /** Read-only, from a storage process that may restart: requests wait for it. */
+  | { kind: 'nbd'; socket: string }
+  /** A raw file by an inherited descriptor. `durable`: a guest's flush reaches the host's disk. */
+  | { kind: 'file'; fd: number; durable: boolean }
+
+export type QemuInput = {
+  qemu: Qemu
+  accel: Accel
+  class: VmClass
+  name: string
+  sockets: { qmp: string; agent: string }
+  /** A RAM file; `share`: the guest writes into it (template), else copy-on-write. Absent: anonymous memory. */
+  memory?: { path: string; share: boolean }
+  disks: { root: Disk; upper: Disk; volumes: readonly Disk[] }
+  /** Cold start: what to boot. Clones carry their kernel in RAM. */
+  boot?: { vmlinux: string; initramfs: string; append?: string }
+  /** Wait for device state; `paused`: then for `cont`. */
+  incoming?: { paused: boolean }
+  /** Numeric uid and gid to change to once everything is open. */
+  runAs?: number
+}
+
+const COMMON_WORDS = [
+  ...['console=ttyS0', 'quiet', 'panic=-1', 'rdinit=/init', 'nowatchdog'],
+  // each huge page would take 2 MiB of the host at the first touch, and having them on makes the kernel set 44 MiB aside
+  // in guests of 1 GiB and more
+  'transparent_hugepage=never',
+  // what nobody reads in a microVM, but every fork, exec and switch would pass through
+  ...['psi=0', 'audit=0', 'lsm=landlock,yama,bpf'],
+]
+
+/**
+ * Under TCG code costs time when it is seen first (10 µs per block, 48,000 blocks for a start), and speculation is not
+ * the guest's: one VM is one workload, so its kernel guards no secrets of others from it.
+ */
+const TCG_WORDS = ['tsc=reliable', 'mitigations=off']
+
+/**
+ * TCG before QEMU 8 leaves garbage in RFLAGS after `cmpxchg16b`; an interrupt right behind one (SLUB's fast path) then
+ * returns with a trap or nested-task flag set and the kernel dies: about one boot in seven. Without the feature bit the
+ * kernel does not use the instruction.
+ */
+const OLD_TCG_WORDS = ['clearcpuid=cx16']
+
+/** The guest's kernel command line. */
+export function kernelCommandLine(accel: Accel, qemu: Qemu, append = ''): string {
+  const words = [...COMMON_WORDS]
+  if (accel === 'tcg') words.push(...TCG_WORDS)
+  if (accel === 'tcg' && qemu.version[0] < 8) words.push(...OLD_TCG_WORDS)
+  if (append) words.push(append)
+  return words.join(' ')
+}
+
+function blockdev(node: string, disk: Disk, readOnly: boolean): string {
+  const common = `node-name=${node},read-only=${readOnly ? 'on' : 'off'}`
+  switch (disk.kind) {
+    case 'placeholder':
+      return `driver=null-co,${common},size=${DISK_SIZE},read-zeroes=on`
+    case 'nbd':
+      // run time: wait a day for a storage process that is away, then fail; start: it is there or it is a fault
+      return `driver=nbd,${common},server.type=unix,server.path=${disk.socket},export=,reconnect-delay=86400,open-timeout=10`
+    case 'file':
+      return `driver=file,${common},filename=/dev/fdset/${disk.fd},discard=unmap,cache.no-flush=${disk.durable ? 'off' : 'on'}`
+  }
+}
+
+/**
+ * A geometry nobody uses, given so that QEMU does not read the first sector to guess one: at that time nothing is bound
+ * to the export of a pooled clone, and the read would wait.
+ */
+const GEOMETRY = 'cyls=16383,heads=16,secs=63'
+
+function diskArgs(serial: string, disk: Disk, readOnly: boolean): string[] {
+  const fd = disk.kind === 'file' ? ['-add-fd', `fd=${disk.fd},set=${disk.fd}`] : []
+  return [
+    ...fd,
+    '-blockdev',
+    blockdev(serial, disk, readOnly),
+    '-device',
+    `virtio-blk-pci,drive=${serial},serial=${serial},num-queues=1,queue-size=64,logical_block_size=4096,physical_block_size=4096,write-cache=on,${GEOMETRY}`,
+  ]
+}
+
+/** The whole command line of one VM: pure, so that two calls with one input give one guest. */
+export function qemuArgs(input: QemuInput): string[] {
+  const { accel, qemu, sockets, disks, memory, boot, incoming } = input
+  const args = ['-name', input.name, '-nodefaults', '-no-user-config', '-display', 'none']
+  // a crash must not write the guest's memory into a core file; devices of 1990 that nobody talks to cost boot time and attack surface
+  args.push(
+    '-machine',
+    'q35,hpet=off,smbus=off,sata=off,i8042=off,vmport=off,usb=off,dump-guest-core=off,memory-backend=ram',
+  )
+  args.push('-accel', accel === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=32')
+  args.push('-cpu', accel === 'kvm' ? 'host' : 'max', '-smp', `${input.class.vcpus}`, '-m', `${input.class.memoryMiB}M`)
+  args.push('-object', memoryBackend(input.class, memory, qemu))
+  if (boot) {
+    args.push('-kernel', boot.vmlinux, '-initrd', boot.initramfs)
+    args.push('-append', kernelCommandLine(accel, qemu, boot.append))
+  }
+  args.push('-chardev', `socket,id=qmp,path=${sockets.qmp},server=on,wait=off`, '-mon', 'chardev=qmp,mode=control')
+  // the console is kept in bounded memory, where it outlives the daemon; QMP reads it
+  args.push('-chardev', 'ringbuf,id=console,size=65536', '-serial', 'chardev:console')
+  args.push('-chardev', `socket,id=agent,path=${sockets.agent},server=on,wait=off`)
+  args.push('-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=agent,name=zos.agent')
+  args.push('-device', 'virtio-rng-pci', '-device', 'vmgenid,guid=auto')
+  args.push(...diskArgs('root', disks.root, true), ...diskArgs('upper', disks.upper, false))
+  for (let n = 0; n < VOLUME_SLOTS; n++) {
+    args.push(...diskArgs(`vol${n}`, disks.volumes[n] ?? { kind: 'placeholder' }, false))
+  }
+  // which state comes in, and that RAM is not part of it, is said over QMP: QEMU 7.2 has no option for the latter
+  if (incoming) args.push('-incoming', 'defer', ...(incoming.paused ? ['-S'] : []))
+  // a guest that powers off or panics stays, stopped, until its last console lines were read
+  args.push('-action', 'reboot=shutdown,shutdown=pause')
+  // giving up root is itself a set*id call, which both "deny" and "children" kill; spawn=deny and the no-new-privileges
+  // bit that seccomp sets leave nothing to elevate with afterwards
+  const elevate = input.runAs === undefined ? 'deny' : 'allow'
+  args.push('-sandbox', `on,obsolete=deny,elevateprivileges=${elevate},spawn=deny,resourcecontrol=deny`)
+  if (input.runAs !== undefined) args.push(...userArgs(input.runAs, qemu))
+  return args
+}
+
+/** QEMU 9.1 renamed the option, 10.0 dropped the old name. */
+function userArgs(uid: number, { version: [major, minor] }: Qemu): string[] {
+  const renamed = major > 9 || (major === 9 && minor >= 1)
+  return renamed ? ['-run-with', `user=${uid}:${uid}`] : ['-runas', `${uid}:${uid}`]
+}
+
+function memoryBackend({ memoryMiB }: VmClass, memory: QemuInput['memory'], qemu: Qemu): string {
+  if (!memory) return `memory-backend-ram,id=ram,size=${memoryMiB}M`
+  // QEMU 9 can map a file it may not write; before, the file has to be opened for writing though nothing is written
+  const sealed = !memory.share && qemu.version[0] >= 9 ? ',readonly=on,rom=off' : ''
+  return `memory-backend-file,id=ram,size=${memoryMiB}M,mem-path=${memory.path},share=${memory.share ? 'on' : 'off'}${sealed}`
+}

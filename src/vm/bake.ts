@@ -1,0 +1,88 @@
+import { open, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { codeOf } from '#codec'
+import { until } from '#sys'
+import type { VmClass } from './args.ts'
+import { awaitBoot } from './boot.ts'
+import type { VmHost } from './host.ts'
+import type { Machine } from './machine.ts'
+import { setCapabilities } from './restore.ts'
+import { PLACEHOLDER, spawnQemu } from './spawn.ts'
+
+/** A cold boot takes 3 s under TCG on an idle core; a minute means a drowning machine or a guest that hangs. */
+const BOOT_DEADLINE = 60_000
+/** Emulators have bugs that strike now and then; a guest that fails twice has another reason. */
+const ATTEMPTS = 2
+
+/** Boots a guest whose RAM is the file TO.ram, waits for its agent and saves its devices to TO.state. */
+export async function bootAndSave(
+  host: VmHost,
+  vmClass: VmClass,
+  id: string,
+  to: { ram: string; state: string },
+  signal?: AbortSignal,
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    await rm(to.ram, { force: true })
+    await rm(to.state, { force: true })
+    const file = await open(to.ram, 'wx', 0o600)
+    await file.truncate(vmClass.memoryMiB * 2 ** 20)
+    await file.close()
+    try {
+      await using machine = await spawnQemu(
+        host,
+        { id, class: vmClass, root: PLACEHOLDER, upper: PLACEHOLDER },
+        {
+          start: 'cold',
+          tied: true,
+          memory: { path: to.ram, share: true },
+          boot: { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path },
+        },
+      )
+      await awaitBoot(host, machine, BOOT_DEADLINE, signal)
+      await saveState(machine, to.state)
+      return await flush(to.ram)
+    } catch (error) {
+      if (attempt === ATTEMPTS || signal?.aborted || codeOf(error) === 'qemu-failed') throw error
+    }
+  }
+}
+
+/** Writes the device state to PATH. QEMU 7.2 has no `file:`, and `exec:` would need the right to start programs. */
+async function saveState(machine: Machine, path: string): Promise<void> {
+  const socket = join(machine.record.dir, 'state')
+  const { promise: saved, resolve, reject } = Promise.withResolvers<void>()
+  const file = await open(path, 'wx', 0o600)
+  const server: Server = createServer((connection) => {
+    pipeline(connection, file.createWriteStream({ flush: true })).then(resolve, reject)
+  })
+  await new Promise<void>((done) => server.listen(socket, done))
+  try {
+    await setCapabilities(machine.qmp)
+    // running, not stopped: the state then says "running", and a clone needs no further word to start
+    // the default limit is for networks: it would stretch 100 KB to a second
+    await machine.qmp.ask('migrate-set-parameters', { 'max-bandwidth': 2 ** 34, 'downtime-limit': 10_000 })
+    await machine.qmp.ask('migrate', { uri: `unix:${socket}` })
+    await until('the device state', 20_000, async () => {
+      const { status } = await machine.qmp.ask<{ status: string }>('query-migrate')
+      if (status === 'failed' || status === 'cancelled') throw new Error(`QEMU could not save the state: ${status}`)
+      return status === 'completed'
+    })
+    await saved
+  } finally {
+    server.close()
+    await file.close().catch(() => {})
+  }
+}
+
+/** A template that survives a power cut whole or not at all: its folder gets its name only after this. */
+async function flush(path: string): Promise<void> {
+  const file = await open(path, 'r+')
+  try {
+    await file.datasync()
+  } finally {
+    await file.close()
+  }
+}

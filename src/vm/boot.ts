@@ -1,0 +1,36 @@
+import { reasonOf } from '#codec'
+import type { VmHost } from './host.ts'
+import type { Machine } from './machine.ts'
+
+/**
+ * Waits until the agent of a guest that boots answers. A guest that ends or hangs instead is reported with its
+ * console's last lines.
+ */
+export async function awaitBoot(
+  host: Pick<VmHost, 'awaitAgent'>,
+  machine: Machine,
+  ms: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const deadline = AbortSignal.any([AbortSignal.timeout(ms), ...(signal ? [signal] : [])])
+  const early = machine.exited.then(({ reason, console }) => {
+    throw new Error(withConsole(reason, console))
+  })
+  // the loser of the race may still reject, with nobody left to hear it
+  early.catch(() => {})
+  const late = new Promise<never>((_, reject) => {
+    deadline.addEventListener('abort', () => reject(deadline.reason as Error), { once: true })
+  })
+  late.catch(() => {})
+  try {
+    await Promise.race([host.awaitAgent(machine.agentSocket, deadline), early, late])
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw new Error(withConsole(reasonOf(error), await machine.console()), { cause: error })
+  }
+}
+
+function withConsole(reason: string, console: string): string {
+  const text = console.trim().slice(-600)
+  return text && !reason.includes('console: ') ? `${reason}; console: ${text}` : reason
+}

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { createPool } from './pool.ts'
+
+const small = { vcpus: 1, memoryMiB: 64 }
+const large = { vcpus: 1, memoryMiB: 512 }
+
+function counting(options: Partial<Parameters<typeof createPool<{ alive: boolean; memoryMiB: number }>>[0]> = {}) {
+  const made: { alive: boolean; memoryMiB: number }[] = []
+  const pool = createPool<{ alive: boolean; memoryMiB: number }>({
+    create: async ({ memoryMiB }) => {
+      const item = { alive: true, memoryMiB }
+      made.push(item)
+      return item
+    },
+    discard: async (item) => {
+      item.alive = false
+    },
+    usable: (item) => item.alive,
+    warm: [small],
+    ...options,
+  })
+  return { pool, made }
+}
+
+test('two of the warm class wait; a claim takes one and never waits; a refill brings it back', async () => {
+  const { pool } = counting()
+  await using _ = pool
+  assert.equal(pool.claim(small), undefined)
+  pool.refill()
+  await pool.settled()
+  assert.equal(pool.size(), 2)
+  assert.equal(pool.claim(small)?.memoryMiB, 64)
+  assert.equal(pool.size(), 1)
+  pool.refill()
+  await pool.settled()
+  assert.equal(pool.size(), 2)
+})
+
+test('a class that was asked for gets one; the dead are replaced; the bound holds', async () => {
+  const { pool, made } = counting({ most: 3 })
+  await using _ = pool
+  assert.equal(pool.claim(large), undefined)
+  pool.refill()
+  await pool.settled()
+  assert.equal(pool.size(), 3)
+  const dead = made.find(({ memoryMiB }) => memoryMiB === 512)!
+  dead.alive = false
+  assert.equal(pool.claim(large), undefined)
+  pool.refill()
+  await pool.settled()
+  assert.equal(pool.claim(large)?.alive, true)
+})
+
+test('nothing is left when it is drained, not even one that was being made', async () => {
+  const gate = Promise.withResolvers<void>()
+  const { pool, made } = counting({
+    create: async () => {
+      await gate.promise
+      const item = { alive: true, memoryMiB: 64 }
+      made.push(item)
+      return item
+    },
+  })
+  pool.refill()
+  const drained = pool[Symbol.asyncDispose]()
+  gate.resolve()
+  await drained
+  assert.deepEqual(made, [{ alive: false, memoryMiB: 64 }])
+})
+
+test('a failure is reported and does not spin', async () => {
+  let tries = 0
+  const errors: unknown[] = []
+  const { pool } = counting({
+    create: async () => {
+      tries++
+      throw new Error('disk full')
+    },
+    onError: (error) => errors.push(error),
+  })
+  pool.refill()
+  pool.refill()
+  await new Promise((done) => setTimeout(done, 20))
+  assert.equal(tries, 1)
+  assert.equal(errors.length, 1)
+  await pool[Symbol.asyncDispose]()
+})

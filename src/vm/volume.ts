@@ -1,0 +1,76 @@
+import { open, rename, rm, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { codeOf, reasonOf, ZosError } from '#codec'
+import { run, syncDirectory } from '#sys'
+import type { Machine } from './machine.ts'
+
+/** What `volume` makes when no size is asked for; sparse, so only what is written takes room. */
+export const DEFAULT_VOLUME_SIZE = 16 * 2 ** 30
+const SMALLEST = 16 << 20
+
+/**
+ * Makes PATH an ext4 of SIZE bytes with a journal: what a guest fsynced survives the host's crash. Whole or not at all.
+ * Throws `volume-exists` when PATH is there.
+ */
+export async function createVolume(path: string, size = DEFAULT_VOLUME_SIZE): Promise<void> {
+  if (!Number.isSafeInteger(size) || size < SMALLEST)
+    throw new ZosError(`Make volume: ${size} bytes are too few for a file system; use ${SMALLEST} or more`, {
+      code: 'bad-volume-size',
+    })
+  const exists = await stat(path).catch(() => undefined)
+  if (exists) throw new ZosError(`Make volume "${path}": it is there already`, { code: 'volume-exists' })
+  const temporary = `${path}.tmp`
+  await rm(temporary, { force: true })
+  try {
+    const file = await open(temporary, 'wx', 0o600)
+    await file.truncate(size)
+    await file.close()
+    const zeroed = 'lazy_itable_init=0,lazy_journal_init=1,assume_storage_prezeroed=1'
+    await run('mkfs.ext4', ['-q', '-F', '-b', '4096', '-m', '0', '-E', zeroed, temporary])
+    const made = await open(temporary, 'r+')
+    await made.sync()
+    await made.close()
+    await rename(temporary, path)
+    await syncDirectory(dirname(path))
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+}
+
+/** Grows a volume no VM holds. Smaller than it is: throws `bad-volume-size`; the same size does nothing. */
+export async function growVolume(path: string, size: number): Promise<void> {
+  await checkGrowth(path, size)
+  const file = await open(path, 'r+')
+  await file.truncate(size)
+  await file.sync()
+  await file.close()
+  // resize2fs refuses a file system that was not checked; -p repairs only what is safe to
+  await run('e2fsck', ['-fp', path], { timeout: 600_000 }).catch((error) => {
+    // exit 1: errors were corrected (e2fsck(8))
+    if ((error as ZosError).details?.code !== 1) throw error
+  })
+  await run('resize2fs', [path], { timeout: 600_000 })
+}
+
+/**
+ * Gives the disk SERIAL of a running VM SIZE bytes; the guest then still has to grow its file system
+ * (EXT4_IOC_RESIZE_FS on the mounted volume).
+ */
+export async function growDisk(machine: Machine, serial: string, path: string, size: number): Promise<void> {
+  await checkGrowth(path, size)
+  try {
+    await machine.qmp.ask('block_resize', { 'node-name': serial, size })
+  } catch (error) {
+    throw new ZosError(`Grow volume "${path}": ${reasonOf(error)}`, { code: codeOf(error), kind: 'node', cause: error })
+  }
+}
+
+async function checkGrowth(path: string, size: number): Promise<void> {
+  const now = (await stat(path)).size
+  if (size < now || size % 4096 !== 0)
+    throw new ZosError(`Grow volume "${path}": ${size} bytes are less than its ${now}, or no multiple of 4096`, {
+      code: 'bad-volume-size',
+      details: { now, size },
+    })
+}

@@ -1,0 +1,171 @@
+// The overlay between real network namespaces: a line of three whose middle only relays. Needs root and /dev/net/tun.
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { accessSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { after, before, test } from 'node:test'
+import { createKeyFile, formatAddress, type Identity, type PeerStatus, type ProbeResult } from '#mycelium'
+import { callUnix, run, tryRun, until } from '#sys'
+
+const zos = resolve(import.meta.dirname, '../zos')
+const mayRun = () => {
+  try {
+    accessSync('/dev/net/tun')
+    return process.getuid?.() === 0
+  } catch {
+    return false
+  }
+}
+const skip = mayRun() ? false : 'needs root and /dev/net/tun'
+
+const work = mkdtempSync(join(tmpdir(), 'zos-line-'))
+const prefix = `zl${process.pid % 10000}`
+type Node = { name: string; ns: string; key: string; api: string; identity?: Identity; child?: ChildProcess }
+const nodes = ['a', 'b', 'c'].map((name): Node => {
+  return { name, ns: `${prefix}${name}`, key: join(work, `${name}.key`), api: join(work, `${name}.sock`) }
+})
+const [a, b, c] = nodes as [Node, Node, Node]
+
+const ip = (...args: string[]) => run('ip', args)
+const peersOf = { a: [], b: ['tcp://10.92.1.1:9651', 'tcp://10.92.2.2:9651'], c: [] } as Record<string, string[]>
+
+function start(node: Node): void {
+  const args = ['mycelium', 'run', '--key-file', node.key, '--listen', 'tcp://[::]:9651', '--tun', 'zos0']
+  const peers = peersOf[node.name]!.flatMap((peer) => ['--peer', peer])
+  const command = [zos, ...args, '--api', `unix:${node.api}`, ...peers]
+  node.child = spawn('ip', ['netns', 'exec', node.ns, ...command], { stdio: ['ignore', 'ignore', 'inherit'] })
+}
+
+async function stop(node: Node, signal: NodeJS.Signals): Promise<void> {
+  const { child } = node
+  if (!child || child.exitCode !== null || child.signalCode !== null) return
+  const gone = new Promise((done) => child.once('exit', done))
+  child.kill(signal)
+  await gone
+}
+
+const addressOf = (node: Node) => formatAddress(node.identity!.address)
+const ping = async (from: Node, to: string, ...args: string[]) =>
+  tryRun('ip', ['netns', 'exec', from.ns, 'ping', '-6', '-W', '1', ...args, to])
+const reaches = (from: Node, to: Node, seconds: number) =>
+  until(`${from.name} to reach ${to.name}`, seconds * 1000, async () => {
+    return (await ping(from, addressOf(to), '-c', '1')).code === 0
+  })
+const api = <T>(node: Node, method: string, path: string, body?: unknown) =>
+  callUnix<T>(node.api, method, path, body === undefined ? {} : { body })
+
+before(async () => {
+  if (skip) return
+  for (const node of nodes) {
+    node.identity = await createKeyFile(node.key)
+    await ip('netns', 'add', node.ns)
+    await ip('-n', node.ns, 'link', 'set', 'lo', 'up')
+  }
+  await ip('link', 'add', `${prefix}1`, 'netns', a.ns, 'type', 'veth', 'peer', 'name', `${prefix}2`, 'netns', b.ns)
+  await ip('link', 'add', `${prefix}3`, 'netns', b.ns, 'type', 'veth', 'peer', 'name', `${prefix}4`, 'netns', c.ns)
+  for (const [node, n, address] of [
+    [a, 1, '10.92.1.1'],
+    [b, 2, '10.92.1.2'],
+    [b, 3, '10.92.2.1'],
+    [c, 4, '10.92.2.2'],
+  ] as const) {
+    await ip('-n', node.ns, 'addr', 'add', `${address}/24`, 'dev', `${prefix}${n}`)
+    await ip('-n', node.ns, 'link', 'set', `${prefix}${n}`, 'up')
+  }
+})
+
+after(async () => {
+  for (const node of nodes) await stop(node, 'SIGKILL')
+  if (!skip) for (const node of nodes) await tryRun('ip', ['netns', 'del', node.ns])
+  rmSync(work, { recursive: true, force: true })
+})
+
+test('the ends reach each other over the relay, both ways, and large packets pass', { skip }, async () => {
+  for (const node of nodes) start(node)
+  await reaches(a, c, 20)
+  await reaches(c, a, 20)
+  // two hops and the receiver each take one off
+  assert.match((await ping(a, addressOf(c), '-c', '1')).stdout.toString(), /ttl=61/)
+  const large = await ping(a, addressOf(c), '-c', '20', '-i', '0.01', '-s', '60000')
+  assert.match(large.stdout.toString(), / 0% packet loss/)
+})
+
+test('the API says who is connected; ping and trace go through the daemon', { skip }, async () => {
+  const peers = await api<PeerStatus[]>(b, 'GET', '/peers')
+  assert.deepEqual(
+    peers.map((p) => [p.endpoint, p.state]),
+    peersOf.b!.map((p) => [p, 'up']),
+  )
+  assert.ok(peers.every((p) => p.rtt !== null && p.bytesIn > 0 && p.bytesOut > 0 && p.lastError !== undefined))
+  const inbound = await api<PeerStatus[]>(a, 'GET', '/peers')
+  assert.equal(inbound.length, 1)
+  const probe = (address: string, hopLimit: number) =>
+    api<ProbeResult>(a, 'POST', '/probe', { address, hopLimit, timeout: 3_000 })
+  const reply = await probe(addressOf(c), 64)
+  assert.ok(reply.outcome === 'reply' && reply.from === addressOf(c), JSON.stringify(reply))
+  const relay = await probe(addressOf(c), 2)
+  assert.ok(relay.outcome === 'error' && relay.from === addressOf(b) && relay.type === 3, JSON.stringify(relay))
+})
+
+test('errors of the path reach the programs: no route, hop limit', { skip }, async () => {
+  const nobody = await ping(a, '5ff:dead:beef::1', '-c', '1', '-W', '8')
+  assert.match(nobody.stdout.toString(), /No route/)
+  const short = await ping(a, addressOf(c), '-c', '1', '-t', '2')
+  assert.match(short.stdout.toString(), new RegExp(`From ${addressOf(b)}.*Time exceeded`))
+})
+
+test('the relay is killed: nothing passes; it returns: all does', { skip }, async () => {
+  await stop(b, 'SIGKILL')
+  assert.notEqual((await ping(a, addressOf(c), '-c', '1')).code, 0)
+  start(b)
+  await reaches(a, c, 15)
+})
+
+/** Writes BYTES to A's peer port from B's side; resolves when the other side has closed or 300 ms have passed. */
+async function rubbish(bytes: Buffer): Promise<void> {
+  const script = `const s=require('net').connect(9651,'10.92.1.1',()=>s.end(Buffer.from('${bytes.toString('base64')}','base64')));s.on('error',()=>{});s.on('close',()=>process.exit());setTimeout(()=>process.exit(),300)`
+  await tryRun('ip', ['netns', 'exec', b.ns, process.execPath, '-e', script])
+}
+
+test('rubbish, hostile and unfinished frames cost only their own connection, with a counted reason', {
+  skip,
+}, async () => {
+  const update = Buffer.from(`010100002a03003c083a0200ff`, 'hex')
+  const hostile = {
+    random: Buffer.from(Array.from({ length: 3000 }, (_, i) => (i * 167 + 13) & 0xff)),
+    'bad-type': Buffer.from('01070000', 'hex'),
+    'control-too-long': Buffer.from('010100002a03ffff', 'hex'),
+    'bad-control-header': Buffer.from('010100002b030006', 'hex'),
+    'bad-data-header': Buffer.from('01000000ffff0000', 'hex'),
+    'bad-message': Buffer.concat([Buffer.from('010100002a030004', 'hex'), Buffer.from('08020000', 'hex')]),
+    unfinished: update,
+  }
+  for (const bytes of Object.values(hostile)) await rubbish(bytes)
+  const { faults } = await api<{ faults: Record<string, number> }>(a, 'GET', '/status')
+  for (const name of [
+    'bad-version',
+    'bad-type',
+    'control-too-long',
+    'bad-control-header',
+    'bad-data-header',
+    'bad-message',
+  ])
+    assert.ok(faults[name]! >= 1, `${name} in ${JSON.stringify(faults)}`)
+  const through = await ping(a, addressOf(c), '-c', '20', '-i', '0.02')
+  assert.match(through.stdout.toString(), / 0% packet loss/)
+})
+
+test('a second node on the same port or API is refused with one line', { skip }, async () => {
+  const again = async (...args: string[]) =>
+    tryRun('ip', ['netns', 'exec', a.ns, zos, 'mycelium', 'run', '--key-file', a.key, ...args], { timeout: 10_000 })
+  const port = await again('--listen', 'tcp://[::]:9651', '--api', `unix:${work}/other.sock`)
+  assert.equal(port.code, 1)
+  assert.match(port.stderr, /^zos: Listen on "tcp:\/\/\[::\]:9651": address already in use.*\n$/)
+  const tun = await again('--tun', 'zos0', '--api', `unix:${work}/other.sock`)
+  assert.match(tun.stderr, /^zos: Create TUN interface "zos0": .*another program holds it.*\n$/)
+  const socket = await again('--api', `unix:${a.api}`)
+  assert.match(socket.stderr, /^zos: Serve the API on .*another daemon answers there.*\n$/)
+  await stop(a, 'SIGTERM')
+  assert.equal(a.child!.exitCode, 0)
+})

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { busyboxTree, dockerArchive, sha256, startNode, until } from '../harness.ts'
+
+const node = startNode()
+after(() => node[Symbol.dispose]())
+
+const tree = busyboxTree(join(node.work, 'tree'), { 'www/index.html': 'the page\n' })
+const source = dockerArchive(join(node.work, 'web.tar'), tree, {
+  Cmd: ['httpd', '-f', '-p', '80', '-h', '/www'],
+  Env: ['PATH=/bin', 'FROM_IMAGE=yes'],
+  WorkingDir: '/www',
+})
+
+test('an archive is published and lists with name and digest', () => {
+  node.ok(['publish', source, 'web'], { timeout: 300 })
+  const [image] = node.json<{ name: string; digest: string; root: string }[]>(['images', '--json'])
+  assert.equal(image?.name, 'web')
+  assert.match(image?.digest ?? '', /^[0-9a-f]{64}$/)
+  assert.match(image?.root ?? '', /^[0-9a-f]{64}$/)
+})
+
+test('exit codes, both outputs and arguments are as with Docker', () => {
+  const said = node.zos(['run', '--rm', 'web', 'sh', '-c', 'echo out; echo err >&2; exit 7'], { timeout: 300 })
+  assert.deepEqual([said.code, said.text, /err\n/.test(said.err)], [7, 'out\n', true])
+  const words = ['a b', '', 'new\nline', 'ü€', '$HOME', '--', '-x']
+  assert.equal(node.ok(['run', '--rm', 'web', 'printf', '%s|', ...words]).text, `${words.join('|')}|`)
+  assert.equal(node.zos(['run', '--rm', 'web', 'no-such-program']).code, 127)
+  assert.equal(node.zos(['run', '--rm', 'web', '/etc/passwd']).code, 126)
+  assert.equal(node.zos(['run', '--rm', '127.0.0.1:1/none:x', 'true']).code, 125)
+})
+
+test('environment, user, groups, folder and hostname come from the image and the flags', () => {
+  const script = 'echo "$A,$FROM_IMAGE,$PWD,$(id -u),$(id -G),$(hostname)"'
+  const said = node.ok([
+    'run',
+    '--rm',
+    '-e',
+    'A=1',
+    '-w',
+    '/tmp',
+    '-u',
+    'web',
+    '--hostname',
+    'h1',
+    '--entrypoint',
+    '/bin/sh',
+    'web',
+    '-c',
+    script,
+  ])
+  assert.equal(said.text.trim(), '1,yes,/tmp,1234,1234 77,h1')
+})
+
+test('megabytes of input and output arrive whole', () => {
+  const bytes = Buffer.alloc(4 << 20, 'pattern-')
+  assert.equal(sha256(node.ok(['run', '-i', '--rm', 'web', 'cat'], { input: bytes, timeout: 200 }).out), sha256(bytes))
+})
+
+test('a server answers through its port; exec, cp and logs reach it; stop lets it end well', async () => {
+  const port = 20000 + Math.floor(Math.random() * 12000)
+  node.ok(['run', '-d', '--name', 'site', '-p', `${port}:80`, 'web'])
+  const page = await until('the page', 60, () =>
+    fetch(`http://127.0.0.1:${port}/`).then(
+      (r) => r.text(),
+      () => undefined,
+    ),
+  )
+  assert.equal(page, 'the page\n')
+  assert.equal(node.zos(['exec', 'site', 'sh', '-c', 'exit 3']).code, 3)
+  writeFileSync(join(node.work, 'in'), 'copied\n')
+  node.ok(['cp', join(node.work, 'in'), 'site:/www/in.txt'])
+  assert.equal(await (await fetch(`http://127.0.0.1:${port}/in.txt`)).text(), 'copied\n')
+  node.ok([
+    'run',
+    '-d',
+    '--name',
+    'term',
+    'web',
+    'sh',
+    '-c',
+    "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 1 & wait; done",
+  ])
+  await until('up', 30, () => /up/.test(node.ok(['logs', 'term']).text))
+  node.ok(['stop', '-t', '10', 'term'])
+  const term = node.json<{ name: string; exitCode: number }[]>(['ps', '-a', '--json']).find((w) => w.name === 'term')
+  assert.equal(term?.exitCode, 5)
+  assert.match(node.ok(['logs', 'term']).text, /bye/)
+})
