@@ -47,10 +47,6 @@ const commands: Record<string, Command> = {
     run: () => import('./mycelium/index.ts'),
     about: 'the overlay: keys, node, peers, routes, ping, capture',
   },
-  mycelium: {
-    run: () => import('./mycelium/index.ts'),
-    about: 'the overlay daemon: keygen, inspect, run, status, peers, routes, ping, trace',
-  },
   down: { run: () => import('./down.ts'), about: 'end the daemon and everything it started' },
 }
 

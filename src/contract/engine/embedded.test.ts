@@ -34,6 +34,7 @@ function transact(
 }
 
 const word = (n: number) => n.toString(16).padStart(64, '0')
+// biome-ignore lint/suspicious/noExplicitAny: answers of many methods, each asserted where it is used
 const get = (engine: Engine, method: string, ...params: unknown[]) => engine.request({ method, params }) as Promise<any>
 
 test('kill -9 at twenty moments: no answered transaction is lost, and the head is the journal’s', {

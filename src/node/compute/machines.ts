@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   adoptMachine,
+  awaitAgent,
   classFor,
   coldBoot,
   createPool,
@@ -93,7 +94,10 @@ export async function openMachines(
       const upper = join(poolDir, `${newExportId()}.ext4`)
       await writeUpper(emptyUpper, upper)
       try {
-        return { ...(await spawn(vmClass, { upper, volumes: [] }, at.log)), upper, vmClass }
+        const blank = { ...(await spawn(vmClass, { upper, volumes: [] }, at.log)), upper, vmClass }
+        // the first contact is the slow one: emulation translates the guest's side of it
+        await awaitAgent(blank.vm.agentSocket)
+        return blank
       } catch (error) {
         rmSync(upper, { force: true })
         throw error
@@ -141,7 +145,9 @@ export async function openMachines(
       if (!found || !exportId) return undefined
       const vm = await adoptMachine(host, found)
       if (!vm) return undefined
-      await exports.createExport(exportId, join(nbdDir, exportId))
+      const socket = join(nbdDir, exportId)
+      await exports.createExport(exportId, socket)
+      await vm.lend(socket)
       return wrap({ vm, exportId }, request.volumes.length, false)
     },
     endStrays(keep) {
