@@ -1,7 +1,6 @@
 export {
   approve,
   type Batch,
-  ChainWentBack,
   type Consent,
   type Cursor,
   createFarm,
@@ -59,6 +58,7 @@ export type { ConsentCode } from './approval/error.ts'
 export { type ApprovalLog, decodeLog, deploymentOf, encodeLog, type VerifiedLog, verifyLog } from './approval/log.ts'
 export { applySet, foundGroup, type GroupState } from './approval/set.ts'
 export { applyApproval, applyFreeze, type ConsentState, carriesSpec, noConsent, thresholdOf } from './approval/step.ts'
+export { type ConnectOptions, connectRpc } from './engine/connect.ts'
 export { type ChainOptions, openEmbedded } from './engine/open.ts'
 export type { EmbeddedEngine, Engine, Head } from './engine/types.ts'
 export { type Key, keyOf, listKeys, newKey, openKey, type PublicKey, readPublicKey } from './keys/keys.ts'

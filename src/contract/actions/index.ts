@@ -47,4 +47,4 @@ export {
 } from './proposals.ts'
 export { deployContracts, openRelayer, type Receipt, type Relayer } from './relayer.ts'
 export { drained, expire, type Report, type SignedReport, sendReport, signReport } from './slots.ts'
-export { type Batch, ChainWentBack, type Cursor, poll, watch } from './watch.ts'
+export { type Batch, type Cursor, poll, watch } from './watch.ts'
