@@ -54,6 +54,7 @@ export {
   submit,
   watch,
 } from './actions/index.ts'
+export { migrationOf, undoOf } from './approval/draft.ts'
 export type { ConsentCode } from './approval/error.ts'
 export { type ApprovalLog, decodeLog, deploymentOf, encodeLog, type VerifiedLog, verifyLog } from './approval/log.ts'
 export { applySet, foundGroup, type GroupState } from './approval/set.ts'
@@ -62,8 +63,10 @@ export { type ConnectOptions, connectRpc } from './engine/connect.ts'
 export { type ChainOptions, openEmbedded } from './engine/open.ts'
 export type { EmbeddedEngine, Engine, Head } from './engine/types.ts'
 export { type Key, keyOf, listKeys, newKey, openKey, type PublicKey, readPublicKey } from './keys/keys.ts'
+export { describe, diffSpecs, type Known } from './spec/describe.ts'
 export { leafOf, merkleRoot, type SlotSpec } from './spec/leaf.ts'
 export { parseSpec } from './spec/parse.ts'
+export { keyOfSlot, type Placed, type PlaceOptions, placeSlots, sayResources } from './spec/place.ts'
 export type { Spec, Workload } from './spec/schema.ts'
 export { type Expected, openSealed, type Salted, type Sealed, salted, sealSpecs } from './spec/seal.ts'
 export { resourcesOf, rulesOf, slotsOf, type WantedSlot } from './spec/slots.ts'
