@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import {
@@ -97,6 +100,34 @@ test('k of n RPC nodes: one that lies, omits, stalls, lags or is gone is outvote
       s.server.closeAllConnections()
       s.server.close()
     }
+  }
+})
+
+test('the chain as a process: ready in one line, ended by SIGTERM, one clear line when it cannot', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'zos-daemon-'))
+  const start = (...args: string[]) =>
+    spawn(process.execPath, ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'daemon.ts'), ...args])
+  const ended = (child: ReturnType<typeof start>) =>
+    new Promise<{ code: number | null; err: string }>((resolve) => {
+      let err = ''
+      child.stderr.on('data', (d) => (err += d))
+      child.on('close', (code) => resolve({ code, err }))
+    })
+  try {
+    const child = start('--dir', dir, '--port', '0')
+    const end = ended(child)
+    const line = await new Promise<string>((resolve) => child.stdout.once('data', (d) => resolve(String(d))))
+    const { url, genesis } = JSON.parse(line) as { url: string; genesis: string }
+    await using engine = await connectRpc([url])
+    assert.equal(engine.genesis, genesis)
+    const second = await ended(start('--dir', dir, '--port', '0'))
+    assert.equal(second.code, 1)
+    assert.match(second.err, /^Open chain ".*": another process runs it\n$/)
+    child.kill('SIGTERM')
+    assert.deepEqual(await end, { code: 0, err: '' })
+    assert.equal((await ended(start('--dir', dir))).code, 2)
+  } finally {
+    await rm(dir, { recursive: true })
   }
 })
 

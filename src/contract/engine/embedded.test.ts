@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -75,7 +75,7 @@ test('kill -9 at twenty moments: no answered transaction is lost, and the head i
       for (const hash of answered)
         assert.equal((await get(engine, 'eth_getTransactionReceipt', hash))?.status, '0x1', hash)
     }
-    await rm(join(dir, 'state.db'))
+    await writeFile(join(dir, 'state.db'), 'not a database, but long enough to look like one'.repeat(100))
     await using engine = await openEmbeddedChain({ dir })
     heads.push(await engine.finalized())
     assert.deepEqual(heads[1], heads[0])
