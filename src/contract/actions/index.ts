@@ -45,6 +45,16 @@ export {
   signProposal,
   submit,
 } from './proposals.ts'
+export { type Proven, proveDeployment } from './prove.ts'
 export { deployContracts, openRelayer, type Receipt, type Relayer } from './relayer.ts'
-export { drained, expire, type Report, type SignedReport, sendReport, signReport } from './slots.ts'
-export { type Batch, ChainWentBack, type Cursor, poll, watch } from './watch.ts'
+export {
+  drained,
+  expire,
+  type Report,
+  type Reported,
+  readReports,
+  type SignedReport,
+  sendReport,
+  signReport,
+} from './slots.ts'
+export { type Batch, type Cursor, poll, watch } from './watch.ts'

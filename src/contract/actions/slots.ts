@@ -3,6 +3,7 @@ import type { Key } from '../keys/keys.ts'
 import { deploymentId, digestOf } from '../typed/digest.ts'
 import { type Ack, PHASE } from '../typed/schema.ts'
 import type { Grid } from './grid.ts'
+import { events } from './logs.ts'
 import { type Receipt, type Relayer, write } from './relayer.ts'
 
 type Hex = `0x${string}`
@@ -49,4 +50,29 @@ export function expire(grid: Grid, relayer: Relayer, group: Hex, name: string): 
 /** Frees what a migration left behind once its time is over; anyone may. */
 export function drained(grid: Grid, relayer: Relayer, group: Hex, name: string, slot: number): Promise<Receipt> {
   return write(grid, relayer, 'drained', [deploymentId(group, name), slot])
+}
+
+export type Reported = {
+  slot: number
+  node: number
+  sequence: number
+  phase: Report['phase']
+  time: number
+  reason: string
+}
+
+/** The last report of each slot's each node, by the time the node gave: why it is as it is, and since when. */
+export async function readReports(grid: Grid, group: Hex, name: string): Promise<Reported[]> {
+  const { number } = await grid.engine.finalized()
+  const found = await events(grid, ['Acked'], [deploymentId(group, name)], { to: BigInt(number) })
+  const last = new Map<string, Reported>()
+  for (const { args: a } of found) {
+    const { key: slot, node, sequence, time } = a as Record<'key' | 'node' | 'sequence' | 'time', number>
+    const phase = (['running', 'failed', 'stopped'] as const)[(a.phase as number) - PHASE.running]
+    const known = last.get(`${slot} ${node}`)
+    if (!phase || (known && (known.sequence > sequence || (known.sequence === sequence && known.time > time)))) continue
+    const reason = Buffer.from((a.report as Hex).slice(2), 'hex').toString()
+    last.set(`${slot} ${node}`, { slot, node, sequence, phase, time, reason })
+  }
+  return [...last.values()]
 }
