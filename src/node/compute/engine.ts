@@ -81,6 +81,11 @@ export class Engine {
     return [...this.#all.values()].map((w) => w.status.machine).filter((r) => r !== null)
   }
 
+  /** Manifests that workloads were made from. */
+  digests(): string[] {
+    return [...new Set([...this.#all.values()].map((w) => w.spec.digest))]
+  }
+
   list(): Workload[] {
     return [...this.#all.values()].sort((a, b) => (a.spec.createdAt < b.spec.createdAt ? 1 : -1))
   }

@@ -63,7 +63,9 @@ export function routes(parts: Parts): Routes {
       'DELETE /volumes/:ref': (c) => volumes.remove(ref(c)),
       'POST /volumes/:ref/grow': (c) => volumes.grow(ref(c), field<number>(c, 'size') ?? 0),
       'GET /store': () => storage.call('GET', '/stat'),
-      'POST /store/gc': (c) => storage.call('POST', '/gc', c.body, 1_800_000),
+      // what a workload was made from stays, whatever became of its tag
+      'POST /store/gc': (c) =>
+        storage.call('POST', '/gc', { ...(c.body as object | undefined), keep: engine.digests() }, 1_800_000),
       'POST /store/scrub': () => storage.call('POST', '/scrub', undefined, 1_800_000),
       'POST /down': () => parts.down(),
     },
