@@ -3,6 +3,7 @@ import { makeCgroups } from './cgroup.ts'
 import { makeDevices } from './devices.ts'
 import { findDisks } from './disks.ts'
 import { close, list, MS, mkdir, mount, must, O, open, readTextIf, sys, writeFile } from './native.ts'
+import { TREE } from './tree.ts'
 
 /** As PID 1, from the initramfs: what can be done before anybody knows what will run here. No disk is read. */
 export function boot(): void {
@@ -40,7 +41,7 @@ function becomeRoot(): void {
   must('Enter /new', sys('chdir', '/new'))
   mount('.', '/', '', MS.MOVE)
   must('Change the root', sys('chroot', '.'))
-  for (const dir of ['/proc', '/sys', '/dev']) mkdir(dir)
+  for (const dir of ['/proc', '/sys', '/dev', TREE]) mkdir(dir)
 }
 
 const SIOCSIFFLAGS = 0x8914

@@ -13,6 +13,7 @@ import { sendJson } from './port.ts'
 import { powerOff } from './power.ts'
 import { MAX_SESSIONS, sessionResize, sessions, signalPid } from './session.ts'
 import { stats } from './stats.ts'
+import { warmUp } from './warm.ts'
 import { type Answer, main, mainResize, startWorkload } from './workload.ts'
 
 type Handlers = { [M in keyof Methods]: (stream: number, params: Methods[M][0], answer: Answer) => void }
@@ -20,6 +21,7 @@ type Handlers = { [M in keyof Methods]: (stream: number, params: Methods[M][0], 
 const handlers: Handlers = {
   start: (_stream, spec: StartSpec, answer) => startWorkload(spec, answer),
   exec: (stream, spec: ProcessSpec, answer) => startExec(stream, spec, answer),
+  warmUp: (_stream, _none, answer) => warmUp(answer),
   dial: (stream, { port, host }, answer) => dial(stream, port, host, answer),
   resize: (_stream, { stream, rows, columns }, answer) => {
     const window: Window = { rows, columns }

@@ -36,7 +36,7 @@ export function buildTree(spec: StartSpec): void {
 function mountRoot(spec: StartSpec): void {
   const { dataBlocks, hashStart, rootHash } = spec.root
   const device = openVerity(diskBySerial('root'), dataBlocks, hashStart, rootHash)
-  for (const dir of ['/lower', '/upper', '/private', TREE]) mkdir(dir)
+  for (const dir of ['/lower', '/upper', '/private']) mkdir(dir)
   mount(device, '/lower', 'erofs', MS.RDONLY | MS.RELATIME)
   mount('tmpfs', '/private', 'tmpfs', SAFE, 'mode=755,size=1m')
   makeSkeleton()

@@ -58,6 +58,8 @@ export type CopyItem = {
 export type Agent = AsyncDisposable & {
   /** As of the handshake. */
   readonly state: AgentState
+  /** Before start, while there is time: lets the emulator translate what a start runs through. Needless under KVM. */
+  warmUp(): Promise<void>
   /** Once per VM. Rejects with code `exec-failed` and details.exitCode 126 or 127 when the program cannot be run. */
   start(spec: StartSpec): Promise<{ pid: number }>
   /** Everything below OFFSET is durable: the guest forgets it, and the program may write on. */

@@ -98,6 +98,7 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
   const quick = { timeout: QUICK }
   return {
     state: line.state,
+    warmUp: async () => void (await line.request('warmUp', null, quick)),
     async start(spec) {
       const { pid } = await line.request('start', spec)
       started.resolve()

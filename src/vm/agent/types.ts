@@ -141,6 +141,7 @@ export type FileStat = CopyEntry & { /** Absolute, links resolved. */ resolved: 
 /** Requests by method: what goes out, what comes back. */
 export type Methods = {
   start: [StartSpec, { pid: number }]
+  warmUp: [null, null]
   exec: [ProcessSpec, { pid: number }]
   /** Stream 0 is the main process. */
   resize: [{ stream: number } & Window, null]
