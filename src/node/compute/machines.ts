@@ -26,13 +26,15 @@ import type { Machine, MachineRequest, Machines } from './parts.ts'
 export type Exports = {
   createExport: (id: string, socket: string) => Promise<void>
   removeExport: (id: string) => Promise<void>
+  ownExport: (id: string, uid: number | undefined) => void
+  epoch: () => number
 }
 
 /** What a later daemon needs: the VM, and which export feeds it. */
 type Record_ = { vm: MachineRecord; exportId: string }
 
 /** A VM with its disks, not yet told what it is. */
-type Blank = { vm: Vm; exportId: string; upper: string; vmClass: VmClass }
+type Blank = { vm: Vm; exportId: string; upper: string; vmClass: VmClass; epoch: number }
 
 export type MachinePool = Machines &
   AsyncDisposable & {
@@ -58,6 +60,12 @@ export async function openMachines(
   mkdirSync(poolDir, { recursive: true, mode: 0o700 })
   const emptyUpper = await makeUpperTemplate(poolDir)
 
+  const restoreOrBoot = async (spec: MachineSpec, note: (line: string) => void): Promise<Vm> => {
+    if (!at.templates) return coldBoot(host, spec)
+    const found = await findTemplate(host, spec.class)
+    return spawnMachine(host, found ?? (await ensureTemplate(host, spec.class, { onProgress: note })), spec)
+  }
+
   const spawn = async (
     vmClass: VmClass,
     disks: { upper: string; volumes: readonly string[] },
@@ -74,10 +82,9 @@ export async function openMachines(
         upper: { kind: 'file', path: disks.upper, durable: false },
         volumes: disks.volumes.map((path) => ({ kind: 'file', path, durable: true })),
       }
-      if (!at.templates) return { vm: await coldBoot(host, spec), exportId }
-      const template =
-        (await findTemplate(host, vmClass)) ?? (await ensureTemplate(host, vmClass, { onProgress: note }))
-      return { vm: await spawnMachine(host, template, spec), exportId }
+      const vm = await restoreOrBoot(spec, note)
+      exports.ownExport(exportId, vm.record.uid)
+      return { vm, exportId }
     } catch (error) {
       await exports.removeExport(exportId)
       throw error
@@ -94,7 +101,8 @@ export async function openMachines(
       const upper = join(poolDir, `${newExportId()}.ext4`)
       await writeUpper(emptyUpper, upper)
       try {
-        const blank = { ...(await spawn(vmClass, { upper, volumes: [] }, at.log)), upper, vmClass }
+        const epoch = exports.epoch()
+        const blank = { ...(await spawn(vmClass, { upper, volumes: [] }, at.log)), upper, vmClass, epoch }
         // the first contact is the slow one: emulation translates the guest's side of it
         await awaitAgent(blank.vm.agentSocket)
         return blank
@@ -107,7 +115,8 @@ export async function openMachines(
       await discard(blank)
       rmSync(blank.upper, { force: true })
     },
-    usable: ({ vm }) => isRunning(vm.record),
+    // one whose disk's server has restarted since would wait seconds for QEMU to connect again
+    usable: ({ vm, epoch }) => isRunning(vm.record) && epoch === exports.epoch(),
     warm: at.templates ? [defaultClass()] : [],
     ...(at.templates ? {} : { most: 0 }),
     onError: (error) => at.log(`pool: ${error instanceof Error ? error.message : error}`),
@@ -147,6 +156,7 @@ export async function openMachines(
       if (!vm) return undefined
       const socket = join(nbdDir, exportId)
       await exports.createExport(exportId, socket)
+      exports.ownExport(exportId, vm.record.uid)
       await vm.lend(socket)
       return wrap({ vm, exportId }, request.volumes.length, false)
     },

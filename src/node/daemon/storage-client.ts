@@ -6,7 +6,7 @@ import { alive, callUnix, sleep, until } from '#sys'
 import type { DiskBinding, Storage } from '../compute/parts.ts'
 import type { ImageConfig } from '../compute/spec.ts'
 
-type Export = { socket: string; uid?: number; gid?: number; digest?: string }
+type Export = { socket: string; uid?: number | undefined; digest?: string }
 type Bound = DiskBinding & { config: ImageConfig }
 
 const ENTRY = join(import.meta.dirname, '../storage/main.ts')
@@ -15,7 +15,11 @@ const SUPERVISE_EVERY = 200
 export type StoragePlane = Storage & {
   pid: () => number | null
   call: <T>(method: string, path: string, body?: unknown, timeout?: number) => Promise<T>
-  createExport: (id: string, socket: string, owner?: { uid: number; gid: number }) => Promise<void>
+  createExport: (id: string, socket: string) => Promise<void>
+  /** Who may open the export's socket: said again whenever the plane makes it anew. */
+  ownExport: (id: string, uid: number | undefined) => void
+  /** Goes up each time the plane starts anew: connections made before are waiting to reconnect. */
+  epoch: () => number
   removeExport: (id: string) => Promise<void>
   stop: () => Promise<void>
 }
@@ -35,6 +39,7 @@ export async function openStorage(at: {
   const configs = new Map<string, ImageConfig>()
   let pid: number | null = null
   let stopping = false
+  let epoch = 0
 
   const call = <T>(method: string, path: string, body?: unknown, timeout = 120_000) =>
     callUnix<T>(socket, method, path, body === undefined ? { timeout } : { body, timeout })
@@ -63,11 +68,12 @@ export async function openStorage(at: {
     child.unref()
     child.on('error', (error) => at.log(`storage plane: ${error.message}`))
     pid = await until('the storage plane to answer', 20_000, running)
+    epoch++
     for (const [id, e] of exports) await post(id, e)
   }
 
   const post = async (id: string, e: Export): Promise<void> => {
-    await call('PUT', `/exports/${id}`, { socket: e.socket, uid: e.uid, gid: e.gid })
+    await call('PUT', `/exports/${id}`, { socket: e.socket, uid: e.uid })
     if (e.digest) await call('POST', `/exports/${id}/bind`, { digest: e.digest })
   }
 
@@ -100,11 +106,15 @@ export async function openStorage(at: {
   return {
     pid: () => pid,
     call: (method, path, body, timeout) => (timeout ? call(method, path, body, timeout) : steady(method, path, body)),
-    async createExport(id, path, owner) {
-      const e: Export = { socket: path, ...owner }
-      exports.set(id, e)
-      await steady('PUT', `/exports/${id}`, { socket: e.socket, uid: e.uid, gid: e.gid })
+    async createExport(id, path) {
+      exports.set(id, { socket: path })
+      await steady('PUT', `/exports/${id}`, { socket: path })
     },
+    ownExport(id, uid) {
+      const e = exports.get(id)
+      if (e) e.uid = uid
+    },
+    epoch: () => epoch,
     async removeExport(id) {
       exports.delete(id)
       await steady('DELETE', `/exports/${id}`)

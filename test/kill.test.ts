@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { busyboxTree, startNode, until } from './harness.ts'
+
+const node = startNode()
+after(() => node[Symbol.dispose]())
+
+type Row = { name: string; pid: number; state: string; exitCode: number | null; reason: string; restarts: number }
+const row = (name: string) => node.json<Row[]>(['ps', '-a', '--json']).find((w) => w.name === name)!
+type Status = { pid: number; storage: { pid: number } }
+const status = () => node.json<Status>(['status', '--json'])
+
+test('logs at full speed, the daemon killed every second: no byte missing, none doubled', async () => {
+  node.ok(['publish', `dir:${busyboxTree(join(node.work, 'tree'))}`, 'box'], { timeout: 300 })
+  const lines = 400_000
+  node.ok(['run', '-d', '--name', 'loud', 'box', 'seq', '1', String(lines)], { timeout: 300 })
+  for (let kills = 0; kills < 5; kills++) {
+    await new Promise((r) => setTimeout(r, 700))
+    process.kill(status().pid, 'SIGKILL')
+  }
+  await until('the end', 120, () => row('loud').state === 'exited')
+  assert.equal(row('loud').exitCode, 0)
+  const expected = createHash('sha256')
+  for (let n = 1; n <= lines; n++) expected.update(`${n}\n`)
+  assert.equal(createHash('sha256').update(node.ok(['logs', 'loud']).out).digest('hex'), expected.digest('hex'))
+})
+
+test('the storage process killed: reads wait, nothing fails', async () => {
+  node.ok(['run', '-d', '--name', 'reader', 'box', 'sleep', '1000'])
+  process.kill(status().storage.pid, 'SIGKILL')
+  const said = node.zos(['exec', 'reader', 'sh', '-c', 'for i in 1 2 3; do cat /bin/busybox; done | md5sum; dmesg | grep -c "I/O error"'], { timeout: 60 })
+  assert.match(said.text, /^[0-9a-f]{32} {2}-\n0\n/)
+  await until('it is back', 20, () => status().storage.pid > 1)
+})
+
+test('restart policies: a failing program runs again as often as asked, a killed machine too', async () => {
+  node.ok(['run', '-d', '--name', 'failing', '--restart', 'on-failure:2', 'box', 'sh', '-c', 'echo run; exit 9'])
+  await until('three runs', 60, () => row('failing').restarts === 2 && row('failing').state === 'exited')
+  assert.equal(node.ok(['logs', 'failing']).text, 'run\nrun\nrun\n')
+  node.ok(['run', '-d', '--name', 'always', '--restart', 'always', 'box', 'sleep', '1000'])
+  const before = row('always').pid
+  process.kill(before, 'SIGKILL')
+  await until('another machine', 60, () => row('always').state === 'running' && row('always').pid !== before)
+})
+
+test('all removed at once: no process, socket or file stays', async () => {
+  node.ok(['rm', '-f', ...node.json<Row[]>(['ps', '-a', '--json']).map((w) => w.name)])
+  assert.deepEqual(node.json(['ps', '-a', '--json']), [])
+  node.ok(['down'])
+  const { readdirSync, readFileSync, existsSync } = await import('node:fs')
+  const left = readdirSync('/proc').filter((p) => {
+    try {
+      return /^\d+$/.test(p) && Number(p) !== process.pid && readFileSync(`/proc/${p}/cmdline`, 'latin1').includes(node.home)
+    } catch {
+      return false
+    }
+  })
+  assert.deepEqual(left, [])
+  assert.deepEqual(readdirSync(join(node.home, 'workloads')), [])
+  assert.equal(existsSync(`/run/zos-${createHash('sha256').update(node.home).digest('hex').slice(0, 12)}`), false)
+})
