@@ -73,10 +73,9 @@ function pull(): boolean {
     const got = sys('read', fd, input.subarray(end), input.length - end)
     if (got === -E.EAGAIN) readable = false
     else if (got <= 0) {
-      // the host is away: what it left half-said is void
+      // No host, or one whose data came before the kernel heard that it is there: what was read so far stands. A host
+      // that died half-way through a frame is followed by one that starts with filler, which ends that frame.
       readable = false
-      start = end = 0
-      step.marker = MAGIC
     } else {
       end += got
       start = parseFrames(step, input, start, end, handle, () => MAGIC)

@@ -16,6 +16,8 @@ export type WorkloadStatus = {
   byHand: boolean
   /** The machine it runs in, for a later daemon to find again. */
   machine: unknown
+  /** Bytes of output before this machine's first: each guest counts its own from 0. */
+  outputBase: number
 }
 
 export const FRESH: WorkloadStatus = {
@@ -27,6 +29,7 @@ export const FRESH: WorkloadStatus = {
   restarts: 0,
   byHand: false,
   machine: null,
+  outputBase: 0,
 }
 
 /** The folder of a workload: spec.json, status.json, output.log, and what its machine writes. */

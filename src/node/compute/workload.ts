@@ -93,13 +93,14 @@ export class Workload {
   }
 
   #connect(machine: Machine, fresh: boolean): Promise<Agent> {
+    const base = this.status.outputBase
     return connectAgent(machine.agentSocket, {
       fresh,
-      resumeFrom: this.#openLog().end,
+      resumeFrom: this.#openLog().end - base,
       onOutput: async ({ channel, offset, data }) => {
         const log = this.#openLog()
-        const known = Math.max(0, log.end - offset)
-        log.append(channel === 'stdout' ? 1 : 2, offset, data)
+        const known = Math.max(0, log.end - (base + offset))
+        log.append(channel === 'stdout' ? 1 : 2, base + offset, data)
         const fresh = data.subarray(known)
         // written first, so that whoever attached sees nothing that a killed daemon would forget
         if (this.#sinks.size > 0 && fresh.length > 0)
@@ -127,6 +128,7 @@ export class Workload {
         note,
       })
       this.#machine = machine
+      this.status.outputBase = this.#openLog().end
       const [binding, agent] = await Promise.all([
         storage.bind(machine.exportId, spec.digest),
         this.#connect(machine, machine.fresh),
