@@ -9,12 +9,10 @@ import type { RouterId } from '../wire/control.ts'
 import type { Connection } from './connection.ts'
 import { describeFrame } from './describe-frame.ts'
 import { createPeers } from './peers.ts'
-import { createPlane } from './plane.ts'
+import { createPlane, MTU } from './plane.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
 import { createReactor, READABLE } from './reactor.ts'
 
-/** Upstream's MTU: what a packet may weigh on any path of the public network. */
-const MTU = 1400
 /** Packets the kernel keeps for us; a second queue behind ours only adds delay. */
 const TUN_QUEUE = 128
 /** Upstream's cost of a TCP link, before its round-trip time. */
@@ -120,13 +118,14 @@ export function createEngine({ identity, listen, peers: dialled, tun, captured }
   const routerId = `${identity.publicKey.toString('hex')}0000${randomBytes(6).toString('hex')}`
   router.addOrigin(identity.subnet, routerId, performance.now())
   if (tun !== undefined) {
-    const fd = openTun({ name: tun, address: identity.address, prefix: 7, mtu: MTU, offload: false, queue: TUN_QUEUE })
+    const fd = openTun({ name: tun, address: identity.address, prefix: 7, mtu: MTU, offload: true, queue: TUN_QUEUE })
     plane.attach(fd)
     reactor.watch(fd, READABLE, () => plane.readTun())
   }
 
   /** What is due before the thread sleeps; returns for how many milliseconds it may. */
   function before(): number {
+    plane.flush()
     const now = performance.now()
     if (now >= planeTick) {
       planeTick = now + 1_000

@@ -20,14 +20,30 @@ import {
 import { INNER_HEADER, OOB_ICMP, PACKET, SEAL_OVERHEAD } from '../wire/seal.ts'
 import type { Connection } from './connection.ts'
 import { createFlows, hashRange } from './flows.ts'
+import { ANSWER, ASK, CAPABILITY, createLarge, LARGE, LARGE_HEADER, LARGEST, PATH_MARK, PATH_MARK_AT } from './large.ts'
+import {
+  clearVnet,
+  createCoalescer,
+  cutTcp,
+  finishChecksum,
+  type Offload,
+  type PacketBuffer,
+  packetBuffer,
+  readVnet,
+  tcpHeaders,
+  VNET_HEADER,
+  writeGso,
+} from './offload.ts'
 import { createPending } from './pending.ts'
 import { createRemotes } from './remotes.ts'
 
-/** Room before a packet for the inner header that sealing writes there. */
+/** Room before a packet for what sealing and the TUN write there. */
 const HEADROOM = 64
 const MAX_PACKET = 0xffff
 /** Packets read from the TUN before others get their turn. */
 const BATCH = 64
+/** Upstream's MTU: what a packet may weigh on any path of the public network. */
+export const MTU = 1400
 /** Errors we send to others per second: they must not serve to flood a third. */
 const ERRORS_PER_SECOND = 200
 
@@ -54,23 +70,34 @@ export function createPlane({ identity, router, connection, intercept, now }: Pl
     const routerId = router.entries.get(subnet)?.selected?.routerId
     return routerId === undefined ? undefined : Buffer.from(routerId.slice(0, 64), 'hex')
   })
-  const inPacket = Buffer.allocUnsafeSlow(HEADROOM + MAX_PACKET)
-  const outPacket = Buffer.allocUnsafeSlow(HEADROOM + MAX_PACKET)
+  const large = createLarge()
+  const incoming = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
+  const outgoing = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
+  const outPacket = outgoing.bytes
+  const coalescer = createCoalescer(HEADROOM, (packet, length) => toTun(packet.bytes, HEADROOM, length))
   let tun = -1
   let errorsLeft = ERRORS_PER_SECOND
 
+  /** The ten bytes before AT say how the kernel is to treat it. */
   function toTun(packet: Buffer, at: number, length: number) {
     if (tun < 0) return
-    const n = writeFd(tun, packet, at, length)
+    const n = writeFd(tun, packet, at - VNET_HEADER, length + VNET_HEADER)
     if (n < 0) count(n === -EAGAIN ? 'tun-full' : 'tun-refused')
+  }
+
+  /** A packet made here, for this machine. */
+  function toSelf(packet: Buffer) {
+    if (intercept(packet)) return
+    packet.copy(outPacket, HEADROOM)
+    clearVnet(outPacket, HEADROOM)
+    toTun(outPacket, HEADROOM, packet.length)
   }
 
   /** Answers a packet of this machine with an error, as a router on the way would. */
   function refuse(packet: Buffer, error: IcmpError, name: string) {
     count(name)
     if (isIcmpError(packet)) return
-    const answer = icmpError(identity.address, packet.subarray(8, 24), error, packet)
-    if (!intercept(answer)) toTun(answer, 0, answer.length)
+    toSelf(icmpError(identity.address, packet.subarray(8, 24), error, packet))
   }
 
   /** A place for a frame of LENGTH bytes to the next hop; -1 (and counted) when there is none. */
@@ -100,14 +127,16 @@ export function createPlane({ identity, router, connection, intercept, now }: Pl
     writeDataHeader(out, place_, length + SEAL_OVERHEAD, head.hopLimit)
     head.source.copy(out, place_ + SOURCE_AT)
     head.destination.copy(out, place_ + DESTINATION_AT)
+    if (type >= CAPABILITY) out[place_ + PATH_MARK_AT] = PATH_MARK
     sealer.seal(type, bytes, at, length, out, place_ + BODY_AT)
     to.queue.commit(place_, size)
     to.dirty = true
     return true
   }
 
-  /** Sends a packet of this machine: an IPv6 packet at BYTES[at, at+length). */
-  function send(bytes: Buffer, at: number, length: number) {
+  /** Sends a packet of this machine; a large one is to be cut to OFFLOAD's size on the way or at its end. */
+  function send(packet_: PacketBuffer, at: number, length: number, offload?: Offload) {
+    const { bytes } = packet_
     if (length < IPV6_HEADER || bytes[at]! >> 4 !== 6) return count('not-ipv6')
     const packet = bytes.subarray(at, at + length)
     if (IPV6_HEADER + packet.readUInt16BE(4) !== length) return count('bad-length')
@@ -125,20 +154,40 @@ export function createPlane({ identity, router, connection, intercept, now }: Pl
     if (hopLimit < 2) return refuse(packet, timeExceeded, 'hop-limit')
     const time = now()
     const route = router.lookup(subnet, time)
+    const gso = offload?.gsoSize ?? 0
     if (!route) {
-      if (!router.want(subnet, time) || !pending.putPacket(subnet, packet)) refuse(packet, noRoute, 'no-route')
+      // a large packet belongs to a connection, which sends it again
+      const waits = router.want(subnet, time) && (gso > 0 || pending.putPacket(subnet, packet))
+      if (!waits) refuse(packet, noRoute, 'no-route')
       return
     }
     // the ports, where there are any, are the first word after the header
-    const flow = hashRange(packet, 4, Math.min(IPV6_HEADER + 4, length), packet[6])
+    const flow = hashRange(packet, 8, Math.min(IPV6_HEADER + 4, length), packet[6])
     const first = flows.isQuiet(flow, length, time)
-    const sent = sealTo(subnet, route, PACKET, bytes, at, length, {
-      source,
-      destination,
-      hopLimit: hopLimit - 1,
-      first,
+    const head = { source: identity.address, destination: Buffer.from(destination), hopLimit: hopLimit - 1, first }
+    if (gso === 0) {
+      if (!sealTo(subnet, route, PACKET, bytes, at, length, head)) refuse(packet, noRoute, 'no-key')
+      return
+    }
+    const headers = tcpHeaders(bytes, at, length)
+    if (headers === 0 || offload?.ecn) return count('odd-offload')
+    const room = large.size(subnet, time, () => sayCapability(subnet, route, ASK, LARGEST, head.destination)) - headers
+    if (room < gso) {
+      cutTcp(packet_, at, length, headers, gso, true, (part, n) => sealTo(subnet, route, PACKET, bytes, part, n, head))
+      return
+    }
+    cutTcp(packet_, at, length, headers, room - (room % gso), false, (part, n) => {
+      const start = part - LARGE_HEADER
+      bytes.writeUInt16BE(gso, start)
+      bytes.writeUInt16BE(0, start + 2)
+      sealTo(subnet, route, LARGE, bytes, start, n + LARGE_HEADER, head)
     })
-    if (!sent) refuse(packet, noRoute, 'no-key')
+  }
+
+  function sayCapability(subnet: Subnet, route: Route, kind: number, largest: number, destination: Buffer) {
+    const payload = Buffer.from([0, 0, 0, 0, kind, 0, largest >> 8, largest & 0xff])
+    const head = { source: identity.address, destination, hopLimit: 63, first: true }
+    sealTo(subnet, route, CAPABILITY, payload, INNER_HEADER, LARGE_HEADER, head)
   }
 
   /** Tells the source of a frame that it could not be delivered, by an error only it can read. */
@@ -199,21 +248,56 @@ export function createPlane({ identity, router, connection, intercept, now }: Pl
     if (length < 0) return count('not-authentic')
     const type = outPacket[inner + 1]
     if (type === PACKET) return deliverPacket(frame, length)
+    if (type === LARGE) return deliverLarge(frame, length)
+    if (type === CAPABILITY) return deliverCapability(frame, subnet, length)
     if (type === OOB_ICMP) return deliverError(frame, Buffer.from(outPacket.subarray(HEADROOM, HEADROOM + length)))
     count('unknown-inner-type')
   }
 
-  /** The packet in `outPacket`: what it says inside must be what the frame said outside. */
-  function deliverPacket(frame: Buffer, length: number) {
-    const packet = outPacket.subarray(HEADROOM, HEADROOM + length)
-    if (length < IPV6_HEADER || packet[0]! >> 4 !== 6 || IPV6_HEADER + packet.readUInt16BE(4) !== length)
-      return count('bad-inner-packet')
+  /** The packet at outPacket[at]: what it says inside must be what the frame said outside. */
+  function checkPacket(frame: Buffer, at: number, length: number): boolean {
+    let fault = ''
+    if (length < IPV6_HEADER || outPacket[at]! >> 4 !== 6 || IPV6_HEADER + outPacket.readUInt16BE(at + 4) !== length)
+      fault = 'bad-inner-packet'
     // source and destination lie side by side in both headers
-    if (packet.compare(frame, SOURCE_AT, SOURCE_AT + 32, 8, 40) !== 0) return count('spoofed')
-    if (packet.compare(identity.address, 0, 16, 24, 40) !== 0) return count('not-here')
-    packet[7] = frame[HOP_LIMIT_AT]!
-    if (intercept(packet)) return
+    else if (outPacket.compare(frame, SOURCE_AT, SOURCE_AT + 32, at + 8, at + 40) !== 0) fault = 'spoofed'
+    else if (outPacket.compare(identity.address, 0, 16, at + 24, at + 40) !== 0) fault = 'not-here'
+    if (fault) count(fault)
+    else outPacket[at + 7] = frame[HOP_LIMIT_AT]!
+    return fault === ''
+  }
+
+  function deliverPacket(frame: Buffer, length: number) {
+    if (!checkPacket(frame, HEADROOM, length)) return
+    if (coalescer.take(outPacket, HEADROOM, length)) return
+    coalescer.flush()
+    if (intercept(outPacket.subarray(HEADROOM, HEADROOM + length))) return
+    clearVnet(outPacket, HEADROOM)
     toTun(outPacket, HEADROOM, length)
+  }
+
+  /** A packet the sender's kernel had not cut: ours cuts it. Nothing of its offload header is taken on trust. */
+  function deliverLarge(frame: Buffer, length: number) {
+    const at = HEADROOM + LARGE_HEADER
+    const total = length - LARGE_HEADER
+    if (total < 0 || !checkPacket(frame, at, total)) return
+    const headers = tcpHeaders(outPacket, at, total)
+    const size = outPacket.readUInt16BE(HEADROOM)
+    if (headers === 0 || size === 0 || headers + size > MTU) return count('bad-large-packet')
+    coalescer.flush()
+    writeGso(outgoing, at, headers, total - IPV6_HEADER, total - headers > size ? size : 0)
+    toTun(outPacket, at, total)
+  }
+
+  function deliverCapability(frame: Buffer, subnet: Subnet, length: number) {
+    if (length < LARGE_HEADER) return count('bad-capability')
+    const largest = outPacket.readUInt16BE(HEADROOM + 2)
+    const kind = outPacket[HEADROOM]
+    if (kind === ANSWER) return large.answered(subnet, largest, now())
+    const route = router.lookup(subnet, now())
+    if (kind !== ASK || !route || errorsLeft-- <= 0) return
+    const whole = frame[PATH_MARK_AT] === PATH_MARK && tun >= 0
+    sayCapability(subnet, route, ANSWER, whole ? LARGEST : 0, Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16)))
   }
 
   /** An error about a frame we sent: only who quotes a body that we sealed is believed. */
@@ -231,8 +315,7 @@ export function createPlane({ identity, router, connection, intercept, now }: Pl
       original.compare(identity.address, 0, 16, 8, 24) !== 0
     )
       return count('bad-error')
-    const answer = icmpError(oob.reporter, identity.address, oob.error, original)
-    if (!intercept(answer)) toTun(answer, 0, answer.length)
+    toSelf(icmpError(oob.reporter, identity.address, oob.error, original))
   }
 
   return {
@@ -248,16 +331,23 @@ export function createPlane({ identity, router, connection, intercept, now }: Pl
 
     readTun(): void {
       for (let i = 0; i < BATCH; i++) {
-        const n = readFd(tun, inPacket, HEADROOM, MAX_PACKET)
+        const n = readFd(tun, incoming.bytes, HEADROOM - VNET_HEADER, VNET_HEADER + IPV6_HEADER + MAX_PACKET)
         if (n <= 0) return
-        send(inPacket, HEADROOM, n)
+        const length = n - VNET_HEADER
+        const offload = readVnet(incoming.bytes, HEADROOM)
+        const whole = offload?.gsoSize === 0 && offload.checksumStart > 0
+        if (!offload || (whole && !finishChecksum(incoming, HEADROOM, length, offload))) count('odd-offload')
+        else send(incoming, HEADROOM, length, offload)
       }
     },
 
+    /** Hands over what was held back to be joined: at the end of each turn. */
+    flush: (): void => coalescer.flush(),
+
     /** Sends a packet made here. */
     sendOwn(packet: Buffer): void {
-      packet.copy(inPacket, HEADROOM)
-      send(inPacket, HEADROOM, packet.length)
+      packet.copy(incoming.bytes, HEADROOM)
+      send(incoming, HEADROOM, packet.length)
     },
 
     /** What waited for SUBNET moves on. */
@@ -265,8 +355,8 @@ export function createPlane({ identity, router, connection, intercept, now }: Pl
       const waiting = pending.take(subnet)
       if (!waiting) return
       for (const packet of waiting.packets) {
-        packet.copy(inPacket, HEADROOM)
-        send(inPacket, HEADROOM, packet.length)
+        packet.copy(incoming.bytes, HEADROOM)
+        send(incoming, HEADROOM, packet.length)
       }
       for (const frame of waiting.frames) {
         if (subnetOf(frame, DESTINATION_AT) === identity.subnet) deliver(frame)
