@@ -1,21 +1,6 @@
 import type { Subnet } from '../address.ts'
 
-/**
- * Who takes packets larger than the public network's: nodes of ours over paths of ours. Asked within the sealed body
- * (others drop the unknown type), in a frame whose third byte is PATH_MARK: our relays pass frames on as they are, others
- * write that byte anew as 0, so a marked question proves that every hop carries frames of any size.
- */
-export const PATH_MARK = 1
-export const PATH_MARK_AT = 2
-
-/** Inner types of our own: `kind u8 | 0 | largest packet u16`, and `gso size u16 | 0 0 | packet`. */
-export const CAPABILITY = 16
-export const LARGE = 17
-export const ASK = 0
-export const ANSWER = 1
-export const LARGE_HEADER = 4
-/** What a frame's 16-bit length leaves for a packet. */
-export const LARGEST = 0xffff - 32 - LARGE_HEADER
+import { LARGEST } from '../wire/large.ts'
 
 /** Milliseconds: an answer is good for this long and renewed well before, so that a path that changed is noticed. */
 const GOOD_FOR = 6_000
@@ -25,6 +10,7 @@ const LIMIT = 4_096
 
 type State = { largest: number; until: number; askAt: number; silence: number }
 
+/** Which nodes take packets larger than the public network's. */
 export function createLarge() {
   const states = new Map<Subnet, State>()
   return {
