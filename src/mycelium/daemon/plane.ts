@@ -97,6 +97,8 @@ export function createPlane(options: PlaneOptions) {
       const frame = bytes.subarray(at, at + length)
       const hopLimit = frame[HOP_LIMIT_AT]!
       if (!isOverlay(frame[SOURCE_AT]!) || !isOverlay(frame[DESTINATION_AT]!)) count('not-overlay')
+      // ours never come back: a loop, or somebody who pretends to be us
+      else if (frame.compare(identity.address, 0, 8, SOURCE_AT, SOURCE_AT + 8) === 0) count('own-source')
       else if (hopLimit < 2) report(frame, timeExceeded, 'hop-limit')
       else {
         frame[HOP_LIMIT_AT] = hopLimit - 1

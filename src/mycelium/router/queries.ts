@@ -27,7 +27,8 @@ export function want(state: RouterState, subnet: Subnet, now: number): boolean {
     known.repeatAt = Math.min(known.repeatAt, now + QUERY_REPEAT)
     return true
   }
-  if (state.queries.size >= state.limits.queries) return false
+  if (state.queries.size >= state.limits.queries || state.searches <= 0) return false
+  state.searches--
   state.queries.set(subnet, { until: now + QUERY_TIMEOUT, repeatAt: now + QUERY_REPEAT, generation: 0 })
   ask(state, subnet, 0)
   return true

@@ -24,7 +24,7 @@ export const REFRESH_BEFORE = 60_000
 export const BIG_CHANGE = 10
 export const SWEEP_EVERY = 1_000
 
-const defaultLimits: RouterLimits = { subnets: 65_536, queries: 4_096, requestsPerSecond: 200 }
+const defaultLimits: RouterLimits = { subnets: 65_536, queries: 4_096, requestsPerSecond: 200, searchesPerSecond: 500 }
 
 export type SeqnoRequest = { until: number; sentAt: number; seqno: number; waiting: Set<LinkId> }
 
@@ -39,13 +39,16 @@ export type RouterState = {
   /** Seqno requests passed on lately, by subnet and router id, and who waits for the answer. */
   seqnoRequests: Map<string, SeqnoRequest>
   counters: { filtered: number; unfeasible: number; tableFull: number; requestsDropped: number }
+  /** Searches left in this second. */
+  searches: number
   announceAt: number
   sweepAt: number
 }
 
-export const newState = (options: RouterOptions): RouterState => ({
+export const newState = (options: RouterOptions, limits = { ...defaultLimits, ...options.limits }): RouterState => ({
   options,
-  limits: { ...defaultLimits, ...options.limits },
+  limits,
+  searches: limits.searchesPerSecond,
   origins: new Map(),
   links: new Map(),
   entries: new Map(),

@@ -33,6 +33,7 @@ export function setSilent(state: RouterState, link: Link, silent: boolean, now: 
 
 /** Once a second. */
 export function sweep(state: RouterState, now: number): void {
+  state.searches = state.limits.searchesPerSecond
   for (const link of state.links.values()) {
     link.allowance = state.limits.requestsPerSecond
     if (!link.helloAnswered && now - link.helloAt > SILENT_AFTER) setSilent(state, link, true, now)
