@@ -8,8 +8,8 @@ export const UPDATE_EVERY = 300_000
 export const RETRACTED_HOLD = 6_000
 /** Upstream says Hello every 20 s; asking more often is allowed, costs 14 bytes and finds dead paths sooner. */
 export const HELLO_EVERY = 1_000
-/** A link that leaves Hellos unanswered this long is not used until it speaks. */
-export const SILENT_AFTER = 2_500
+/** A link that leaves Hellos unanswered this long, plus four round trips, is not used until it speaks. */
+export const SILENT_AFTER = 1_500
 export const SEQNO_BUMP_EVERY = 4_000
 /** How long a request is remembered, so that copies over other paths are not passed on again. */
 export const REMEMBER_REQUEST = 15_000

@@ -36,7 +36,7 @@ export function sweep(state: RouterState, now: number): void {
   state.searches = state.limits.searchesPerSecond
   for (const link of state.links.values()) {
     link.allowance = state.limits.requestsPerSecond
-    if (!link.helloAnswered && now - link.helloAt > SILENT_AFTER) setSilent(state, link, true, now)
+    if (!link.helloAnswered && now - link.helloAt > SILENT_AFTER + 4 * link.rtt) setSilent(state, link, true, now)
     sayHello(state, link, now)
   }
   for (const [key, request] of state.seqnoRequests) if (request.until <= now) state.seqnoRequests.delete(key)
