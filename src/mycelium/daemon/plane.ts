@@ -11,8 +11,9 @@ import { createOutbound } from './outbound.ts'
 import { createContext, HEADROOM, type PlaneOptions } from './plane-context.ts'
 
 const MAX_PACKET = 0xffff
-/** Packets read from the TUN before others get their turn. */
+/** Packets and bytes read from the TUN before others get their turn: a ping must not wait for megabytes. */
 const BATCH = 64
+const BATCH_BYTES = 192 << 10
 
 export type Plane = ReturnType<typeof createPlane>
 
@@ -81,9 +82,11 @@ export function createPlane(options: PlaneOptions) {
 
     readTun(): void {
       const { bytes } = fromTun
-      for (let i = 0; i < BATCH; i++) {
+      let taken = 0
+      for (let i = 0; i < BATCH && taken < BATCH_BYTES; i++) {
         const n = readFd(context.tun, bytes, HEADROOM - VNET_HEADER, VNET_HEADER + IPV6_HEADER + MAX_PACKET)
         if (n <= 0) return
+        taken += n
         const length = n - VNET_HEADER
         const offload = readVnet(bytes, HEADROOM)
         const unfinished = offload?.gsoSize === 0 && offload.checksumStart > 0
