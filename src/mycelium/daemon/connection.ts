@@ -5,9 +5,7 @@ import { createOutQueue, type OutQueue } from './out-queue.ts'
 import { READABLE, type Reactor, type Watch, WRITABLE } from './reactor.ts'
 
 /** One read(2) for all connections; what is left of a frame is kept by its connection. */
-const inBuffer = Buffer.allocUnsafeSlow(MAX_FRAME + (256 << 10))
-/** Reads in a row before others get their turn. */
-const READS_PER_TURN = 4
+const inBuffer = Buffer.allocUnsafeSlow(MAX_FRAME + (192 << 10))
 /** A frame must be whole, and a new connection must have said something, within this many milliseconds. */
 const PATIENCE = 10_000
 /** Kernel-side unsent bytes: what waits longer waits in our queue, where urgent frames overtake. */
@@ -61,22 +59,21 @@ export function createConnection(
   }
 
   function ready(what: number): void {
-    if (what & READABLE) for (let i = 0; i < READS_PER_TURN && !watch.closed; i++) if (!read()) break
+    // one read a turn: others wait, and the kernel keeps the rest
+    if (what & READABLE) read()
     if (what & WRITABLE && !watch.closed) flush()
   }
 
-  /** True when there may be more to read. */
-  function read(): boolean {
+  function read(): void {
     rest.copy(inBuffer)
     const n = readFd(fd, inBuffer, rest.length, inBuffer.length - rest.length)
-    if (n === -EAGAIN) return false
+    if (n === -EAGAIN) return
     if (n <= 0) {
       close(n === 0 ? 'the other side closed the connection' : errnoMessage(n))
-      return false
+      return
     }
     stats.bytesIn += n
     const end = rest.length + n
-    const full = end === inBuffer.length
     let used = 0
     try {
       used = frames(end)
@@ -84,9 +81,9 @@ export function createConnection(
       if (!(error instanceof FrameError)) throw error
       events.fault(error.fault)
       close(`it does not speak the protocol (${error.message})`)
-      return false
+      return
     }
-    if (watch.closed) return false
+    if (watch.closed) return
     if (used === end) {
       rest = NO_BYTES
       waitingSince = 0
@@ -94,7 +91,6 @@ export function createConnection(
       rest = Buffer.from(inBuffer.subarray(used, end))
       if (used > 0 || waitingSince === 0) waitingSince = performance.now()
     }
-    return full
   }
 
   function frames(end: number): number {

@@ -10,11 +10,11 @@ import type { Connection } from './connection.ts'
 import { describeFrame } from './describe-frame.ts'
 import { createPeers } from './peers.ts'
 import { createPlane } from './plane.ts'
+import { MTU } from './plane-context.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
 import { createReactor, READABLE } from './reactor.ts'
+import { WARM_LINK, warmConnection, warmUp } from './warm-up.ts'
 
-/** Upstream's MTU: what a packet may weigh on any path of the public network. */
-const MTU = 1400
 /** Packets the kernel keeps for us; a second queue behind ours only adds delay. */
 const TUN_QUEUE = 128
 /** Upstream's cost of a TCP link, before its round-trip time. */
@@ -74,10 +74,11 @@ export function createEngine({ identity, listen, peers: dialled, tun, captured }
     onSelected: (subnet, route) => route && plane.routeFound(subnet),
     onUnreachable: (subnet) => plane.routeMissing(subnet),
   })
+  const warm = warmConnection()
   const plane = createPlane({
     identity,
     router,
-    connection: (id) => peers.connections.get(id),
+    connection: (id) => (id === WARM_LINK ? warm : peers.connections.get(id)),
     intercept: (packet) => probes.intercept(packet),
     now: () => performance.now(),
   })
@@ -115,18 +116,22 @@ export function createEngine({ identity, listen, peers: dialled, tun, captured }
     captured(`${time} ${direction.padEnd(3)} ${connection.endpoint} ${describeFrame(bytes, at, length)}`)
   }
 
+  warmUp(identity, router, plane, warm)
   for (const endpoint of listen) peers.listen(endpoint)
   for (const endpoint of dialled) peers.add(endpoint)
   const routerId = `${identity.publicKey.toString('hex')}0000${randomBytes(6).toString('hex')}`
   router.addOrigin(identity.subnet, routerId, performance.now())
   if (tun !== undefined) {
-    const fd = openTun({ name: tun, address: identity.address, prefix: 7, mtu: MTU, offload: false, queue: TUN_QUEUE })
+    const fd = openTun({ name: tun, address: identity.address, prefix: 7, mtu: MTU, offload: true, queue: TUN_QUEUE })
     plane.attach(fd)
     reactor.watch(fd, READABLE, () => plane.readTun())
   }
 
   /** What is due before the thread sleeps; returns for how many milliseconds it may. */
   function before(): number {
+    // packets first: what is due can wait for them
+    plane.flush()
+    peers.flush()
     const now = performance.now()
     if (now >= planeTick) {
       planeTick = now + 1_000

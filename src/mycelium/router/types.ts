@@ -71,4 +71,6 @@ export type RouterLimits = {
   subnets: number
   queries: number
   requestsPerSecond: number
+  /** New searches of this node, whoever's packets cause them. */
+  searchesPerSecond: number
 }

@@ -1,0 +1,11 @@
+import { compare } from './overlay/lab.ts'
+import type { Benchmark } from './row.ts'
+
+const name = 'overlay-cpu'
+const claim = 'CPU of both daemons per gigabyte carried'
+
+export default {
+  name,
+  claim,
+  run: () => compare({ name, claim, unit: 's/GB', better: 'lower', must: 1 }, 'cpu', 2),
+} satisfies Benchmark

@@ -1,0 +1,212 @@
+import assert from 'node:assert/strict'
+import { createCipheriv, randomBytes } from 'node:crypto'
+import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type TestContext } from 'node:test'
+import { type Identity, identityOf, sharedSecret } from '../identity.ts'
+import { createRouter } from '../router/router.ts'
+import { decodeControl, type Message } from '../wire/control.ts'
+import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, SOURCE_AT, writeDataHeader } from '../wire/frame.ts'
+import type { Connection } from './connection.ts'
+import { VNET_HEADER } from './offload.ts'
+import { createOutQueue } from './out-queue.ts'
+import { createPlane } from './plane.ts'
+
+/** A node without sockets: what it sends over its one link is kept, what its kernel would get is in a file. */
+function node(t: TestContext, identity: Identity) {
+  const file = join(tmpdir(), `zos-plane-${process.pid}-${randomBytes(4).toString('hex')}`)
+  const tun = openSync(file, 'w')
+  t.after(() => {
+    closeSync(tun)
+    rmSync(file)
+  })
+  const sent: Buffer[] = []
+  const said: Message[] = []
+  const queue = createOutQueue((bytes, at, length) => sent.push(Buffer.from(bytes.subarray(at, at + length))))
+  const connection = { id: 1, endpoint: 'test', queue, stats: { dropped: 0 }, dirty: false } as unknown as Connection
+  const router = createRouter({
+    owns: () => true,
+    send: (_link, message) => said.push(message),
+    onSelected: (subnet, route) => route && plane.routeFound(subnet),
+    onUnreachable: (subnet) => plane.routeMissing(subnet),
+  })
+  const plane = createPlane({ identity, router, connection: () => connection, intercept: () => false, now: () => 0 })
+  plane.attach(tun)
+  router.addOrigin(identity.subnet, `${identity.publicKey.toString('hex')}${'0'.repeat(16)}`, 0)
+  router.linkUp(1, { base: 10, rtt: 0 }, 0)
+  const learn = (other: Identity) =>
+    router.receive(
+      1,
+      {
+        type: 'update',
+        interval: 30000,
+        seqno: 0,
+        metric: 0,
+        prefix: { bytes: other.subnet, length: 64 },
+        routerId: `${other.publicKey.toString('hex')}${'0'.repeat(16)}`,
+      },
+      0,
+    )
+  const receive = (frame: Buffer) => plane.receive(frame, 0, frame.length)
+  const kernelGot = (): Buffer => {
+    plane.flush()
+    return readFileSync(file)
+  }
+  return { plane, router, sent, said, learn, receive, kernelGot }
+}
+
+const [me, you, other] = [
+  identityOf(randomBytes(32)),
+  identityOf(randomBytes(32)),
+  identityOf(randomBytes(32)),
+] as const
+
+function packet(from: Identity, to: Identity, body = randomBytes(20)): Buffer {
+  const bytes = Buffer.alloc(40 + body.length)
+  bytes[0] = 0x60
+  bytes.writeUInt16BE(body.length, 4)
+  bytes[6] = 17
+  bytes[7] = 64
+  bytes.set(from.address, 8)
+  bytes.set(to.address, 24)
+  bytes.set(body, 40)
+  return bytes
+}
+
+/** A frame sealed with node:crypto, independent of the code under test. */
+function frame(from: Identity, to: Identity, inner: Buffer, options: { type?: number; source?: Buffer } = {}): Buffer {
+  const nonce = randomBytes(12)
+  const cipher = createCipheriv('aes-256-gcm', sharedSecret(from, to.publicKey)!, nonce)
+  const sealed = [cipher.update(Buffer.concat([Buffer.from([1, options.type ?? 0, 0, 0]), inner])), cipher.final()]
+  const body = Buffer.concat([...sealed, cipher.getAuthTag(), nonce])
+  const out = Buffer.alloc(BODY_AT + body.length)
+  writeDataHeader(out, 0, body.length, 63)
+  out.set(options.source ?? from.address, SOURCE_AT)
+  out.set(to.address, DESTINATION_AT)
+  out.set(body, BODY_AT)
+  return out
+}
+
+test('a packet goes out sealed and comes in as it was, with the hop limit of the way', (t) => {
+  const a = node(t, me)
+  const b = node(t, you)
+  a.learn(you)
+  b.learn(me)
+  const p = packet(me, you)
+  a.plane.sendOwn(p)
+  assert.equal(a.sent.length, 1)
+  assert.equal(a.sent[0]!.indexOf(p.subarray(40)), -1)
+  b.receive(a.sent[0]!)
+  const got = b.kernelGot().subarray(VNET_HEADER)
+  assert.equal(got[7], 62)
+  got[7] = p[7]!
+  assert.deepEqual(got, p)
+})
+
+test('tampered, spoofed, misdirected and malformed packets reach nobody and are counted', (t) => {
+  const b = node(t, you)
+  for (const known of [me, other]) b.learn(known)
+  const good = packet(me, you)
+  for (let at = BODY_AT; at < BODY_AT + good.length + 32; at++) {
+    const tampered = frame(me, you, good)
+    tampered[at]! ^= 0x40
+    b.receive(tampered)
+  }
+  // the outer source decides the key: under another's name nothing opens
+  b.receive(frame(me, you, good, { source: other.address }))
+  assert.equal(b.plane.counters['not-authentic'], good.length + 32 + 1)
+  // with a valid key, but inner addresses that are not those of the frame
+  b.receive(frame(me, you, packet(other, you)))
+  b.receive(frame(me, you, packet(me, other)))
+  assert.equal(b.plane.counters.spoofed, 2)
+  const innerToo = Buffer.from(good)
+  innerToo[39]! ^= 1
+  const misdirected = frame(me, you, innerToo)
+  misdirected[DESTINATION_AT + 15]! ^= 1
+  b.receive(misdirected)
+  assert.equal(b.plane.counters['not-here'], 1)
+  for (const bad of [
+    Buffer.alloc(0),
+    good.subarray(0, 39),
+    good.subarray(0, 50),
+    Buffer.concat([good, Buffer.alloc(1)]),
+  ])
+    b.receive(frame(me, you, bad))
+  assert.equal(b.plane.counters['bad-inner-packet'], 4)
+  b.receive(frame(me, you, good, { type: 99 }))
+  assert.equal(b.plane.counters['unknown-inner-type'], 1)
+  b.receive(frame(you, me, good))
+  assert.equal(b.plane.counters['own-source'], 1)
+  for (const bad of [
+    Buffer.alloc(3),
+    Buffer.concat([Buffer.from([0, 0, 0, 0]), good]),
+    Buffer.concat([Buffer.from([255, 255, 0, 0]), good]),
+  ])
+    b.receive(frame(me, you, bad, { type: 17 }))
+  b.receive(frame(me, you, Buffer.alloc(2), { type: 16 }))
+  b.receive(frame(me, you, Buffer.alloc(30), { type: 2 }))
+  assert.equal(b.kernelGot().length, 0)
+})
+
+test('an error is believed only when it quotes a body of ours', (t) => {
+  const a = node(t, me)
+  for (const known of [you, other]) a.learn(known)
+  const relay = node(t, other)
+  relay.learn(me)
+  relay.learn(you)
+  const p = packet(me, you)
+  a.plane.sendOwn(p)
+  const late = Buffer.from(a.sent[0]!)
+  late[HOP_LIMIT_AT] = 1
+  relay.receive(late)
+  assert.equal(relay.sent.length, 1)
+  a.receive(relay.sent[0]!)
+  const icmp = a.kernelGot().subarray(VNET_HEADER)
+  assert.deepEqual([icmp[40], icmp[41]], [3, 0])
+  assert.deepEqual(icmp.subarray(8, 24), other.address)
+  assert.deepEqual(icmp.subarray(48), p)
+  // the same error about a packet that was never ours
+  late[BODY_AT + 3]! ^= 1
+  relay.receive(late)
+  a.receive(relay.sent[1]!)
+  assert.equal(a.plane.counters['bad-error'], 1)
+})
+
+test('packets wait for a route, in bounds, and are answered when there is none', (t) => {
+  const a = node(t, me)
+  for (let i = 0; i < 100; i++) a.plane.sendOwn(packet(me, you))
+  assert.equal(a.said.filter((m) => m.type === 'route-request').length, 1)
+  assert.equal(a.sent.length, 0)
+  a.learn(you)
+  assert.equal(a.sent.length, 64)
+  assert.equal(a.plane.pending.bytes, 0)
+  a.plane.sendOwn(packet(me, other))
+  for (let now = 0; now <= 7_000; now += 500) a.router.tick(now)
+  const icmp = a.kernelGot().subarray(-(40 + 8 + 60))
+  assert.deepEqual([icmp[6], icmp[40], icmp[41]], [58, 1, 0])
+})
+
+test('a frame from somebody unknown waits until a route tells the key', (t) => {
+  const b = node(t, you)
+  const p = packet(me, you)
+  b.receive(frame(me, you, p))
+  assert.equal(b.kernelGot().length, 0)
+  assert.ok(b.said.some((m) => m.type === 'route-request' && m.prefix?.bytes === me.subnet))
+  b.learn(me)
+  assert.equal(b.kernelGot().length, VNET_HEADER + p.length)
+})
+
+test('unknown destinations cause a bounded number of searches', (t) => {
+  const b = node(t, you)
+  b.learn(me)
+  b.said.length = 0
+  for (let i = 0; i < 5_000; i++) {
+    const f = frame(me, you, Buffer.alloc(0))
+    f.set([5, 1, i >> 8, i & 0xff, 9, 9, 9, 9], DESTINATION_AT)
+    b.receive(f)
+  }
+  assert.equal(b.said.filter((m) => m.type === 'route-request').length, 500)
+  assert.ok(b.sent.length <= 200, 'errors sent are bounded too')
+  assert.ok(b.sent.every((f) => f[1] === 0 || decodeControl(f, 0, f.length)))
+})
