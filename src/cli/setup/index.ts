@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { sha256Hex } from '#codec'
 import { CACHE } from '#node'
 import { writeAtomic } from '#sys'
 import { ensureInitramfs, ensureKernel, type Initramfs, type Kernel } from '#vm'
@@ -12,7 +13,7 @@ const say = (line: string) => process.stderr.write(`zos: ${line}\n`)
 async function packages(purposes: Need['for'][], yes: boolean): Promise<void> {
   // asking dpkg costs 30 ms: once it has answered for this list, its word is kept
   const names = NEEDS.filter((n) => purposes.includes(n.for)).map((n) => n.package)
-  const stamp = join(CACHE, 'setup', `packages-${purposes.join('-')}-${names.length}`)
+  const stamp = join(CACHE, 'setup', `packages-${sha256Hex(Buffer.from(names.join(' '))).slice(0, 16)}`)
   if (existsSync(stamp)) return
   await ensurePackages(purposes, { yes, say })
   await writeAtomic(stamp, `${names.join('\n')}\n`, { sync: false })
