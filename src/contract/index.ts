@@ -42,9 +42,11 @@ export {
   readDeployment,
   readGroup,
   readNode,
+  readReports,
   readSets,
   registerNode,
   type SignedReport,
+  type SlotReport,
   type SlotStatus,
   type Subject,
   sendBeats,
@@ -60,6 +62,7 @@ export { type ApprovalLog, decodeLog, deploymentOf, encodeLog, type VerifiedLog,
 export { applySet, foundGroup, type GroupState } from './approval/set.ts'
 export { applyApproval, applyFreeze, type ConsentState, carriesSpec, noConsent, thresholdOf } from './approval/step.ts'
 export { type ChainOptions, openEmbedded } from './engine/open.ts'
+export { openRemote } from './engine/remote.ts'
 export type { EmbeddedEngine, Engine, Head } from './engine/types.ts'
 export { type Key, keyOf, listKeys, newKey, openKey, type PublicKey, readPublicKey } from './keys/keys.ts'
 export { leafOf, merkleRoot, type SlotSpec } from './spec/leaf.ts'

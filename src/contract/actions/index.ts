@@ -46,5 +46,14 @@ export {
   submit,
 } from './proposals.ts'
 export { deployContracts, openRelayer, type Receipt, type Relayer } from './relayer.ts'
-export { drained, expire, type Report, type SignedReport, sendReport, signReport } from './slots.ts'
+export {
+  drained,
+  expire,
+  type Report,
+  readReports,
+  type SignedReport,
+  type SlotReport,
+  sendReport,
+  signReport,
+} from './slots.ts'
 export { type Batch, ChainWentBack, type Cursor, poll, watch } from './watch.ts'

@@ -1,8 +1,9 @@
-import { stringToHex } from 'viem'
+import { hexToString, stringToHex } from 'viem'
 import type { Key } from '../keys/keys.ts'
 import { deploymentId, digestOf } from '../typed/digest.ts'
 import { type Ack, PHASE } from '../typed/schema.ts'
 import type { Grid } from './grid.ts'
+import { events } from './logs.ts'
 import { type Receipt, type Relayer, write } from './relayer.ts'
 
 type Hex = `0x${string}`
@@ -49,4 +50,35 @@ export function expire(grid: Grid, relayer: Relayer, group: Hex, name: string): 
 /** Frees what a migration left behind once its time is over; anyone may. */
 export function drained(grid: Grid, relayer: Relayer, group: Hex, name: string, slot: number): Promise<Receipt> {
   return write(grid, relayer, 'drained', [deploymentId(group, name), slot])
+}
+
+export type SlotReport = {
+  slot: number
+  node: number
+  sequence: number
+  phase: 'running' | 'failed' | 'stopped'
+  /** Unix seconds by the node's clock. */
+  time: number
+  reason: string
+}
+
+/** The last word of each node on each slot it has or had. */
+export async function readReports(grid: Grid, group: Hex, name: string): Promise<SlotReport[]> {
+  const { number } = await grid.engine.finalized()
+  const last = new Map<string, SlotReport>()
+  for (const { args } of await events(grid, ['Acked'], [deploymentId(group, name)], { to: BigInt(number) })) {
+    const phase = (['running', 'failed', 'stopped'] as const)[(args.phase as number) - PHASE.running]
+    if (!phase) continue
+    const [slot, node] = [args.key as number, args.node as number]
+    const reason = hexToString(args.report as Hex)
+    last.set(`${slot} ${node}`, {
+      slot,
+      node,
+      sequence: args.sequence as number,
+      phase,
+      time: args.time as number,
+      reason,
+    })
+  }
+  return [...last.values()]
 }
