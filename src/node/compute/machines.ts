@@ -49,7 +49,7 @@ const newExportId = (): string => randomBytes(8).toString('hex')
 export async function openMachines(
   host: VmHost,
   exports: Exports,
-  at: { home: string; run: string; templates: boolean; log: (line: string) => void },
+  at: { home: string; run: string; templates: boolean; warm?: readonly VmClass[]; log: (line: string) => void },
 ): Promise<MachinePool> {
   const nbdDir = join(at.run, 'nbd')
   const poolDir = join(at.home, 'pool')
@@ -108,7 +108,7 @@ export async function openMachines(
       rmSync(blank.upper, { force: true })
     },
     usable: ({ vm }) => isRunning(vm.record),
-    warm: at.templates ? [defaultClass()] : [],
+    warm: at.templates ? (at.warm ?? [defaultClass()]) : [],
     ...(at.templates ? {} : { most: 0 }),
     onError: (error) => at.log(`pool: ${error instanceof Error ? error.message : error}`),
   })
