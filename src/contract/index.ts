@@ -1,7 +1,6 @@
 export {
   approve,
   type Batch,
-  ChainWentBack,
   type Consent,
   type Cursor,
   createFarm,
@@ -31,13 +30,16 @@ export {
   openGrid,
   openRelayer,
   type Proposal,
+  type Proven,
   placeOf,
   poll,
   proposalId,
   propose,
+  proveDeployment,
   type Receipt,
   type Relayer,
   type Report,
+  type Reported,
   readConsent,
   readDeployment,
   readGroup,
@@ -46,7 +48,6 @@ export {
   readSets,
   registerNode,
   type SignedReport,
-  type SlotReport,
   type SlotStatus,
   type Subject,
   sendBeats,
@@ -57,16 +58,19 @@ export {
   submit,
   watch,
 } from './actions/index.ts'
+export { migrationOf, undoOf } from './approval/draft.ts'
 export type { ConsentCode } from './approval/error.ts'
 export { type ApprovalLog, decodeLog, deploymentOf, encodeLog, type VerifiedLog, verifyLog } from './approval/log.ts'
 export { applySet, foundGroup, type GroupState } from './approval/set.ts'
 export { applyApproval, applyFreeze, type ConsentState, carriesSpec, noConsent, thresholdOf } from './approval/step.ts'
+export { type ConnectOptions, connectRpc } from './engine/connect.ts'
 export { type ChainOptions, openEmbedded } from './engine/open.ts'
-export { openRemote } from './engine/remote.ts'
 export type { EmbeddedEngine, Engine, Head } from './engine/types.ts'
 export { type Key, keyOf, listKeys, newKey, openKey, type PublicKey, readPublicKey } from './keys/keys.ts'
+export { describe, diffSpecs, type Known } from './spec/describe.ts'
 export { leafOf, merkleRoot, type SlotSpec } from './spec/leaf.ts'
 export { parseSpec } from './spec/parse.ts'
+export { keyOfSlot, type Placed, type PlaceOptions, placeSlots, sayResources } from './spec/place.ts'
 export type { Spec, Workload } from './spec/schema.ts'
 export { type Expected, openSealed, type Salted, type Sealed, salted, sealSpecs } from './spec/seal.ts'
 export { resourcesOf, rulesOf, slotsOf, type WantedSlot } from './spec/slots.ts'

@@ -10,9 +10,9 @@ import {
 } from '#contract'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { type Context, groupNamed, namedGroups, nodesOf, openContext, signer } from './context.ts'
+import { type Context, groupNamed, namedGroups, openContext, signer } from './context.ts'
 import { FLAGS } from './steps.ts'
-import { describe } from './words.ts'
+import { wordsOf } from './words.ts'
 
 /** `zos proposals`: what waits for approvals. */
 export async function proposals(args: string[]): Promise<number> {
@@ -61,8 +61,8 @@ export async function approve(args: string[]): Promise<number> {
   if (p.signatures.some((s) => s.member === member))
     throw new ZosError(`Approve "${id}": "${key.name}" approved it before`, { code: 'approved-before' })
   const before = 'set' in p.subject ? null : (await readConsent(context.grid, p.group, p.deployment)).state.placed
-  const words = await describe(context, key, p, before, await nodesOf(context))
-  if (!flags.json) process.stdout.write(words)
+  const words = await wordsOf(context, key, p, before)
+  if (!flags.json) process.stdout.write(`${words.join('\n')}\n`)
   const done = await approveNow(context.grid, context.relayer, key, p.group, p.id)
   const facts = {
     id: p.id,

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { hubCall, parseHttpPlace } from '#cas'
 import { codeOf, sha256Hex, ZosError } from '#codec'
 import {
+  connectRpc,
   type Grid,
   type Key,
   listDeployments,
@@ -13,7 +14,6 @@ import {
   openGrid,
   openKey,
   openRelayer,
-  openRemote,
   type Relayer,
 } from '#contract'
 import { writeAtomic } from '#sys'
@@ -28,8 +28,8 @@ export type Context = { facts: GridFacts; grid: Grid; relayer: Relayer; hub: Ret
 
 export async function openContext(): Promise<Context> {
   const facts = gridFacts()
-  const engine = await openRemote(facts.rpc).catch((cause: unknown) => {
-    throw codeOf(cause) === 'chain-away'
+  const engine = await connectRpc(facts.rpc).catch((cause: unknown) => {
+    throw codeOf(cause) === 'rpc-disagree'
       ? new ZosError(
           `Reach the grid: no chain answers at "${facts.rpc.join(', ')}"; "zos grid up" starts the local one`,
           {

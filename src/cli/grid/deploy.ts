@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { reasonOf, ZosError } from '#codec'
 import {
   parseSpec,
+  placeSlots,
   ROLE,
   readConsent,
   readDeployment,
@@ -26,7 +27,6 @@ import {
   putSpec,
   signer,
 } from './context.ts'
-import { place } from './place.ts'
 import { FLAGS, proposeStep } from './steps.ts'
 import { uploadMissing } from './upload.ts'
 
@@ -125,8 +125,10 @@ export default async function deploy(args: string[]): Promise<number> {
     readDeployment(context.grid, group.group, name),
     readConsent(context.grid, group.group, name),
   ])
-  const held = now.slots.map((s) => ({ key: s.index + (s.standby ? 128 : 0), node: s.node, resources: s.resources }))
-  const chosen = place(wanted, nodes, held, spec.farms)
+  const current = new Map(now.slots.map((s) => [s.index + (s.standby ? 128 : 0), s]))
+  const chosen = placeSlots(wanted, nodes, { current, rules: rulesOf(spec) }).map(
+    ({ node }) => nodes.find((n) => n.id === node.id)!,
+  )
   if (flags.plan) {
     showPlan(wanted, chosen, flags.json)
     return 0
@@ -147,6 +149,7 @@ export default async function deploy(args: string[]): Promise<number> {
     })),
     rules: rulesOf(spec),
     names: spec.workloads.flatMap((w) => w.names),
+    drain: spec.drain,
     expiry: spec.expires === undefined ? 0 : Math.floor(Date.now() / 1000) + spec.expires,
   })
 }

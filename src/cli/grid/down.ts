@@ -1,11 +1,11 @@
 import { rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { codeOf, reasonOf } from '#codec'
 import { type NodeStatus, supervisorSocket } from '#node'
 import { alive, callUnix, until } from '#sys'
 import { killProcess, processesWith } from '#vm'
 import { places } from '#wire'
-import { gridRun, localGrid, nodeHome } from './local.ts'
+import { backingDown } from './backing.ts'
+import { localGrid, nodeHome } from './local.ts'
 import { statusOf } from './services.ts'
 
 /** Compute lets the file systems of its guests settle. */
@@ -41,8 +41,7 @@ export async function gridDown(): Promise<void> {
   const nodes = localGrid()?.nodes ?? []
   await Promise.all(nodes.map(({ name }) => end(supervisorSocket(nodeHome(name)), NODE_DEADLINE)))
   for (const { name } of nodes) sweep(nodeHome(name))
-  for (const service of ['hub', 'chain']) await end(join(gridRun(), `${service}.sock`), 20_000)
-  rmSync(gridRun(), { recursive: true, force: true })
+  for (const name of ['hub', 'chain'] as const) await backingDown(name)
 }
 
 /** Each node of the local grid as it is now. */

@@ -1,8 +1,7 @@
-import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { gridFacts, gridRun } from './local.ts'
+import { gridFacts, localGrid } from './local.ts'
 
 const usage = () =>
   new ZosError('zos grid: write zos grid up [--nodes N] | status [--json] | down | export', { code: 'usage' })
@@ -19,9 +18,13 @@ async function up(args: string[]): Promise<number> {
 
 async function status(args: string[]): Promise<number> {
   const { flags } = parseFlags('grid status', args, { json: { kind: 'switch' } })
-  const [{ nodeStates }, { statusOf }] = await Promise.all([import('./down.ts'), import('./services.ts')])
-  const service = (name: string) => statusOf<{ pid: number; port: number }>(join(gridRun(), `${name}.sock`))
-  const [nodes, chain, hub] = await Promise.all([nodeStates(), service('chain'), service('hub')])
+  const [{ nodeStates }, { backingState }] = await Promise.all([import('./down.ts'), import('./backing.ts')])
+  const local = localGrid()
+  const [nodes, chain, hub] = await Promise.all([
+    nodeStates(),
+    backingState('chain', local?.chainPort ?? 0),
+    backingState('hub', local?.hubPort ?? 0),
+  ])
   if (flags.json) process.stdout.write(`${JSON.stringify({ chain: chain ?? null, hub: hub ?? null, nodes })}\n`)
   else {
     const of = (s: { pid: number; port: number } | undefined) => (s ? `pid ${s.pid}, 127.0.0.1:${s.port}` : 'down')

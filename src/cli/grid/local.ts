@@ -23,8 +23,6 @@ export type LocalNode = { name: string; farm: string; country: string }
 export type LocalGrid = { chainPort: number; hubPort: number; nodes: LocalNode[] }
 
 export const gridDir = (): string => join(places().home, 'grid')
-/** Control sockets of chain and hub. */
-export const gridRun = (): string => places({ ZOS_HOME: gridDir() }).run
 export const nodeHome = (name: string): string => join(gridDir(), 'nodes', name)
 
 function readJson<T>(path: string): T | undefined {

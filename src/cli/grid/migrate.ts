@@ -1,10 +1,10 @@
 import { ZosError } from '#codec'
-import { openSealed, ROLE, readConsent, sealSpecs } from '#contract'
+import { migrationOf, openSealed, ROLE, readConsent, sealSpecs } from '#contract'
 import { parseFlags } from '../flags.ts'
 import { getSpec, groupOfDeployment, nodesOf, openContext, putSpec, signer } from './context.ts'
 import { FLAGS, proposeStep } from './steps.ts'
 
-/** How long the old place stays booked at most while the new one comes up. Seconds. */
+/** How long the old place stays booked at most while the new one comes up, where the spec did not say. Seconds. */
 const DRAIN = 600
 
 /** `zos migrate D/N --to NODE`: the same spec, sealed to another node; the old one goes on until the new one runs. */
@@ -39,16 +39,11 @@ export default async function migrate(args: string[]): Promise<number> {
     specs.push(await openSealed(bytes, key.sealSecret, expected))
   }
   const readers = consent.group.set.members.filter((m) => m.roles & ROLE.read).map((m) => m.seal)
-  const { root, sealed } = await sealSpecs(specs, () => [target.seal, ...readers])
+  const { sealed } = await sealSpecs(specs, () => [target.seal, ...readers])
+  const draft = migrationOf(consent.state, Number(slotText), { node: target.id, blob: sealed[place]!.blob })
   await putSpec(context, sealed[place]!.bytes)
-  const slots = placed.slots.map((s, n) => (n === place ? { ...s, node: target.id, blob: sealed[n]!.blob } : s))
-  const { rules, names, expiry } = placed
   return proposeStep({ context, key, group, name, consent, json: flags.json }, 'migrate', {
-    specRoot: root,
-    slots,
-    rules,
-    names,
-    expiry,
-    drain: DRAIN,
+    ...draft,
+    drain: draft.drain || DRAIN,
   })
 }

@@ -7,7 +7,7 @@ import { gridDir } from './local.ts'
 
 const SOURCE = resolve(import.meta.dirname, '../..')
 export const PROGRAMS = {
-  chain: join(SOURCE, 'contract/engine/main.ts'),
+  chain: join(SOURCE, 'contract/engine/daemon.ts'),
   hub: join(SOURCE, 'hub/main.ts'),
   zos: join(SOURCE, 'cli/main.ts'),
 }

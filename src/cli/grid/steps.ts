@@ -1,14 +1,5 @@
 import { ZosError } from '#codec'
-import {
-  type Consent,
-  type Draft,
-  draftTransition,
-  type Key,
-  type Kind,
-  propose,
-  readConsent,
-  type Transition,
-} from '#contract'
+import { type Consent, type Draft, draftTransition, type Key, type Kind, propose, readConsent, undoOf } from '#contract'
 import { parseFlags } from '../flags.ts'
 import { type Context, type GroupEntry, groupOfDeployment, openContext, signer } from './context.ts'
 
@@ -76,19 +67,13 @@ export async function freeze(args: string[]): Promise<number> {
   return 0
 }
 
-/** The step that brought VERSION. */
-export function placedAs(consent: Consent, version: number): Transition | undefined {
-  return consent.log?.approvals
-    .map((a) => a.transition)
-    .find((t) => t.version === version && ['deploy', 'update', 'undo'].includes(t.kind))
-}
-
-/** Back to the version before, as a new version with the same consent: its blobs are still at the hub. */
+/** Back to the newest earlier version with another spec, as a new version with the same consent: its blobs are still at the hub. */
 export async function undo(args: string[]): Promise<number> {
   const act = await openAct('undo', args)
-  const before = act.consent.state.roots.at(-2)
-  const t = before && placedAs(act.consent, before.version)
-  if (!t) throw new ZosError(`Propose to undo "${act.name}": it has no earlier version`, { code: 'no-earlier-version' })
-  const { specRoot, slots, rules, names } = t
-  return proposeStep(act, 'undo', { specRoot, slots, rules, names, expiry: act.consent.state.placed?.expiry ?? 0 })
+  const { log, state } = act.consent
+  if (!log)
+    throw new ZosError(`Propose to undo "${act.name}": group "${act.group.name}" has no such deployment`, {
+      code: 'no-deployment',
+    })
+  return proposeStep(act, 'undo', undoOf(log, state).draft)
 }

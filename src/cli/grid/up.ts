@@ -4,6 +4,7 @@ import { availableParallelism, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { codeOf } from '#codec'
 import {
+  connectRpc,
   createFarm,
   deployContracts,
   keyOf,
@@ -11,16 +12,15 @@ import {
   listNodes,
   openGrid,
   openRelayer,
-  openRemote,
   registerNode,
 } from '#contract'
 import { type NodeStatus, readConfig, supervisorSocket, writeConfig } from '#node'
 import { tryLock, until, writeAtomic } from '#sys'
 import { ensureNodeSetup } from '../setup/index.ts'
-import { factsOfLocal, gridDir, gridRun, type LocalNode, localGrid, nodeHome, saveFacts, saveLocal } from './local.ts'
+import { backingUp } from './backing.ts'
+import { factsOfLocal, gridDir, type LocalNode, localGrid, nodeHome, saveFacts, saveLocal } from './local.ts'
 import { PROGRAMS, startService, statusOf } from './services.ts'
 
-type Service = { pid: number; port: number }
 type Hex = `0x${string}`
 
 /** Where the nodes of a local grid say they are: different countries, so that geo rules can be tried. */
@@ -33,17 +33,6 @@ const PLACES = [
 ] as const
 
 const NODE_DEADLINE = 120_000
-
-async function serviceUp(name: 'chain' | 'hub', port: number): Promise<Service> {
-  const control = join(gridRun(), `${name}.sock`)
-  const dir = join(gridDir(), name)
-  const known = await statusOf<Service>(control)
-  if (known) return known
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
-  mkdirSync(gridRun(), { recursive: true, mode: 0o711 })
-  const args = [PROGRAMS[name], '--dir', dir, '--port', String(port), '--control', control]
-  return startService(name, args, () => statusOf<Service>(control), 60_000)
-}
 
 /** The key that owns the farms of this local grid. */
 async function operator() {
@@ -75,7 +64,7 @@ function capacityOf(count: number) {
 
 /** Makes the contract, the farms and the nodes' identities that are missing. */
 async function register(rpc: string, nodes: LocalNode[]) {
-  const engine = await openRemote([rpc])
+  const engine = await connectRpc([rpc])
   const relayer = openRelayer()
   let facts = factsOfLocal()
   if (!facts) {
@@ -163,7 +152,7 @@ export async function gridUp(count: number | undefined, say: (line: string) => v
   await until('another "zos grid up" to end', 300_000, () => tryLock(lock), 100)
   const local = localGrid() ?? { chainPort: 0, hubPort: 0, nodes: [] }
   const wanted = Math.max(count ?? (local.nodes.length || 3), local.nodes.length)
-  const [chain, hub] = await Promise.all([serviceUp('chain', local.chainPort), serviceUp('hub', local.hubPort)])
+  const [chain, hub] = await Promise.all([backingUp('chain', local.chainPort), backingUp('hub', local.hubPort)])
   for (let n = local.nodes.length; n < wanted; n++)
     local.nodes.push({ name: `node${n + 1}`, farm: `farm${n + 1}`, country: PLACES[n % PLACES.length]!.country })
   await saveLocal({ ...local, chainPort: chain.port, hubPort: hub.port })

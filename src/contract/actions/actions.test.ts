@@ -13,6 +13,7 @@ import {
   readDeployment,
   readGroup,
   readNode,
+  readReports,
   sendReport,
   signReport,
 } from './index.ts'
@@ -49,9 +50,19 @@ test('a group deploys, freezes, thaws, updates, undoes, migrates and cancels; it
   await sendReport(
     grid,
     relayer,
-    signReport(grid, n1.key, { group, name: 'web', slot: 0, node: 1, sequence: 1, phase: 'running' }),
+    signReport(grid, n1.key, {
+      group,
+      name: 'web',
+      slot: 0,
+      node: 1,
+      sequence: 1,
+      phase: 'running',
+      reason: 'since boot',
+    }),
   )
   assert.equal((await readDeployment(grid, group, 'web')).slots[0]!.phase, 'running')
+  const [report] = await readReports(grid, group, 'web')
+  assert.deepEqual([report!.node, report!.phase, report!.reason], [1, 'running', 'since boot'])
 
   await freeze(grid, relayer, members.carol, group, 'web')
   d = await readDeployment(grid, group, 'web')

@@ -45,15 +45,16 @@ export {
   signProposal,
   submit,
 } from './proposals.ts'
+export { type Proven, proveDeployment } from './prove.ts'
 export { deployContracts, openRelayer, type Receipt, type Relayer } from './relayer.ts'
 export {
   drained,
   expire,
   type Report,
+  type Reported,
   readReports,
   type SignedReport,
-  type SlotReport,
   sendReport,
   signReport,
 } from './slots.ts'
-export { type Batch, ChainWentBack, type Cursor, poll, watch } from './watch.ts'
+export { type Batch, type Cursor, poll, watch } from './watch.ts'

@@ -1,4 +1,4 @@
-import { hexToString, stringToHex } from 'viem'
+import { stringToHex } from 'viem'
 import type { Key } from '../keys/keys.ts'
 import { deploymentId, digestOf } from '../typed/digest.ts'
 import { type Ack, PHASE } from '../typed/schema.ts'
@@ -52,33 +52,27 @@ export function drained(grid: Grid, relayer: Relayer, group: Hex, name: string, 
   return write(grid, relayer, 'drained', [deploymentId(group, name), slot])
 }
 
-export type SlotReport = {
+export type Reported = {
   slot: number
   node: number
   sequence: number
-  phase: 'running' | 'failed' | 'stopped'
-  /** Unix seconds by the node's clock. */
+  phase: Report['phase']
   time: number
   reason: string
 }
 
-/** The last word of each node on each slot it has or had. */
-export async function readReports(grid: Grid, group: Hex, name: string): Promise<SlotReport[]> {
+/** The last report of each slot's each node, by the time the node gave: why it is as it is, and since when. */
+export async function readReports(grid: Grid, group: Hex, name: string): Promise<Reported[]> {
   const { number } = await grid.engine.finalized()
-  const last = new Map<string, SlotReport>()
-  for (const { args } of await events(grid, ['Acked'], [deploymentId(group, name)], { to: BigInt(number) })) {
-    const phase = (['running', 'failed', 'stopped'] as const)[(args.phase as number) - PHASE.running]
-    if (!phase) continue
-    const [slot, node] = [args.key as number, args.node as number]
-    const reason = hexToString(args.report as Hex)
-    last.set(`${slot} ${node}`, {
-      slot,
-      node,
-      sequence: args.sequence as number,
-      phase,
-      time: args.time as number,
-      reason,
-    })
+  const found = await events(grid, ['Acked'], [deploymentId(group, name)], { to: BigInt(number) })
+  const last = new Map<string, Reported>()
+  for (const { args: a } of found) {
+    const { key: slot, node, sequence, time } = a as Record<'key' | 'node' | 'sequence' | 'time', number>
+    const phase = (['running', 'failed', 'stopped'] as const)[(a.phase as number) - PHASE.running]
+    const known = last.get(`${slot} ${node}`)
+    if (!phase || (known && (known.sequence > sequence || (known.sequence === sequence && known.time > time)))) continue
+    const reason = Buffer.from((a.report as Hex).slice(2), 'hex').toString()
+    last.set(`${slot} ${node}`, { slot, node, sequence, phase, time, reason })
   }
   return [...last.values()]
 }

@@ -1,3 +1,4 @@
+import { ZosError } from '#codec'
 import { sleep } from '#sys'
 import type { Grid } from './grid.ts'
 import { events, type LedgerEvent } from './logs.ts'
@@ -24,20 +25,23 @@ const NAMES = [
   'Noticed',
 ]
 
-/** Thrown by watch when the chain no longer has the block of the cursor: hold, keep running, report. */
-export class ChainWentBack extends Error {
-  readonly cursor: Cursor
-  constructor(cursor: Cursor) {
-    super(`Watch the chain: block ${cursor.block} is not the one seen before`)
-    this.cursor = cursor
-  }
-}
-
-/** Events of final blocks behind CURSOR (from the start when undefined), at once; `events` may be empty. */
+/**
+ * Events of final blocks behind CURSOR (from the start when undefined), at once; `events` may be empty. Throws a
+ * ZosError `chain-went-back` when the chain no longer has the cursor's block: hold, keep running, report.
+ */
 export async function poll(grid: Grid, cursor?: Cursor): Promise<Batch> {
   if (cursor) {
-    const known = await grid.client.getBlock({ blockNumber: BigInt(cursor.block) }).catch(() => undefined)
-    if (known?.hash !== cursor.hash) throw new ChainWentBack(cursor)
+    // an RPC that does not answer throws here: silence is not a chain that went back
+    const at = `0x${cursor.block.toString(16)}`
+    const params = [at, false]
+    const known = (await grid.engine.request({ method: 'eth_getBlockByNumber', params })) as { hash: string } | null
+    if (known?.hash !== cursor.hash) {
+      throw new ZosError(`Watch the chain: block ${cursor.block} is not the one seen before; the node holds`, {
+        code: 'chain-went-back',
+        kind: 'node',
+        details: { cursor, found: known?.hash ?? null },
+      })
+    }
   }
   const head = await grid.engine.finalized()
   const from = cursor ? BigInt(cursor.block) + 1n : grid.since

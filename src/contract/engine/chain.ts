@@ -1,11 +1,11 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Block, createBlock, createBlockHeaderFromRLP } from '@ethereumjs/block'
 import type { Common } from '@ethereumjs/common'
 import type { TypedTransaction } from '@ethereumjs/tx'
 import { createAddressFromString } from '@ethereumjs/util'
 import type { VM } from '@ethereumjs/vm'
-import { codeOf, reasonOf, ZosError } from '#codec'
+import { reasonOf, ZosError } from '#codec'
 import { sleep } from '#sys'
 import { BLOCK_GAS, execute, genesisBlock, openVm } from './executor.ts'
 import { Journal } from './journal.ts'
@@ -70,7 +70,7 @@ export class Chain implements AsyncDisposable {
 
   static async open(options: ChainOptions): Promise<Chain> {
     await mkdir(options.dir, { recursive: true, mode: 0o700 })
-    const store = openStore(join(options.dir, 'state.db'))
+    const store = await openStore(join(options.dir, 'state.db'))
     const journal = await Journal.open(join(options.dir, 'journal.log'))
     try {
       return await recover(store, journal, options, (parts) => new Chain(parts))
@@ -174,17 +174,16 @@ export class Chain implements AsyncDisposable {
   }
 }
 
-function openStore(path: string): Store {
+/** Opens the state; one that cannot be read is made anew from the journal, which is the truth. */
+async function openStore(path: string): Promise<Store> {
   try {
     return new Store(path)
   } catch (cause) {
-    const busy = /locked|busy/.test(reasonOf(cause))
-    throw new ZosError(
-      busy
-        ? `Open chain "${path}": another process runs it`
-        : `Open chain "${path}": ${reasonOf(cause)}; remove it and it is made anew from the journal`,
-      { code: busy ? 'chain-in-use' : 'state-unreadable', kind: 'node', cause, details: { sqlite: codeOf(cause) } },
-    )
+    if (/locked|busy/.test(reasonOf(cause))) {
+      throw new ZosError(`Open chain "${path}": another process runs it`, { code: 'chain-in-use', kind: 'node', cause })
+    }
+    for (const end of ['', '-wal', '-shm']) await rm(`${path}${end}`, { force: true })
+    return new Store(path)
   }
 }
 

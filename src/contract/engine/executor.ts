@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { type Block, createBlock } from '@ethereumjs/block'
 import type { Common } from '@ethereumjs/common'
 import { createTxFromRLP, type TypedTransaction } from '@ethereumjs/tx'
@@ -44,6 +45,7 @@ export async function execute(
     try {
       const tx = decoded?.[n] ?? createTxFromRLP(raw, { common: vm.common })
       done.push({ tx, raw, result: await builder.addTransaction(tx) })
+      await setImmediate() // a block may take seconds: readers are served in between
     } catch {
       // left out: whoever sent it is told, for it has no receipt
     }

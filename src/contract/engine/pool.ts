@@ -6,7 +6,7 @@ import type { Hex } from './types.ts'
 
 /** Bounds of what may wait: bytes of one transaction, gas of one, how many in all and of one sender. */
 const RAW_LIMIT = 128 << 10
-export const TX_GAS = 30_000_000n
+export const TX_GAS = 10_000_000n
 const POOL_LIMIT = 2048
 const SENDER_LIMIT = 128
 /** How long a transaction may wait for the nonce before it. */

@@ -6,13 +6,14 @@ import { runTx, type VM } from '@ethereumjs/vm'
 import { ZosError } from '#codec'
 import type { Chain } from './chain.ts'
 import { openVm } from './executor.ts'
+import { TX_GAS } from './pool.ts'
 import { KEEP_STATES } from './prune.ts'
 import type { BlockRow } from './store.ts'
 import { NodeDb } from './trie.ts'
 import type { Hex } from './types.ts'
 
-/** Gas one call may use: bounds the time a caller can take. */
-const CALL_GAS = 30_000_000n
+/** Gas one call may use. It bounds time: a loop costs this machine up to 1 s per million, and nothing else runs then. */
+const CALL_GAS = 3_000_000n
 
 export type CallParameters = {
   from?: Hex | undefined
@@ -99,7 +100,7 @@ export class Reader {
           type: 2,
           ...(p.to ? { to: p.to } : {}),
           data: p.data ?? '0x',
-          gasLimit: CALL_GAS,
+          gasLimit: TX_GAS,
           maxFeePerGas: 0,
           maxPriorityFeePerGas: 0,
         },

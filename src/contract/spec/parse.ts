@@ -11,7 +11,13 @@ const SIZE_LIMIT = 1 << 20
 export function parseSpec(text: string, file: string): Spec {
   if (text.length > SIZE_LIMIT) throw bad(`${file}: ${text.length} characters, above the limit of ${SIZE_LIMIT}`, file)
   const lines = new LineCounter()
-  const doc = parseDocument(text, { lineCounter: lines, schema: 'failsafe', prettyErrors: false, uniqueKeys: true })
+  const doc = parseDocument(text, {
+    lineCounter: lines,
+    schema: 'failsafe',
+    logLevel: 'error',
+    prettyErrors: false,
+    uniqueKeys: true,
+  })
   const at = (offset: number) => {
     const { line, col } = lines.linePos(offset)
     return `${file}:${line}:${col}`

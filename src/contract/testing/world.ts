@@ -8,7 +8,9 @@ import { deployContracts, type Grid, openGrid, openRelayer, type Relayer } from 
 import { createFarm, registerNode } from '../actions/nodes.ts'
 import { approve, type Draft, draftTransition, propose } from '../actions/proposals.ts'
 import type { GroupState } from '../approval/set.ts'
+import { connectRpc } from '../engine/connect.ts'
 import { openEmbeddedChain } from '../engine/embedded.ts'
+import type { Engine } from '../engine/types.ts'
 import { type Key, keyOf } from '../keys/keys.ts'
 import type { Kind, Resources, Slot } from '../typed/schema.ts'
 
@@ -59,8 +61,10 @@ export type World = AsyncDisposable & {
 
 export async function openWorld(): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), 'zos-contract-'))
-  const engine = await openEmbeddedChain({ dir })
-  const relayer = openRelayer()
+  // ZOS_TEST_RPC (URLs) and ZOS_TEST_KEY (a funded key): the same tests on any other EVM network
+  const urls = process.env.ZOS_TEST_RPC?.split(',')
+  const engine: Engine = urls ? await connectRpc(urls) : await openEmbeddedChain({ dir })
+  const relayer = openRelayer(process.env.ZOS_TEST_KEY as Hex | undefined)
   const { contract, since } = await deployContracts(engine, relayer)
   const grid = openGrid(engine, contract, { since })
   const members = { alice: key('alice'), bob: key('bob'), carol: key('carol') }

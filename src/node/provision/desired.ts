@@ -10,7 +10,7 @@ export type Desired =
   | { do: 'wipe' }
 
 /** Seconds a slot may go on here after it was placed elsewhere: until the new node is up. */
-const drainOf = (d: Watched): number => (d.consent.placed?.kind === 'migrate' ? d.consent.placed.drain : 0)
+const drainOf = (d: Watched): number => d.consent.placed?.drain ?? 0
 
 /**
  * What verified consent asks of node ME, slot by slot; KNOWN are the slots it has something of. Pure. A slot ends only by
@@ -22,7 +22,7 @@ export function desiredOf(d: Watched, me: number, known: Iterable<number>, now: 
   const all = consent.placed?.slots ?? []
   const over = consent.placed !== null && consent.placed.expiry !== 0 && now / 1000 > consent.placed.expiry
   for (const index of known) {
-    const draining = drainOf(d) > 0 && now < d.taken + drainOf(d) * 1000
+    const draining = now < d.taken + drainOf(d) * 1000 && !d.released.includes(index)
     if (consent.status === 'wiped') wanted.set(index, { do: 'wipe' })
     else if (consent.status === 'cancelled') wanted.set(index, { do: 'stop', why: 'cancelled' })
     else if (!draining) wanted.set(index, { do: 'stop', why: 'placed elsewhere' })

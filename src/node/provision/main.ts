@@ -4,7 +4,7 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { reasonOf, ZosError } from '#codec'
-import { type Grid, openGrid, openRelayer, openRemote } from '#contract'
+import { connectRpc, type Grid, openGrid, openRelayer } from '#contract'
 import { serveUnix, sleep } from '#sys'
 import { planeLog } from '../supervisor/log.ts'
 import { keyOfNode, readConfig } from './config.ts'
@@ -50,7 +50,7 @@ let away = ''
 /** The chain this node was registered on, or an error. */
 async function reach() {
   if (chain) return chain
-  const engine = await openRemote(rpc!.split(','))
+  const engine = await connectRpc(rpc!.split(','))
   if (engine.chainId !== config.chainId || engine.genesis !== config.genesis)
     throw new ZosError(`Reach the chain: ${engine.chainId} with genesis ${engine.genesis} is not the one pinned`, {
       code: 'wrong-chain',

@@ -18,6 +18,8 @@ export type Watched = {
   held: string
   /** The last report of each slot that the chain took. */
   said: Record<number, Said>
+  /** Slots (keys) the chain let go of here: their new place runs, or a migration's time is over. */
+  released: number[]
   /** Something happened on chain that has not been looked at yet. */
   dirty: boolean
 }
@@ -25,6 +27,8 @@ export type Watched = {
 /** All that the provision plane knows, rewritten whole; without it everything comes again from chain and hub. */
 export type Pinned = {
   cursor: Cursor | null
+  /** Of the contract's code, as it was at the first look. */
+  codeHash: Hex | null
   /** The newest member set seen of each group. */
   groups: Record<Hex, GroupState>
   deployments: Record<Hex, Watched>
@@ -34,7 +38,7 @@ export function loadPinned(path: string): Pinned {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as Pinned
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return { cursor: null, groups: {}, deployments: {} }
+    if (codeOf(error) === 'ENOENT') return { cursor: null, codeHash: null, groups: {}, deployments: {} }
     // forgetting would be dangerous: what was frozen or cancelled would have to be believed again
     throw new ZosError(`Read "${path}": it is damaged; restore it, or remove it to start from the chain alone`, {
       code: 'bad-state',

@@ -1,5 +1,15 @@
 import { codeOf, reasonOf } from '#codec'
-import { deploymentId, type Grid, noConsent, poll, readConsent, type Transition } from '#contract'
+import {
+  type ConsentState,
+  deploymentId,
+  type Grid,
+  type GroupState,
+  noConsent,
+  poll,
+  proveDeployment,
+  readConsent,
+  type Transition,
+} from '#contract'
 import { advance } from './advance.ts'
 import type { Pinned, Watched } from './pinned.ts'
 
@@ -12,6 +22,7 @@ const fresh = (group: Hex, name: string): Watched => ({
   taken: 0,
   held: '',
   said: {},
+  released: [],
   dirty: true,
 })
 
@@ -25,7 +36,24 @@ function note(pinned: Pinned, me: number, event: { name: string; args: Record<st
   }
   const watched = name === 'GroupSet' ? undefined : pinned.deployments[args.id as Hex]
   if (watched && ['Approved', 'Frozen', 'Ended', 'Released'].includes(name)) watched.dirty = true
+  if (watched && args.node === me) {
+    const key = args.key as number
+    const others = watched.released.filter((k) => k !== key)
+    if (name === 'Placed') watched.released = others
+    if (name === 'Released') watched.released = [...others, key]
+  }
   if (name === 'GroupSet') for (const d of Object.values(pinned.deployments)) if (d.group === args.group) d.dirty = true
+}
+
+/** What signatures show must also be what the state of a final block holds, by proof: nothing newer was kept from us. */
+async function checkState(grid: Grid, pinned: Pinned, d: Watched, group: GroupState, consent: ConsentState) {
+  const proven = await proveDeployment(grid, d.group, d.name)
+  pinned.codeHash ??= proven.codeHash
+  if (proven.codeHash !== pinned.codeHash) throw new Error("the contract's code is not the one seen first")
+  if (proven.set !== group.digest || proven.head !== consent.head || proven.sequence !== consent.sequence)
+    throw new Error(
+      `the approvals told end at step ${consent.sequence}, the proven state is at step ${proven.sequence}`,
+    )
 }
 
 /** Looks at one deployment and takes up what is new and agreed on; what is not is held, with its reason. */
@@ -34,6 +62,7 @@ async function look(grid: Grid, pinned: Pinned, d: Watched): Promise<void> {
   if (!log) throw new Error('the chain shows no approvals')
   const at = { domain: grid.domain, groupId: d.group, name: d.name, pinned: pinned.groups[d.group] }
   const { group, consent } = advance(at, d.consent.sequence === 0 ? undefined : d.consent, log)
+  await checkState(grid, pinned, d, group, consent)
   if (consent.sequence !== d.consent.sequence) d.taken = Date.now()
   d.consent = consent
   d.held = ''
@@ -57,7 +86,7 @@ export async function pull(grid: Grid, pinned: Pinned, me: number, log: (line: s
       await look(grid, pinned, d)
       log(`${d.name}: step ${d.consent.sequence}, version ${d.consent.version}, ${d.consent.status}`)
     } catch (error) {
-      if (codeOf(error) === 'chain-away') throw error
+      if (codeOf(error).startsWith('rpc-')) throw error
       const why = reasonOf(error)
       if (why !== d.held) log(`${d.name}: held: ${why}`)
       d.held = why

@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { homeOf } from '#cas'
 import { sha256Hex, ZosError } from '#codec'
@@ -77,6 +77,7 @@ export async function publish(
   checkTagName(tag)
   const parsed = parseSource(source)
   const { store } = library
+  await sweepTemporary(join(library.home, 'tmp'))
   using spool = openSpool(join(library.home, 'tmp'))
   const progress: Progress = { phase: 'import', bytes: 0, totalBytes: undefined, files: 0, newBytes: 0 }
   let reported = 0
@@ -140,6 +141,18 @@ export async function publish(
     newChunks: sink.tally.newChunks,
     newBytes: sink.tally.newBytes + blobs.reduce((sum, blob) => sum + blob.storedBytes, 0),
     seconds: (performance.now() - begun) / 1000,
+  }
+}
+
+/** What a killed process left is kept this long, so that its next attempt can go on from there. Milliseconds. */
+const LEFTOVERS = 24 * 3600_000
+
+/** Removes half-written objects and pulls that nobody came back for. */
+async function sweepTemporary(dir: string): Promise<void> {
+  for (const name of await readdir(dir).catch(() => [])) {
+    if (!/^([0-9a-f]{24}|pull-[0-9a-f]{16})$/.test(name)) continue
+    const facts = await stat(join(dir, name)).catch(() => undefined)
+    if (facts && Date.now() - facts.mtimeMs > LEFTOVERS) await rm(join(dir, name), { recursive: true, force: true })
   }
 }
 

@@ -1,0 +1,102 @@
+import { encodeAbiParameters, fromRlp, keccak256 } from 'viem'
+import { reasonOf, ZosError } from '#codec'
+import { ledger } from '../artifact.ts'
+import type { Head } from '../engine/types.ts'
+import { deploymentId, ZERO } from '../typed/digest.ts'
+import type { Grid } from './grid.ts'
+
+type Hex = `0x${string}`
+
+/** What the state of a final block says, shown by Merkle proofs under its state root. */
+export type Proven = {
+  at: Head
+  stateRoot: Hex
+  /** Of the contract's code: to be pinned at the first look. */
+  codeHash: Hex
+  /** The group's current member set, by digest. */
+  set: Hex
+  state: 'none' | 'active' | 'cancelled' | 'wiped' | 'expired'
+  sequence: number
+  version: number
+  frozenUntil: number
+  head: Hex
+  specRoot: Hex
+}
+
+type Answer = { accountProof: Hex[]; storageProof: { key: Hex; value: Hex; proof: Hex[] }[] }
+
+const slotOf = (name: string, key: Hex): Hex =>
+  keccak256(encodeAbiParameters([{ type: 'bytes32' }, { type: 'uint256' }], [key, BigInt(ledger.storage[name]!)]))
+const plus = (slot: Hex, n: bigint): Hex => `0x${(BigInt(slot) + n).toString(16).padStart(64, '0')}`
+
+/**
+ * A deployment and its group's set as one final block has them. Believes of the RPC only that block's state root, which
+ * an engine of several RPCs agrees on: a single false word in the answer is refused. Absence is proven as well.
+ */
+export async function proveDeployment(grid: Grid, group: Hex, name: string): Promise<Proven> {
+  const at = await grid.engine.finalized()
+  const number = `0x${at.number.toString(16)}`
+  const block = (await grid.engine.request({ method: 'eth_getBlockByNumber', params: [number, false] })) as {
+    hash: Hex
+    stateRoot: Hex
+  } | null
+  if (block?.hash !== at.hash) throw bad(name, 'the final block is not there')
+  const base = slotOf('deployments', deploymentId(group, name))
+  const slots = [slotOf('sets', group), base, plus(base, 1n), plus(base, 2n)]
+  const params = [grid.contract, slots, number]
+  const answer = (await grid.engine.request({ method: 'eth_getProof', params })) as Answer
+  const account = await proven(name, block.stateRoot, keccak256(grid.contract), answer.accountProof)
+  if (account === null) throw bad(name, 'the contract is not there')
+  const [, , storageRoot, codeHash] = fromRlp(account, 'hex') as Hex[]
+  const words = await Promise.all(slots.map((slot, n) => word(name, storageRoot!, slot, answer.storageProof[n])))
+  return { at, stateRoot: block.stateRoot, codeHash: codeHash!, ...decode(words) }
+}
+
+/** The struct's packed first word, lowest field first, as in Ledger.sol. */
+function decode([set, packed, head, specRoot]: Hex[]): Omit<Proven, 'at' | 'stateRoot' | 'codeHash'> {
+  let rest = BigInt(packed!)
+  const take = (bits: bigint) => {
+    const value = Number(rest & ((1n << bits) - 1n))
+    rest >>= bits
+    return value
+  }
+  const [sequence, version, , frozenUntil, state] = [take(32n), take(32n), take(40n), take(40n), take(8n)] as const
+  const states = ['none', 'active', 'cancelled', 'wiped', 'expired'] as const
+  return { set: set!, sequence, version, frozenUntil, state: states[state]!, head: head!, specRoot: specRoot! }
+}
+
+async function word(
+  name: string,
+  root: Hex,
+  slot: Hex,
+  entry: Answer['storageProof'][number] | undefined,
+): Promise<Hex> {
+  if (!entry) throw bad(name, 'a slot is missing')
+  const value = await proven(name, root, keccak256(slot), entry.proof)
+  if (value === null) return ZERO
+  return `0x${(fromRlp(value, 'hex') as Hex).slice(2).padStart(64, '0')}`
+}
+
+/** The value at the hashed KEY under ROOT, or null where the proof shows that there is none. */
+async function proven(name: string, root: Hex, key: Hex, proof: Hex[]): Promise<Hex | null> {
+  // an empty trie has no nodes to show
+  if (root === EMPTY_ROOT && proof.length === 0) return null
+  // only whoever checks proofs loads the trie library
+  const { verifyMerkleProof } = await import('@ethereumjs/mpt')
+  const bytes = (h: Hex) => Buffer.from(h.slice(2), 'hex')
+  try {
+    const value = await verifyMerkleProof(bytes(key), proof.map(bytes), { root: bytes(root) })
+    return value === null ? null : `0x${Buffer.from(value).toString('hex')}`
+  } catch (cause) {
+    throw bad(name, `a proof does not lead to the block's state root: ${reasonOf(cause).slice(0, 100)}`, cause)
+  }
+}
+
+const EMPTY_ROOT = '0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421'
+
+const bad = (name: string, reason: string, cause?: unknown) =>
+  new ZosError(`Prove the state of "${name}": ${reason}`, {
+    code: 'bad-proof',
+    kind: 'node',
+    ...(cause === undefined ? {} : { cause }),
+  })

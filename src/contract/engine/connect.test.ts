@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'node:test'
+import {
+  createGroup,
+  openGrid,
+  openRelayer,
+  poll,
+  readConsent,
+  readDeployment,
+  readGroup,
+  readNode,
+  watch,
+} from '../actions/index.ts'
+import { openWorld, refusal, root, slot } from '../testing/world.ts'
+import { connectRpc } from './connect.ts'
+import { callRpc } from './http.ts'
+import type { EmbeddedEngine } from './types.ts'
+
+/** An RPC node that passes calls on to SOCKET, and does to the answers what LIE does. */
+async function node(
+  socket: string,
+  lie: (method: string, result: unknown) => unknown,
+): Promise<{ url: string; server: Server }> {
+  const server = createServer(async (req, res) => {
+    let text = ''
+    for await (const d of req) text += d
+    const { id, method, params } = JSON.parse(text)
+    try {
+      const result = await lie(method, await callRpc(`unix://${socket}`, method, params, 5000))
+      res.end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+    } catch (error) {
+      const { code, message, data } = error as { code: unknown; message: string; data: unknown }
+      res.end(JSON.stringify({ jsonrpc: '2.0', id, error: { code, message, data } }))
+    }
+  })
+  await new Promise<void>((r) => server.listen(0, '127.0.0.1', r))
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server }
+}
+
+const flip = (result: unknown): unknown =>
+  JSON.parse(
+    JSON.stringify(result ?? null).replace(
+      /"0x[0-9a-f]{8,}/g,
+      (h) => `${h.slice(0, -1)}${h.at(-1) === '1' ? '2' : '1'}`,
+    ),
+  )
+
+test('k of n RPC nodes: one that lies, omits, stalls, lags or is gone is outvoted', { timeout: 60_000 }, async () => {
+  await using w = await openWorld()
+  const n = await w.node('n')
+  const { group } = await w.team()
+  await w.agree(group, 'web', 'deploy', { specRoot: root(1), slots: [slot(0, n.id)] })
+  const socket = join(w.dir, 'rpc')
+  await (w.grid.engine as EmbeddedEngine).serve({ socket })
+  const honest = (_: string, r: unknown) => r
+  const bad: Record<string, (m: string, r: unknown) => unknown> = {
+    lies: (_, r) => flip(r),
+    omits: (m, r) => (m === 'eth_getLogs' ? [] : m.startsWith('eth_getBlock') ? null : r),
+    stalls: () => new Promise(() => {}),
+    lags: (m, r) => (m === 'eth_blockNumber' ? '0x1' : r),
+    races: (m, r) => (m === 'eth_blockNumber' ? '0xffffff' : r),
+    shouts: () => 'x'.repeat(1000),
+  }
+  const [a, b] = [await node(socket, honest), await node(socket, honest)]
+  const servers = [a, b]
+  try {
+    for (const [how, lie] of Object.entries(bad)) {
+      const c = await node(socket, lie)
+      servers.push(c)
+      await using engine = await connectRpc([c.url, a.url, b.url], { timeout: 1500 })
+      const grid = openGrid(engine, w.grid.contract, { since: w.grid.since })
+      assert.equal(engine.genesis, w.grid.engine.genesis, how)
+      assert.deepEqual(await readConsent(grid, group, 'web'), await readConsent(w.grid, group, 'web'), how)
+      assert.equal((await readNode(grid, n.id))!.used.ram, 128, how)
+    }
+    // alone, a liar is caught by the signatures, and one who says nothing by what is missing
+    for (const how of ['lies', 'omits']) {
+      const said = await refusal(
+        connectRpc([servers[how === 'lies' ? 2 : 3]!.url]).then((engine) =>
+          readConsent(openGrid(engine, w.grid.contract, { since: w.grid.since }), group, 'web'),
+        ),
+      )
+      assert.notEqual(said, 'it was taken', how)
+    }
+    await using engine = await connectRpc([a.url, 'http://127.0.0.1:1', `unix://${socket}`])
+    const grid = openGrid(engine, w.grid.contract)
+    const members = Object.values(w.members).map((m) => ({ address: m.address }))
+    const other = await createGroup(grid, openRelayer(), { members, threshold: 2 })
+    assert.equal((await readGroup(w.grid, other.group)).digest, other.group, 'writing works as well')
+    assert.match(await refusal(connectRpc(['http://127.0.0.1:1', a.url])), /no 2 of 2 RPC nodes agree/)
+    assert.match(await refusal(connectRpc([])), /give more/)
+  } finally {
+    for (const s of servers) {
+      s.server.closeAllConnections()
+      s.server.close()
+    }
+  }
+})
+
+test('the chain as a process: ready in one line, ended by SIGTERM, one clear line when it cannot', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'zos-daemon-'))
+  const start = (...args: string[]) =>
+    spawn(process.execPath, ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'daemon.ts'), ...args])
+  const ended = (child: ReturnType<typeof start>) =>
+    new Promise<{ code: number | null; err: string }>((resolve) => {
+      let err = ''
+      child.stderr.on('data', (d) => (err += d))
+      child.on('close', (code) => resolve({ code, err }))
+    })
+  try {
+    const child = start('--dir', dir, '--port', '0')
+    const end = ended(child)
+    const line = await new Promise<string>((resolve) => child.stdout.once('data', (d) => resolve(String(d))))
+    const { url, genesis } = JSON.parse(line) as { url: string; genesis: string }
+    await using engine = await connectRpc([url])
+    assert.equal(engine.genesis, genesis)
+    const second = await ended(start('--dir', dir, '--port', '0'))
+    assert.equal(second.code, 1)
+    assert.match(second.err, /^Open chain ".*": another process runs it\n$/)
+    child.kill('SIGTERM')
+    assert.deepEqual(await end, { code: 0, err: '' })
+    assert.equal((await ended(start('--dir', dir))).code, 2)
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
+
+test('watching from a cursor misses nothing, repeats nothing, and notices a chain that went back', {
+  timeout: 60_000,
+}, async () => {
+  await using w = await openWorld()
+  const n = await w.node('n')
+  const { group } = await w.team()
+  const first = await poll(w.grid)
+  assert.deepEqual(
+    first.events.map((e) => e.name),
+    ['FarmSet', 'NodeSet', 'GroupSet'],
+  )
+  assert.deepEqual((await poll(w.grid, first.cursor)).events, [])
+  const stop = new AbortController()
+  const seen: string[] = []
+  const watching = (async () => {
+    for await (const batch of watch(w.grid, { cursor: first.cursor, interval: 20, signal: stop.signal }))
+      seen.push(...batch.events.map((e) => e.name))
+  })()
+  await w.agree(group, 'web', 'deploy', { specRoot: root(1), slots: [slot(0, n.id)] })
+  assert.equal((await readDeployment(w.grid, group, 'web')).version, 1)
+  while (!seen.includes('Approved')) await new Promise((r) => setTimeout(r, 20))
+  stop.abort()
+  await watching
+  assert.deepEqual(seen, ['Posted', 'Placed', 'Approved'])
+  await assert.rejects(poll(w.grid, { ...first.cursor, hash: root(5) }), { code: 'chain-went-back' })
+  await assert.rejects(poll(w.grid, { block: 10_000, hash: root(5) }), { code: 'chain-went-back' })
+})

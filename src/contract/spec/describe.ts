@@ -1,0 +1,99 @@
+import { canonicalJson } from '#codec'
+import type { Node } from '../actions/nodes.ts'
+import type { Subject } from '../actions/proposals.ts'
+import { type MemberSet, ROLE } from '../typed/schema.ts'
+import type { SlotSpec } from './leaf.ts'
+import { sayResources, sayRules } from './place.ts'
+
+export type Known = {
+  nodes?: Node[]
+  /** The opened specs of the proposal's slots, in their order; absent when the reader may not open them. */
+  specs?: SlotSpec[]
+  /** Those of the version that runs now. */
+  before?: SlotSpec[]
+  /** The member set that counts now. */
+  set?: MemberSet
+  /** Names of addresses, from the reader's own keys. */
+  nameOf?: (address: string) => string | undefined
+}
+
+/** What is about to be signed, in words, one line each. Values of variables and secrets are never shown. */
+export function describe(subject: Subject, known: Known = {}): string[] {
+  return 'set' in subject ? describeSet(subject.set, known) : describeTransition(subject, known)
+}
+
+function describeTransition({ transition: t }: Extract<Subject, { transition: unknown }>, known: Known): string[] {
+  const until = new Date(t.deadline * 1000).toISOString().slice(0, 16)
+  const lines = [`${t.kind} "${t.name}": step ${t.sequence}, version ${t.version}, to be signed until ${until} UTC`]
+  for (const [n, s] of t.slots.entries()) {
+    const node = known.nodes?.find((x) => x.id === s.node)
+    const name = typeof node?.attributes.name === 'string' ? ` "${node.attributes.name}"` : ''
+    const where = node ? `node ${s.node}${name} in ${node.country || 'an unnamed country'}` : `node ${s.node}`
+    const mode = ['', ', fenced', ', standby'][s.mode]
+    lines.push(`slot ${s.index}: ${where}: ${sayResources(s.resources)}${mode}`)
+    const spec = known.specs?.[n]
+    if (spec) lines.push(`  ${sayWorkload(spec)}`)
+  }
+  if (t.slots.length > 0 && !known.specs) lines.push('the specs are sealed and not to this key: what runs is not shown')
+  lines.push(...sayRules(t.rules))
+  if (t.names.length) lines.push(`public names: ${t.names.join(', ')}`)
+  if (t.expiry) lines.push(`consent ends ${new Date(t.expiry * 1000).toISOString().slice(0, 16)} UTC`)
+  if (known.specs && known.before) lines.push(...diffSpecs(known.before, known.specs))
+  return lines
+}
+
+function sayWorkload({ workload: w }: SlotSpec): string {
+  const text = (key: string) => (typeof w[key] === 'string' ? w[key] : undefined)
+  const names = (key: string) => Object.keys((w[key] as Record<string, unknown> | undefined) ?? {})
+  const parts = [`${text('name')}: image ${text('image')}`]
+  if (text('flist')) parts.push(`flist ${text('flist')!.slice(0, 16)}…`)
+  const ports = (w.ports as { port: number; protocol: string }[] | undefined) ?? []
+  if (ports.length) parts.push(`ports ${ports.map((p) => `${p.port}/${p.protocol}`).join(' ')}`)
+  const hidden = [...names('env'), ...names('secrets')]
+  if (hidden.length) parts.push(`variables ${hidden.join(' ')} (values hidden)`)
+  if (text('egress') === 'internet') parts.push('may reach the internet')
+  return parts.join(', ')
+}
+
+function describeSet(next: MemberSet, { set, nameOf }: Known): string[] {
+  const who = (signer: string) => nameOf?.(signer) ?? signer
+  const lines = [`membership: epoch ${next.epoch}; every approval still open is void with it`]
+  for (const m of next.members) {
+    const rights = Object.entries(ROLE).filter(([, bit]) => m.roles & bit)
+    const was = set?.members.find((x) => x.signer === m.signer)
+    const change = !set || (was && canonicalJson(was) === canonicalJson(m)) ? ' ' : was ? '~' : '+'
+    lines.push(`${change} ${who(m.signer)}: weight ${m.weight}, may ${rights.map(([name]) => name).join(', ')}`)
+  }
+  for (const m of set?.members ?? [])
+    if (!next.members.some((x) => x.signer === m.signer)) lines.push(`- ${who(m.signer)}: removed`)
+  const { deploy, control, wipe, membership } = next.thresholds
+  lines.push(`needed: deploy ${deploy}, thaw and cancel ${control}, wipe ${wipe}, membership ${membership}`)
+  return lines
+}
+
+/** What differs, field by field: "+" new, "-" gone, "~" changed. */
+export function diffSpecs(before: SlotSpec[], after: SlotSpec[]): string[] {
+  const [was, is] = [flat(before), flat(after)]
+  const lines: string[] = []
+  for (const key of [...new Set([...was.keys(), ...is.keys()])].sort()) {
+    const [a, b] = [was.get(key), is.get(key)]
+    if (a === b) continue
+    const secret = /\.(env|secrets)\./.test(key)
+    const show = (v: string) => (secret ? '(hidden)' : v)
+    if (a === undefined) lines.push(`+ ${key}: ${show(b!)}`)
+    else if (b === undefined) lines.push(`- ${key}: ${show(a)}`)
+    else lines.push(secret ? `~ ${key}: changed (hidden)` : `~ ${key}: ${a} → ${b}`)
+  }
+  return lines
+}
+
+/** Each leaf of the workloads as "slot 0.memory" → its JSON. */
+function flat(specs: SlotSpec[]): Map<string, string> {
+  const all = new Map<string, string>()
+  const walk = (at: string, value: unknown) => {
+    if (value !== null && typeof value === 'object') for (const [k, v] of Object.entries(value)) walk(`${at}.${k}`, v)
+    else if (value !== undefined) all.set(at, JSON.stringify(value))
+  }
+  for (const s of specs) walk(`slot ${s.slot}`, s.workload)
+  return all
+}

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import type { Node } from '../actions/nodes.ts'
+import { draftTransition } from '../actions/proposals.ts'
+import { migrationOf, undoOf } from '../approval/draft.ts'
+import { noConsent } from '../approval/step.ts'
+import { resources, root, slot } from '../testing/world.ts'
+import { describe, diffSpecs } from './describe.ts'
+import { parseSpec } from './parse.ts'
+import { placeSlots } from './place.ts'
+import { rulesOf, slotsOf } from './slots.ts'
+
+const node = (id: number, more: Partial<Node> = {}): Node => ({
+  id,
+  farm: 1,
+  key: `0x${'00'.repeat(20)}`,
+  seal: root(1),
+  country: 'DE',
+  region: '',
+  latitude: 0,
+  longitude: 0,
+  state: 'up',
+  seen: 0,
+  capacity: resources({ cpu: 4000, ram: 1024, ssd: 10240 }),
+  used: resources({ cpu: 0, ram: 0, ssd: 0 }),
+  attributes: { name: `n${id}` },
+  nonce: 1,
+  ...more,
+})
+
+const wanted = (more: string) =>
+  slotsOf(
+    parseSpec(
+      `name: web\nworkloads:\n  - { name: web, image: w, flist: ${'ab'.repeat(32)}, memory: 256m${more} }\n`,
+      'x',
+    ),
+  )
+
+test('slots go where there is room and they are allowed, spread over farms and nodes', () => {
+  const nodes = [node(1), node(2), node(3, { farm: 2 }), node(4, { farm: 3, country: 'FR' })]
+  const ids = (more: string, options = {}) => placeSlots(wanted(more), nodes, options).map((p) => p.node.id)
+  assert.deepEqual(ids(', replicas: 4'), [1, 3, 4, 2])
+  assert.deepEqual(ids(', replicas: 2, geo: { countries: [DE] }'), [1, 3])
+  assert.deepEqual(ids(', geo: { notCountries: [DE] }'), [4])
+  assert.deepEqual(ids(', nodes: [n2]'), [2])
+  assert.deepEqual(ids(', nodes: ["3"]'), [3])
+  assert.deepEqual(ids(', mode: fenced, standby: true'), [1, 3], 'a standby is elsewhere')
+  const current = new Map([[0, { node: 2, resources: resources({ ram: 256 }) }]])
+  assert.deepEqual(ids('', { current }), [2], 'it stays where it is')
+  assert.deepEqual(
+    placeSlots(wanted(''), [node(1, { attributes: { price: 5 } }), node(2, { attributes: { price: 3 } })]).map(
+      (p) => p.node.id,
+    ),
+    [2],
+  )
+})
+
+test('what cannot be placed is refused, naming the slot and what is short', () => {
+  const nodes = [node(1), node(2, { state: 'drain' })]
+  const says = (more: string, options = {}) => {
+    try {
+      placeSlots(wanted(more), nodes, options)
+    } catch (error) {
+      return (error as Error).message
+    }
+    return 'placed'
+  }
+  assert.equal(says(', replicas: 5'), 'Place slot 4 of "web": it needs 1 CPU, the most free on a node is 0 CPU')
+  assert.match(says(', disk: 9000g'), /it needs 9216000 MiB disk, the most free on a node is 10240 MiB disk/)
+  assert.match(says(', geo: { countries: [FR] }'), /none of 2 nodes is up and where the spec allows it/)
+  assert.match(says(', nodes: [n9]'), /there is no node "n9"/)
+  assert.match(says(', mode: fenced, standby: true'), /Place slot 0/)
+  const rules = rulesOf(parseSpec(`name: a\nfarms: 2\nworkloads: [{ name: a, image: b, memory: 64m }]`, 'x'))
+  assert.match(says('', { rules }), /on 2 farms, but only 1/)
+})
+
+test('what is signed is said in words, without any value of a variable', () => {
+  const specs = wanted(', ports: [80], env: { SECRET: s3cr3t-two }').map((s) => s.spec)
+  const before = wanted(', ports: [80], env: { SECRET: s3cr3t-one }, args: x').map((s) => s.spec)
+  const group = {
+    group: root(1),
+    digest: root(1),
+    domain: { chainId: 1, contract: root(0) },
+    set: { epoch: 1 },
+  } as never
+  const transition = draftTransition(group, noConsent('web'), 'deploy', {
+    slots: [slot(0, 1)],
+    rules: { allow: ['0x4445'], deny: [], farms: 2 },
+  })
+  const text = describe({ transition }, { nodes: [node(1)], specs, before }).join('\n')
+  assert.match(text, /deploy "web": step 1, version 1/)
+  assert.match(text, /slot 0: node 1 "n1" in DE: 1 CPU, 128 MiB memory, 1024 MiB disk/)
+  assert.match(text, /web: image w, flist abababababababab…, ports 80\/tcp, variables SECRET \(values hidden\)/)
+  assert.match(text, /only in DE/)
+  assert.match(text, /~ slot 0\.env\.SECRET: changed \(hidden\)/)
+  assert.match(text, /- slot 0\.args\.0: "x"/)
+  assert.equal(text.includes('s3cr3t'), false)
+  assert.deepEqual(diffSpecs(specs, specs), [])
+  assert.match(describe({ transition }).join('\n'), /sealed and not to this key/)
+})
+
+test('undo finds the last other version, migrate keeps the spec', () => {
+  const group = { group: root(1), digest: root(1), set: { epoch: 1 } } as never
+  const step = (version: number, n: number, at: number) => ({
+    ...draftTransition(group, noConsent('web'), 'update', { specRoot: root(n), slots: [slot(0, at)] }),
+    version,
+  })
+  const steps = [step(1, 1, 1), step(2, 2, 1), step(3, 1, 2)]
+  const log = { approvals: steps.map((transition) => ({ transition, signatures: [], freezes: [] })) } as never
+  const roots = [1, 2, 1].map((n, i) => ({ version: i + 1, specRoot: root(n) }))
+  const state = { ...noConsent('web'), version: 3, placed: steps[2]!, roots }
+  const { version, draft } = undoOf(log, state)
+  assert.deepEqual([version, draft.specRoot], [2, root(2)])
+  assert.throws(() => undoOf(log, { ...state, roots: [roots[2]!] }), { code: 'nothing-to-undo' })
+  assert.deepEqual(migrationOf(state, 0, { node: 5, blob: root(9) }).slots, [slot(0, 5, {}, { blob: root(9) })])
+  assert.throws(() => migrationOf(state, 1, { node: 5, blob: root(9) }), { code: 'no-slot' })
+  assert.throws(() => migrationOf(state, 0, { node: 2, blob: root(9) }), { code: 'already-there' })
+})
