@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rename, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
-import { chunkIdOf, httpBackend, hubCall, leafHashes, seal } from '#cas'
+import { chunkIdOf, hubCall, leafHashes, seal } from '#cas'
 import { sha256Hex } from '#codec'
-import { backendConformance } from '../cas/conformance.ts'
 import { serveHub } from './server.ts'
 
 const dirs: string[] = []
@@ -20,27 +19,14 @@ after(async () => {
   for (const d of dirs) await rm(d, { recursive: true, force: true })
 })
 
-async function hub(options: { check?: () => undefined; deletes?: boolean } = {}) {
+async function hub() {
   const dir = await mkdtemp(join(tmpdir(), 'zos-hub-'))
   dirs.push(dir)
-  const server = await serveHub({ dir, port: 0, ...options })
+  const server = await serveHub({ dir, port: 0 })
   servers.push(server)
   const place = { host: '127.0.0.1', port: (server.address() as AddressInfo).port }
-  return { dir, server, place, call: hubCall(place, 'test') }
+  return { place, call: hubCall(place, 'test') }
 }
-
-backendConformance('http', async () => {
-  const made = await hub({ check: () => undefined, deletes: true })
-  return {
-    backend: httpBackend(made.place, 'test'),
-    takeAway: async () => {
-      made.server.close()
-      made.server.closeAllConnections()
-      await rename(made.dir, `${made.dir}-gone`)
-      dirs.push(`${made.dir}-gone`)
-    },
-  }
-})
 
 test('an upload is taken only under the id its bytes have', async () => {
   const { call } = await hub()
