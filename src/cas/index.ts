@@ -1,6 +1,7 @@
 export type { ChunkBackend, Stored } from './backend.ts'
 export { type ChunkId, chunkIdOf, isZero, LEAF_BLOCK, leafHashes, wholeBlocks, zeroLeaf } from './chunk.ts'
 export { dirBackend } from './dir_backend.ts'
+export { type HttpPlace, type HubCall, httpBackend, hubCall, parseHttpPlace } from './http_backend.ts'
 export { type Counters, homeOf, openStore, type Put, type Store, type StoreOptions } from './store.ts'
 export { type Kind, type Opened, open, seal } from './stored.ts'
 export { type Collected, collect, DEFAULT_GRACE, type ScrubReport, scrub, type Usage, usage } from './upkeep.ts'

@@ -47,6 +47,43 @@ const commands: Record<string, Command> = {
     run: () => import('./mycelium/index.ts'),
     about: 'the overlay: keys, node, peers, routes, ping, capture',
   },
+  grid: { run: () => import('./grid/index.ts'), about: 'a local grid: up, status, down, export' },
+  key: { run: () => import('./grid/key.ts'), about: "members' keys: new, ls" },
+  group: { run: () => import('./grid/group.ts'), about: 'groups that agree on deployments: create, ls, show' },
+  deploy: { run: () => import('./grid/deploy.ts'), about: 'propose what a spec says to a group (--plan: only show)' },
+  proposals: {
+    run: () => import('./grid/approve.ts').then((m) => ({ default: m.proposals })),
+    about: 'what waits for approvals',
+  },
+  approve: {
+    run: () => import('./grid/approve.ts').then((m) => ({ default: m.approve })),
+    about: 'say what a proposal does, and sign it',
+  },
+  freeze: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.freeze })),
+    about: 'stop a deployment at once, as one member',
+  },
+  thaw: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.thaw })),
+    about: 'propose to let a frozen deployment run again',
+  },
+  undo: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.undo })),
+    about: 'propose to go back to the version before',
+  },
+  cancel: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.cancel })),
+    about: 'propose to end a deployment; its data stays',
+  },
+  wipe: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.wipe })),
+    about: 'propose to delete the data of a deployment',
+  },
+  migrate: { run: () => import('./grid/migrate.ts'), about: 'propose to move a slot to another node' },
+  forward: { run: () => import('./grid/forward.ts'), about: "reach a slot's port from this machine" },
+  log: { run: () => import('./grid/log.ts'), about: 'the audit trail of a deployment; --verify FILE' },
+  farm: { run: () => import('./grid/inventory.ts'), about: 'farms: ls, show' },
+  node: { run: () => import('./grid/node.ts'), about: 'nodes: ls, show; run one' },
   down: { run: () => import('./down.ts'), about: 'end the daemon and everything it started' },
 }
 

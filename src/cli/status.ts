@@ -12,7 +12,10 @@ type Status = {
   uptime: number
 }
 
+/** Of the node daemon; with a deployment's name, of that. */
 export default async function status(args: string[]): Promise<number> {
+  const named = parseFlags('status', args, { json: { kind: 'switch' }, group: { kind: 'value' } }).rest.length === 1
+  if (named) return (await import('./grid/deployment_status.ts')).deploymentStatus(args)
   const { flags } = parseFlags('status', args, { json: { kind: 'switch' } })
   const now = await daemonCall<Status>('GET', '/status')
   if (flags.json) process.stdout.write(`${JSON.stringify(now)}\n`)

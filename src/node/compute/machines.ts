@@ -51,7 +51,7 @@ const newExportId = (): string => randomBytes(8).toString('hex')
 export async function openMachines(
   host: VmHost,
   exports: Exports,
-  at: { home: string; run: string; templates: boolean; log: (line: string) => void },
+  at: { home: string; run: string; templates: boolean; warm?: readonly VmClass[]; log: (line: string) => void },
 ): Promise<MachinePool> {
   const nbdDir = join(at.run, 'nbd')
   const poolDir = join(at.home, 'pool')
@@ -117,7 +117,7 @@ export async function openMachines(
     },
     // one whose disk's server has restarted since would wait seconds for QEMU to connect again
     usable: ({ vm, epoch }) => isRunning(vm.record) && epoch === exports.epoch(),
-    warm: at.templates ? [defaultClass()] : [],
+    warm: at.templates ? (at.warm ?? [defaultClass()]) : [],
     ...(at.templates ? {} : { most: 0 }),
     onError: (error) => at.log(`pool: ${error instanceof Error ? error.message : error}`),
   })

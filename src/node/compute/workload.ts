@@ -38,6 +38,7 @@ export class Workload {
   #log: OutputLog | undefined
   #ports: { close: () => void } | undefined
   #restartTimer: NodeJS.Timeout | undefined
+  #starting: Promise<void> | undefined
   readonly #sinks = new Set<Sink>()
   readonly #waiters = new Set<(status: WorkloadStatus) => void>()
   /** Set while the machine of an ended workload is put away. */
@@ -111,7 +112,15 @@ export class Workload {
   }
 
   /** Starts it in a machine of its own. When it cannot, the status says why and the error is thrown. */
-  async start(note: (line: string) => void): Promise<void> {
+  start(note: (line: string) => void): Promise<void> {
+    // a restart by policy and one that was asked for are the same one: never two machines
+    this.#starting ??= this.#start(note).finally(() => {
+      this.#starting = undefined
+    })
+    return this.#starting
+  }
+
+  async #start(note: (line: string) => void): Promise<void> {
     if (this.status.state === 'running' || this.status.state === 'paused') return
     clearTimeout(this.#restartTimer)
     await this.#settled
@@ -351,6 +360,7 @@ export class Workload {
   /** The stop signal, TIMEOUT seconds of grace, then KILL. */
   async stop(timeout = this.spec.stopTimeout): Promise<void> {
     clearTimeout(this.#restartTimer)
+    await this.#starting?.catch(() => {})
     if (this.status.state === 'paused') await this.unpause()
     if (this.status.state !== 'running') return
     await this.#save({ byHand: true })

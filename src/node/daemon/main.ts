@@ -2,12 +2,8 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { reasonOf } from '#codec'
 import { serveUnix } from '#sys'
-import { awaitAgent, ensureInitramfs, ensureKernel, openVmHost } from '#vm'
 import { places } from '#wire'
-import { CACHE } from '../cache.ts'
-import { Engine } from '../compute/engine.ts'
-import { openMachines } from '../compute/machines.ts'
-import { Volumes } from '../compute/volumes.ts'
+import { openCompute } from '../compute/open.ts'
 import { routes } from './api.ts'
 import { openImages } from './images.ts'
 import { lockHome } from './lock.ts'
@@ -26,26 +22,16 @@ mkdirSync(run, { recursive: true, mode: 0o711 })
 
 const begun = Date.now()
 const hub = process.env.ZOS_HUB || undefined
-const [storage, kernel] = await Promise.all([openStorage({ home, run, hub, log }), ensureKernel({ cacheDir: CACHE })])
-const built = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot })
-const initramfs = { path: built.path, sha256: built.key }
-const host = await openVmHost({ home, runDir: run, cacheDir: CACHE, kernel, initramfs, awaitAgent })
-const volumes = new Volumes(home)
+const opening = openStorage({ home, run, hub, log })
 // for measuring what templates are worth
 const templates = process.env.ZOS_TEMPLATES !== 'off'
-const machines = await openMachines(host, storage, { home, run, templates, log })
+const { engine, machines, volumes, host, end } = await openCompute({ home, run, storage: opening, templates, log })
+const storage = await opening
 const images = openImages({ home, hub, storage })
-const engine = new Engine({ home, machines, storage, volumes, log })
-await engine.recover()
-machines.endStrays(engine.records())
-machines.refill()
 
 async function down(): Promise<void> {
   log('down')
-  await Promise.allSettled(engine.list().map((w) => w.halt()))
-  await machines[Symbol.asyncDispose]()
-  machines.endStrays([])
-  await host[Symbol.asyncDispose]()
+  await end()
   await storage.stop()
   server.close()
   rmSync(run, { recursive: true, force: true })

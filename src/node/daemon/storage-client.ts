@@ -32,6 +32,8 @@ export async function openStorage(at: {
   home: string
   run: string
   hub: string | undefined
+  /** Somebody else starts the plane: it is waited for, and told everything again when it is a new one. */
+  elsewhere?: boolean
   log: (line: string) => void
 }): Promise<StoragePlane> {
   const socket = join(at.run, 'storage.sock')
@@ -52,7 +54,7 @@ export async function openStorage(at: {
     }
   }
 
-  const start = async (): Promise<void> => {
+  const launch = (): void => {
     const args = [
       '--disable-warning=ExperimentalWarning',
       ENTRY,
@@ -67,6 +69,10 @@ export async function openStorage(at: {
     closeSync(log)
     child.unref()
     child.on('error', (error) => at.log(`storage plane: ${error.message}`))
+  }
+
+  const start = async (): Promise<void> => {
+    if (!at.elsewhere) launch()
     pid = await until('the storage plane to answer', 20_000, running)
     epoch++
     for (const [id, e] of exports) await post(id, e)
@@ -138,6 +144,7 @@ export async function openStorage(at: {
       stopping = true
       clearInterval(supervise)
       await reviving
+      if (at.elsewhere) return
       if (pid === null || !alive(pid)) return
       process.kill(pid, 'SIGTERM')
       const ending = pid

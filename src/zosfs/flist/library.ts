@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { dirBackend, openStore, type Store } from '#cas'
+import { type ChunkBackend, dirBackend, httpBackend, openStore, parseHttpPlace, type Store } from '#cas'
 import { ZosError } from '#codec'
 import { dirRecords, type Records } from './records.ts'
 
@@ -16,33 +16,38 @@ export type Library = AsyncDisposable & {
 }
 
 /**
- * Opens the library of HOME. HUB is `$ZOS_HUB`: `dir:PATH`, or nothing for the local store alone. LIMIT: bytes the
- * local cache may hold beside a hub.
+ * Opens the library of HOME. HUB is `$ZOS_HUB`: `dir:PATH`, `http://HOST:PORT` or `http+unix:SOCKET`, or nothing for the
+ * local store alone. LIMIT: bytes the local cache may hold beside a hub. A hub over HTTP has chunks only, no tags: who
+ * uses one names manifests by digest.
  */
 export function openLibrary(options: { home: string; hub?: string | undefined; limit?: number }): Library {
   const home = resolve(options.home)
   mkdirSync(home, { recursive: true, mode: 0o700 })
-  let hubDir: string | undefined
-  if (options.hub) {
-    hubDir = /^dir:(.+)$/.exec(options.hub)?.[1]
-    if (!hubDir) {
-      throw new ZosError(`Open hub "${options.hub}": not of the form dir:PATH; set ZOS_HUB so, or unset it`, {
-        code: 'bad-hub',
-      })
-    }
-    hubDir = resolve(hubDir)
-  }
+  const hub = options.hub ? openHub(options.hub) : undefined
   const store = openStore({
     dir: join(home, 'cas'),
     temporary: join(home, 'tmp'),
-    ...(hubDir ? { hub: dirBackend(hubDir, { temporary: join(hubDir, 'tmp') }) } : {}),
+    ...(hub ? { hub: hub.backend } : {}),
     ...(options.limit === undefined ? {} : { limit: options.limit }),
   })
   return {
     home,
     store,
     records: dirRecords(home),
-    hubRecords: hubDir ? dirRecords(hubDir) : undefined,
+    hubRecords: hub?.records,
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   }
+}
+
+function openHub(text: string): { backend: ChunkBackend; records: Records | undefined } {
+  const path = /^dir:(.+)$/.exec(text)?.[1]
+  if (path) {
+    const dir = resolve(path)
+    return { backend: dirBackend(dir, { temporary: join(dir, 'tmp') }), records: dirRecords(dir) }
+  }
+  const place = parseHttpPlace(text)
+  if (place) return { backend: httpBackend(place, text), records: undefined }
+  throw new ZosError(`Open hub "${text}": not of the form dir:PATH or http://HOST:PORT; set ZOS_HUB so, or unset it`, {
+    code: 'bad-hub',
+  })
 }

@@ -1,0 +1,115 @@
+import { Agent, request } from 'node:http'
+import { reasonOf, ZosError } from '#codec'
+import type { ChunkBackend, Stored } from './backend.ts'
+import { BLOB_LIMIT } from './stored.ts'
+
+/** A hub's HTTP address: `http://HOST:PORT`, or `http+unix:SOCKET` for one that is reached through a unix socket. */
+export type HttpPlace = { host: string; port: number } | { socketPath: string }
+
+/** Connections kept open to one hub: as many as an export has requests in flight. */
+const CONNECTIONS = 16
+/** No byte for this long and the hub counts as away. */
+const SILENCE = 20_000
+
+/** Reads the address of a hub; undefined when TEXT is none. */
+export function parseHttpPlace(text: string): HttpPlace | undefined {
+  const socketPath = /^http\+unix:(\/.+)$/.exec(text)?.[1]
+  if (socketPath) return { socketPath }
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol !== 'http:' || url.pathname !== '/' || url.search !== '') return undefined
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 80) }
+}
+
+type Answer = { status: number; body: Buffer }
+
+/** One call to a hub; whatever keeps it from answering is `source-away`. */
+export type HubCall = (method: string, path: string, body?: Uint8Array | object) => Promise<Answer>
+
+export function hubCall(place: HttpPlace, label: string): HubCall & { close: () => void } {
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+  const once = (method: string, path: string, body: Uint8Array | undefined, json: boolean) =>
+    new Promise<Answer>((resolve, reject) => {
+      const req = request({ ...place, method, path, agent }, (res) => {
+        const chunks: Buffer[] = []
+        let size = 0
+        res.on('data', (chunk: Buffer) => {
+          size += chunk.length
+          if (size > BLOB_LIMIT + 1) req.destroy(new Error(`it answered more than ${BLOB_LIMIT} bytes`))
+          else chunks.push(chunk)
+        })
+        res.on('error', reject)
+        res.on('end', () => {
+          if (!res.complete) reject(new Error('it stopped in the middle of an answer'))
+          else resolve({ status: res.statusCode ?? 0, body: Buffer.concat(chunks) })
+        })
+      })
+      req.setTimeout(SILENCE, () => req.destroy(new Error(`it said nothing for ${SILENCE / 1000} s`)))
+      req.on('error', reject)
+      if (body) req.setHeader('content-length', body.length)
+      if (json) req.setHeader('content-type', 'application/json')
+      req.end(body)
+    })
+  const call: HubCall = async (method, path, body) => {
+    const json = body !== undefined && !(body instanceof Uint8Array)
+    const bytes = json ? Buffer.from(JSON.stringify(body)) : (body as Uint8Array | undefined)
+    let answer: Answer
+    try {
+      answer = await once(method, path, bytes, json).catch((error: NodeJS.ErrnoException) => {
+        // a kept connection the hub closed meanwhile: every call may be repeated
+        if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') throw error
+        return once(method, path, bytes, json)
+      })
+    } catch (cause) {
+      throw new ZosError(`${method} ${path} at hub "${label}": ${reasonOf(cause)}`, {
+        code: 'source-away',
+        kind: 'node',
+        cause,
+      })
+    }
+    if (answer.status === 404 || answer.status < 300) return answer
+    throw refusal(method, path, label, answer)
+  }
+  return Object.assign(call, { close: () => agent.destroy() })
+}
+
+function refusal(method: string, path: string, label: string, { status, body }: Answer): ZosError {
+  let reason = `status ${status}`
+  let code = 'source-away'
+  try {
+    const { error } = JSON.parse(body.toString()) as { error: { code: string; message: string } }
+    reason = error.message
+    if (status < 500) code = error.code
+  } catch {}
+  return new ZosError(`${method} ${path} at hub "${label}": ${reason}`, { code, kind: 'node', details: { status } })
+}
+
+/** Objects at a hub that speaks HTTP (src/hub): `http://HOST:PORT` or `http+unix:SOCKET`. */
+export function httpBackend(place: HttpPlace, label: string): ChunkBackend {
+  const call = hubCall(place, label)
+  const told = async <T>(method: string, path: string, body?: object) =>
+    JSON.parse((await call(method, path, body)).body.toString()) as T
+  return {
+    label,
+    async get(id) {
+      const { status, body } = await call('GET', `/objects/${id}`)
+      return status === 404 ? undefined : body
+    },
+    async put(id, stored) {
+      await call('PUT', `/objects/${id}`, stored)
+    },
+    async has(id) {
+      return (await call('HEAD', `/objects/${id}`)).status !== 404
+    },
+    touch: async (id) => (await told<{ done: boolean }>('POST', `/objects/${id}/touch`)).done,
+    delete: async (id) => (await told<{ done: boolean }>('DELETE', `/objects/${id}`)).done,
+    deleteOlder: async (id, before) =>
+      (await told<{ done: boolean }>('DELETE', `/objects/${id}?before=${before}`)).done,
+    async *list() {
+      const { body } = await call('GET', '/objects')
+      for (const line of body.toString().split('\n')) if (line !== '') yield JSON.parse(line) as Stored
+    },
+    async flush() {
+      await call('POST', '/flush')
+    },
+  }
+}

@@ -1,0 +1,155 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hubCall, parseHttpPlace } from '#cas'
+import { codeOf, sha256Hex, ZosError } from '#codec'
+import {
+  connectRpc,
+  type Grid,
+  type Key,
+  listDeployments,
+  listFarms,
+  listNodes,
+  type Node,
+  openGrid,
+  openKey,
+  openRelayer,
+  type Relayer,
+} from '#contract'
+import { writeAtomic } from '#sys'
+import { places } from '#wire'
+import { type GridFacts, gridFacts } from './local.ts'
+import { passphrase } from './passphrase.ts'
+
+type Hex = `0x${string}`
+
+/** A grid as commands use it. */
+export type Context = { facts: GridFacts; grid: Grid; relayer: Relayer; hub: ReturnType<typeof hubCall> }
+
+export async function openContext(): Promise<Context> {
+  const facts = gridFacts()
+  const engine = await connectRpc(facts.rpc).catch((cause: unknown) => {
+    throw codeOf(cause) === 'rpc-disagree'
+      ? new ZosError(
+          `Reach the grid: no chain answers at "${facts.rpc.join(', ')}"; "zos grid up" starts the local one`,
+          {
+            code: 'chain-away',
+            kind: 'node',
+            cause,
+          },
+        )
+      : cause
+  })
+  if (engine.chainId !== facts.chainId || engine.genesis !== facts.genesis)
+    throw new ZosError(`Reach the grid: "${facts.rpc[0]}" is another chain than this grid's`, { code: 'wrong-chain' })
+  const place = parseHttpPlace(facts.hub[0] ?? '')
+  if (!place) throw new ZosError(`Reach the grid: "${facts.hub[0]}" is no hub's address`, { code: 'bad-hub' })
+  return {
+    facts,
+    grid: openGrid(engine, facts.contract, { since: BigInt(facts.since) }),
+    relayer: openRelayer(),
+    hub: hubCall(place, facts.hub[0]!),
+  }
+}
+
+export const keysDir = (): string => join(places().home, 'keys')
+
+/** The key named by --as, opened. */
+export async function signer(name: string | undefined, command: string): Promise<Key> {
+  if (!name) throw new ZosError(`zos ${command}: say with --as who signs ("zos key ls" lists keys)`, { code: 'usage' })
+  return openKey(keysDir(), name, await passphrase(`passphrase of "${name}"`))
+}
+
+// ---- names of groups: this home's own address book; the chain knows groups by their id alone
+
+const groupsDir = () => join(places().home, 'groups')
+
+export type GroupEntry = { name: string; group: Hex; contract: Hex }
+
+export function groupBook(): GroupEntry[] {
+  try {
+    return readdirSync(groupsDir())
+      .filter((f) => f.endsWith('.json'))
+      .sort()
+      .map((f) => JSON.parse(readFileSync(join(groupsDir(), f), 'utf8')) as GroupEntry)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return []
+    throw error
+  }
+}
+
+export function checkGroupName(name: string): void {
+  if (!/^[a-z0-9][a-z0-9._-]{0,62}$/.test(name))
+    throw new ZosError(`Name group "${name}": take 1 to 63 of a–z, 0–9, ".", "_" and "-"`, { code: 'bad-group-name' })
+}
+
+export async function noteGroup(entry: GroupEntry): Promise<void> {
+  await mkdir(groupsDir(), { recursive: true, mode: 0o700 })
+  await writeAtomic(join(groupsDir(), `${entry.name}.json`), `${JSON.stringify(entry)}\n`)
+}
+
+/** The groups this home has names for on this grid. */
+export const namedGroups = ({ facts }: Context): GroupEntry[] =>
+  groupBook().filter((g) => g.contract === facts.contract)
+
+/** The group a command means: by name, by id, or the only one there is. */
+export function groupNamed(context: Context, text: string | undefined): GroupEntry {
+  const known = namedGroups(context)
+  if (text === undefined) {
+    if (known.length === 1) return known[0]!
+    const which = known.map((g) => g.name).join(', ')
+    throw new ZosError(
+      known.length === 0
+        ? 'Find the group: there is none yet; "zos group create" makes one'
+        : `Find the group: say with --group which of ${which}`,
+      { code: 'which-group' },
+    )
+  }
+  const found = known.find((g) => g.name === text || g.group === text.toLowerCase())
+  if (found) return found
+  if (/^0x[0-9a-fA-F]{64}$/.test(text))
+    return { name: text.slice(0, 10), group: text.toLowerCase() as Hex, contract: context.facts.contract }
+  throw new ZosError(`Find group "${text}": there is none of that name; "zos group ls" lists them`, {
+    code: 'no-group',
+  })
+}
+
+/** The group that has DEPLOYMENT when none is said: the only one. */
+export async function groupOfDeployment(context: Context, name: string, said: string | undefined): Promise<GroupEntry> {
+  if (said !== undefined) return groupNamed(context, said)
+  const known = namedGroups(context)
+  if (known.length === 1) return known[0]!
+  const having: GroupEntry[] = []
+  for (const g of known) if ((await listDeployments(context.grid, g.group)).includes(name)) having.push(g)
+  if (having.length === 1) return having[0]!
+  throw new ZosError(
+    having.length === 0
+      ? `Find deployment "${name}": none of your groups has it; say with --group which is meant`
+      : `Find deployment "${name}": say with --group which of ${having.map((g) => g.name).join(', ')}`,
+    { code: 'which-group' },
+  )
+}
+
+// ---- nodes by name
+
+export type PlacedNode = Node & { name: string; farmName: string }
+
+export async function nodesOf({ grid }: Context): Promise<PlacedNode[]> {
+  const [nodes, farms] = await Promise.all([listNodes(grid), listFarms(grid)])
+  return nodes.map((n) => ({
+    ...n,
+    name: typeof n.attributes.name === 'string' ? n.attributes.name : String(n.id),
+    farmName: farms.find((f) => f.id === n.farm)?.name ?? String(n.farm),
+  }))
+}
+
+// ---- sealed specs at the hub
+
+export async function putSpec({ hub }: Context, bytes: Uint8Array): Promise<void> {
+  await hub('PUT', `/specs/${sha256Hex(bytes)}`, bytes)
+}
+
+export async function getSpec({ hub }: Context, blob: Hex): Promise<Uint8Array | undefined> {
+  const { status, body } = await hub('GET', `/specs/${blob.slice(2)}`)
+  return status === 404 ? undefined : body
+}

@@ -1,0 +1,155 @@
+import { readFileSync } from 'node:fs'
+import { reasonOf, ZosError } from '#codec'
+import {
+  parseSpec,
+  placeSlots,
+  ROLE,
+  readConsent,
+  readDeployment,
+  rulesOf,
+  type Spec,
+  salted,
+  sealSpecs,
+  slotsOf,
+  type WantedSlot,
+} from '#contract'
+import { places } from '#wire'
+import { checkSignature, openLibrary, resolveTag } from '#zosfs'
+import { parseFlags } from '../flags.ts'
+import { table } from '../terminal.ts'
+import {
+  type Context,
+  type GroupEntry,
+  groupNamed,
+  nodesOf,
+  openContext,
+  type PlacedNode,
+  putSpec,
+  signer,
+} from './context.ts'
+import { FLAGS, proposeStep } from './steps.ts'
+import { uploadMissing } from './upload.ts'
+
+function readSpec(file: string): Spec {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new ZosError(`Read spec "${file}": ${reasonOf(cause)}`, { code: 'no-spec', cause })
+  }
+  return parseSpec(text, file)
+}
+
+/** Each image's name becomes the digest it means now, checked against its publisher's signature. */
+async function pin(spec: Spec, library: ReturnType<typeof openLibrary>): Promise<Spec> {
+  const workloads = []
+  for (const w of spec.workloads) {
+    if (w.flist) {
+      workloads.push(w)
+      continue
+    }
+    const tag = await resolveTag(library, w.image)
+    if (!tag)
+      throw new ZosError(
+        `Deploy "${spec.name}": image "${w.image}" of workload "${w.name}" was not published; "zos publish" it first`,
+        {
+          code: 'unknown-image',
+        },
+      )
+    await checkSignature(library, tag.digest, tag.key)
+    workloads.push({ ...w, flist: tag.digest })
+  }
+  return { ...spec, workloads }
+}
+
+async function seal(context: Context, group: GroupEntry, wanted: WantedSlot[], nodes: PlacedNode[]) {
+  const { group: state } = await readConsent(context.grid, group.group, wanted[0]!.spec.deployment)
+  const readers = state.set.members.filter((m) => m.roles & ROLE.read).map((m) => m.seal)
+  return sealSpecs(
+    wanted.map((w) => salted(w.spec)),
+    (n) => [nodes[n]!.seal, ...readers],
+  )
+}
+
+function showPlan(wanted: WantedSlot[], nodes: PlacedNode[], json: boolean): void {
+  const rows = wanted.map((w, n) => {
+    const { cpu, ram, ssd } = w.resources
+    const node = nodes[n]!
+    const price = typeof node.attributes.price === 'number' ? node.attributes.price : 0
+    return {
+      slot: w.index,
+      standby: w.mode === 2,
+      node: node.name,
+      farm: node.farmName,
+      country: node.country,
+      cpu,
+      ram,
+      ssd,
+      price,
+    }
+  })
+  if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
+  else
+    process.stdout.write(
+      table(
+        ['SLOT', 'NODE', 'FARM', 'COUNTRY', 'CPUS', 'MEMORY', 'DISK', 'PRICE'],
+        rows.map((r) => [
+          `${r.slot}${r.standby ? ' (standby)' : ''}`,
+          r.node,
+          r.farm,
+          r.country,
+          String(r.cpu / 1000),
+          `${r.ram} MiB`,
+          `${r.ssd} MiB`,
+          r.price === 0 ? 'free' : String(r.price),
+        ]),
+      ),
+    )
+}
+
+/** `zos deploy FILE`: pins, places, seals, uploads, proposes; whatever can be refused is refused before anything is sent. */
+export default async function deploy(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('deploy', args, { ...FLAGS, plan: { kind: 'switch' } })
+  const [file, ...more] = rest
+  if (!file || more.length > 0)
+    throw new ZosError('zos deploy: write zos deploy FILE --group GROUP --as KEY [--plan]', { code: 'usage' })
+  const written = readSpec(file)
+  const context = await openContext()
+  const group = groupNamed(context, flags.group)
+  const { name } = written
+  await using library = openLibrary({ home: places().home, hub: process.env.ZOS_HUB || undefined })
+  const spec = await pin(written, library)
+  const wanted = slotsOf(spec)
+  const [nodes, now, consent] = await Promise.all([
+    nodesOf(context),
+    readDeployment(context.grid, group.group, name),
+    readConsent(context.grid, group.group, name),
+  ])
+  const current = new Map(now.slots.map((s) => [s.index + (s.standby ? 128 : 0), s]))
+  const chosen = placeSlots(wanted, nodes, { current, rules: rulesOf(spec) }).map(
+    ({ node }) => nodes.find((n) => n.id === node.id)!,
+  )
+  if (flags.plan) {
+    showPlan(wanted, chosen, flags.json)
+    return 0
+  }
+  const key = await signer(flags.as, 'deploy')
+  const { root, sealed } = await seal(context, group, wanted, chosen)
+  for (const flist of new Set(spec.workloads.map((w) => w.flist!))) await uploadMissing(context, library, flist)
+  for (const { bytes } of sealed) await putSpec(context, bytes)
+  const act = { context, key, group, name, consent, json: flags.json }
+  return proposeStep(act, consent.state.status === 'active' ? 'update' : 'deploy', {
+    specRoot: root,
+    slots: wanted.map((w, n) => ({
+      index: w.index,
+      node: chosen[n]!.id,
+      mode: w.mode,
+      blob: sealed[n]!.blob,
+      resources: w.resources,
+    })),
+    rules: rulesOf(spec),
+    names: spec.workloads.flatMap((w) => w.names),
+    drain: spec.drain,
+    expiry: spec.expires === undefined ? 0 : Math.floor(Date.now() / 1000) + spec.expires,
+  })
+}

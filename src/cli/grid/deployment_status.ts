@@ -1,0 +1,85 @@
+import { ZosError } from '#codec'
+import { listProposals, readConsent, readDeployment, readReports } from '#contract'
+import { parseFlags } from '../flags.ts'
+import { table } from '../terminal.ts'
+import { type Context, groupOfDeployment, nodesOf, openContext } from './context.ts'
+
+export type SlotView = {
+  slot: number
+  node: string
+  farm: string
+  country: string
+  /** What its node runs; 0 before it has run any. */
+  version: number
+  state: 'reserved' | 'running' | 'failed' | 'stopped' | 'released'
+  reason: string
+  since: string | null
+}
+
+export type DeploymentView = {
+  name: string
+  version: number
+  state: 'proposed' | 'running' | 'frozen' | 'cancelled'
+  slots: SlotView[]
+}
+
+/** A deployment as the group agreed on it, and what its nodes last said. */
+export async function viewOf(context: Context, group: `0x${string}`, name: string): Promise<DeploymentView> {
+  const { grid } = context
+  const [d, { state, log }, reports, nodes] = await Promise.all([
+    readDeployment(grid, group, name),
+    readConsent(grid, group, name),
+    readReports(grid, group, name),
+    nodesOf(context),
+  ])
+  if (state.status === 'none') {
+    const open = await listProposals(grid, group)
+    if (!open.some((p) => p.deployment === name))
+      throw new ZosError(`Show deployment "${name}": the group has none of that name, nor a proposal for one`, {
+        code: 'no-deployment',
+      })
+    return { name, version: 0, state: 'proposed', slots: [] }
+  }
+  const versions = new Map(log!.approvals.map(({ transition: t }) => [t.sequence, t.version]))
+  const slots = d.slots.map((s): SlotView => {
+    const node = nodes.find((n) => n.id === s.node)
+    const said = reports.find((r) => r.slot === s.index + (s.standby ? 128 : 0) && r.node === s.node)
+    return {
+      slot: s.index,
+      node: node?.name ?? String(s.node),
+      farm: node?.farmName ?? '',
+      country: node?.country ?? '',
+      version: (said && versions.get(said.sequence)) ?? 0,
+      state: s.phase,
+      reason: s.phase === 'reserved' ? 'its node has not reported this version yet' : (said?.reason ?? ''),
+      since: said ? new Date(said.time * 1000).toISOString() : null,
+    }
+  })
+  const ended = d.state !== 'active'
+  return { name, version: state.version, state: ended ? 'cancelled' : d.frozen ? 'frozen' : 'running', slots }
+}
+
+/** `zos status DEPLOYMENT`. */
+export async function deploymentStatus(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('status', args, { group: { kind: 'value' }, json: { kind: 'switch' } })
+  const name = rest[0]!
+  const context = await openContext()
+  const group = await groupOfDeployment(context, name, flags.group)
+  const view = await viewOf(context, group.group, name)
+  if (flags.json) process.stdout.write(`${JSON.stringify(view)}\n`)
+  else {
+    process.stdout.write(`${view.name}  version ${view.version}, ${view.state}\n`)
+    const rows = view.slots.map((s) => [
+      `${name}/${s.slot}`,
+      s.node,
+      s.farm,
+      s.country,
+      String(s.version),
+      s.state,
+      s.reason,
+      s.since ?? '',
+    ])
+    process.stdout.write(table(['SLOT', 'NODE', 'FARM', 'COUNTRY', 'VERSION', 'STATE', 'REASON', 'SINCE'], rows))
+  }
+  return 0
+}

@@ -1,0 +1,61 @@
+import { ZosError } from '#codec'
+import { parseFlags } from '../flags.ts'
+import { table } from '../terminal.ts'
+import { gridFacts, localGrid } from './local.ts'
+
+const usage = () =>
+  new ZosError('zos grid: write zos grid up [--nodes N] | status [--json] | down | export', { code: 'usage' })
+
+async function up(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('grid up', args, { nodes: { kind: 'value', short: 'n' } })
+  const count = flags.nodes === undefined ? undefined : Number(flags.nodes)
+  if (rest.length > 0 || (count !== undefined && !(Number.isInteger(count) && count >= 1 && count <= 64)))
+    throw new ZosError('zos grid up: --nodes takes a number from 1 to 64', { code: 'usage' })
+  const { gridUp } = await import('./up.ts')
+  await gridUp(count, (line) => process.stderr.write(`zos: ${line}\n`))
+  return 0
+}
+
+async function status(args: string[]): Promise<number> {
+  const { flags } = parseFlags('grid status', args, { json: { kind: 'switch' } })
+  const [{ nodeStates }, { backingState }] = await Promise.all([import('./down.ts'), import('./backing.ts')])
+  const local = localGrid()
+  const [nodes, chain, hub] = await Promise.all([
+    nodeStates(),
+    backingState('chain', local?.chainPort ?? 0),
+    backingState('hub', local?.hubPort ?? 0),
+  ])
+  if (flags.json) process.stdout.write(`${JSON.stringify({ chain: chain ?? null, hub: hub ?? null, nodes })}\n`)
+  else {
+    const of = (s: { pid: number; port: number } | undefined) => (s ? `pid ${s.pid}, 127.0.0.1:${s.port}` : 'down')
+    process.stdout.write(`chain  ${of(chain)}\nhub    ${of(hub)}\n`)
+    const rows = nodes.map((n) => [
+      n.name,
+      n.state,
+      n.farm,
+      n.country,
+      String(n.pid ?? ''),
+      Object.entries(n.pids)
+        .map(([p, id]) => `${p} ${id ?? '-'}`)
+        .join(' '),
+    ])
+    process.stdout.write(table(['NODE', 'STATE', 'FARM', 'COUNTRY', 'PID', 'PLANES'], rows))
+  }
+  return 0
+}
+
+async function down(): Promise<number> {
+  await (await import('./down.ts')).gridDown()
+  return 0
+}
+
+/** `zos grid …`: the local grid. */
+export default async function grid(args: string[]): Promise<number> {
+  const [verb, ...rest] = args
+  if (verb === 'up') return up(rest)
+  if (verb === 'status') return status(rest)
+  if (verb === 'down') return down()
+  if (verb !== 'export') throw usage()
+  process.stdout.write(`${JSON.stringify(gridFacts(), null, 2)}\n`)
+  return 0
+}

@@ -1,0 +1,70 @@
+import { ZosError } from '#codec'
+import { listFarms } from '#contract'
+import { parseFlags } from '../flags.ts'
+import { table } from '../terminal.ts'
+import { nodesOf, openContext, type PlacedNode } from './context.ts'
+
+const seenText = (n: PlacedNode) => (n.seen === 0 ? 'never' : new Date(n.seen * 1000).toISOString())
+const view = (n: PlacedNode) => ({
+  id: n.id,
+  name: n.name,
+  farm: n.farmName,
+  country: n.country,
+  region: n.region,
+  latitude: n.latitude,
+  longitude: n.longitude,
+  state: n.state,
+  seen: n.seen,
+  capacity: n.capacity,
+  used: n.used,
+})
+const row = (n: PlacedNode) => [
+  String(n.id),
+  n.name,
+  n.farmName,
+  n.country,
+  n.state,
+  `${n.used.cpu / 1000} of ${n.capacity.cpu / 1000}`,
+  `${n.used.ram} of ${n.capacity.ram} MiB`,
+  `${n.used.ssd} of ${n.capacity.ssd} MiB`,
+  seenText(n),
+]
+const HEADER = ['ID', 'NODE', 'FARM', 'COUNTRY', 'STATE', 'CPUS', 'MEMORY', 'DISK', 'SEEN']
+
+function one<T extends { name: string; id: number }>(what: string, all: T[], name: string | undefined): T {
+  const found = all.find((x) => x.name === name || String(x.id) === name)
+  if (found) return found
+  throw new ZosError(`Show ${what} "${name ?? ''}": there is none of that name; "zos ${what} ls" lists them`, {
+    code: `no-${what}`,
+  })
+}
+
+/** `zos node ls|show`: as the chain has them. */
+export async function nodes(verb: string, args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags(`node ${verb}`, args, { json: { kind: 'switch' } })
+  if (verb !== 'ls' && verb !== 'show')
+    throw new ZosError('zos node: write zos node ls | show NODE | run …', { code: 'usage' })
+  const all = await nodesOf(await openContext())
+  if (verb === 'ls')
+    process.stdout.write(flags.json ? `${JSON.stringify(all.map(view))}\n` : table(HEADER, all.map(row)))
+  else {
+    const node = one('node', all, rest[0])
+    process.stdout.write(flags.json ? `${JSON.stringify(view(node))}\n` : table(HEADER, [row(node)]))
+  }
+  return 0
+}
+
+/** `zos farm ls|show`. */
+export default async function farm(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('farm', args, { json: { kind: 'switch' } })
+  const [verb, name] = rest
+  if (verb !== 'ls' && verb !== 'show') throw new ZosError('zos farm: write zos farm ls | show FARM', { code: 'usage' })
+  const context = await openContext()
+  const [farms, all] = await Promise.all([listFarms(context.grid), nodesOf(context)])
+  const views = farms.map((f) => ({ ...f, nodes: all.filter((n) => n.farm === f.id).map((n) => n.name) }))
+  const shown = verb === 'ls' ? views : [one('farm', views, name)]
+  const rows = shown.map((f) => [String(f.id), f.name, f.owner, f.nodes.join(' ')])
+  if (flags.json) process.stdout.write(`${JSON.stringify(verb === 'ls' ? shown : shown[0])}\n`)
+  else process.stdout.write(table(['ID', 'FARM', 'OWNER', 'NODES'], rows))
+  return 0
+}

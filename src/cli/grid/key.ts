@@ -1,0 +1,28 @@
+import { ZosError } from '#codec'
+import { listKeys, newKey } from '#contract'
+import { parseFlags } from '../flags.ts'
+import { table } from '../terminal.ts'
+import { keysDir } from './context.ts'
+import { passphrase } from './passphrase.ts'
+
+/** `zos key new NAME`, `zos key ls`: members' keys, encrypted at rest in $ZOS_HOME/keys. */
+export default async function key(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('key', args, { json: { kind: 'switch' } })
+  const [verb, name, ...more] = rest
+  if (verb === 'new' && name && more.length === 0) {
+    const made = await newKey(keysDir(), name, await passphrase(`new passphrase of "${name}"`))
+    const facts = { name, address: made.address, seal: made.seal }
+    process.stdout.write(flags.json ? `${JSON.stringify(facts)}\n` : `${name}: ${made.address}\n`)
+    return 0
+  }
+  if (verb === 'ls' && name === undefined) {
+    const keys = await listKeys(keysDir())
+    const text = table(
+      ['NAME', 'ADDRESS', 'SEAL'],
+      keys.map((k) => [k.name, k.address, k.seal]),
+    )
+    process.stdout.write(flags.json ? `${JSON.stringify(keys)}\n` : text)
+    return 0
+  }
+  throw new ZosError('zos key: write zos key new NAME | ls [--json]', { code: 'usage' })
+}

@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs'
+import { reasonOf, ZosError } from '#codec'
+import { decodeLog, exportLog, verifyLog } from '#contract'
+import { parseFlags } from '../flags.ts'
+import { groupOfDeployment, openContext } from './context.ts'
+
+function verify(file: string, json: boolean): number {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new ZosError(`Verify "${file}": ${reasonOf(cause)}`, { code: 'no-file', cause })
+  }
+  const { group, state, log } = verifyLog(text)
+  const facts = {
+    deployment: state.name,
+    group: group.group,
+    chainId: log.chainId,
+    contract: log.contract,
+    steps: state.sequence,
+    version: state.version,
+    status: state.status,
+    head: state.head,
+  }
+  process.stdout.write(
+    json
+      ? `${JSON.stringify(facts)}\n`
+      : `"${state.name}" of group ${group.group}: ${state.sequence} steps, version ${state.version}, ${state.status}; every signature and link is good\nhead ${state.head}\n`,
+  )
+  return 0
+}
+
+/** `zos log D --group G`: the audit trail; `--verify FILE` needs nothing but the file. */
+export default async function log(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('log', args, {
+    group: { kind: 'value' },
+    verify: { kind: 'value' },
+    json: { kind: 'switch' },
+  })
+  if (flags.verify !== undefined) return verify(flags.verify, flags.json)
+  const [name, ...more] = rest
+  if (!name || more.length > 0)
+    throw new ZosError('zos log: write zos log DEPLOYMENT --group GROUP [--json], or zos log --verify FILE', {
+      code: 'usage',
+    })
+  const context = await openContext()
+  const text = await exportLog(context.grid, (await groupOfDeployment(context, name, flags.group)).group, name)
+  if (flags.json) process.stdout.write(text)
+  else
+    for (const { transition: t, signatures, freezes } of decodeLog(text).approvals) {
+      process.stdout.write(
+        `${t.sequence}  ${t.kind}  version ${t.version}, epoch ${t.epoch}, signed by members ${signatures.map((s) => s.member).join(', ')}\n`,
+      )
+      for (const f of freezes)
+        process.stdout.write(
+          `   frozen by member ${f.signature.member} until ${new Date(f.freeze.until * 1000).toISOString()}\n`,
+        )
+    }
+  return 0
+}

@@ -1,0 +1,49 @@
+import { ZosError } from '#codec'
+import { migrationOf, openSealed, ROLE, readConsent, sealSpecs } from '#contract'
+import { parseFlags } from '../flags.ts'
+import { getSpec, groupOfDeployment, nodesOf, openContext, putSpec, signer } from './context.ts'
+import { FLAGS, proposeStep } from './steps.ts'
+
+/** How long the old place stays booked at most while the new one comes up, where the spec did not say. Seconds. */
+const DRAIN = 600
+
+/** `zos migrate D/N --to NODE`: the same spec, sealed to another node; the old one goes on until the new one runs. */
+export default async function migrate(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('migrate', args, { ...FLAGS, to: { kind: 'value' } })
+  const [, name, slotText] = /^([a-z0-9-]+)\/(\d{1,3})$/.exec(rest[0] ?? '') ?? []
+  if (!name || !flags.to || rest.length !== 1)
+    throw new ZosError('zos migrate: write zos migrate DEPLOYMENT/SLOT --to NODE --group GROUP --as KEY', {
+      code: 'usage',
+    })
+  const context = await openContext()
+  const group = await groupOfDeployment(context, name, flags.group)
+  const key = await signer(flags.as, 'migrate')
+  const consent = await readConsent(context.grid, group.group, name)
+  const { placed } = consent.state
+  const place = placed?.slots.findIndex((s) => s.index === Number(slotText) && s.mode !== 2) ?? -1
+  if (!placed || place < 0) throw new ZosError(`Migrate "${rest[0]}": there is no such slot`, { code: 'no-slot' })
+  const nodes = await nodesOf(context)
+  const target = nodes.find((n) => n.name === flags.to || String(n.id) === flags.to)
+  if (!target)
+    throw new ZosError(`Migrate "${rest[0]}": there is no node "${flags.to}"; "zos node ls" lists them`, {
+      code: 'no-node',
+    })
+  const specs = []
+  for (const [n, slot] of placed.slots.entries()) {
+    const bytes = await getSpec(context, slot.blob)
+    if (!bytes)
+      throw new ZosError(`Migrate "${rest[0]}": the sealed spec of slot ${slot.index} is not at the hub`, {
+        code: 'no-spec',
+      })
+    const expected = { blob: slot.blob, specRoot: placed.specRoot, index: n, count: placed.slots.length }
+    specs.push(await openSealed(bytes, key.sealSecret, expected))
+  }
+  const readers = consent.group.set.members.filter((m) => m.roles & ROLE.read).map((m) => m.seal)
+  const { sealed } = await sealSpecs(specs, () => [target.seal, ...readers])
+  const draft = migrationOf(consent.state, Number(slotText), { node: target.id, blob: sealed[place]!.blob })
+  await putSpec(context, sealed[place]!.bytes)
+  return proposeStep({ context, key, group, name, consent, json: flags.json }, 'migrate', {
+    ...draft,
+    drain: draft.drain || DRAIN,
+  })
+}

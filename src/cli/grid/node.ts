@@ -1,0 +1,29 @@
+import { resolve } from 'node:path'
+import { ZosError } from '#codec'
+import { parseFlags } from '../flags.ts'
+
+/** `zos node run`: one node in the foreground. Everything it contacts is named here. */
+async function run(args: string[]): Promise<number> {
+  const { flags } = parseFlags('node run', args, {
+    home: { kind: 'value' },
+    rpc: { kind: 'value' },
+    hub: { kind: 'value' },
+  })
+  if (!flags.home || !flags.rpc || !flags.hub)
+    throw new ZosError('zos node run: write zos node run --home DIR --rpc URL[,URL…] --hub URL[,URL…]', {
+      code: 'usage',
+    })
+  const { readConfig, runNode } = await import('#node')
+  const home = resolve(flags.home)
+  await readConfig(home) // refused here with words, not by a plane that cannot start
+  const log = (line: string) => process.stderr.write(`${new Date().toISOString()} node: ${line}\n`)
+  await runNode({ home, rpc: flags.rpc.split(','), hub: flags.hub.split(','), log })
+  return 0
+}
+
+export default async function node(args: string[]): Promise<number> {
+  const [verb = '', ...rest] = args
+  if (verb === 'run') return run(rest)
+  const { nodes } = await import('./inventory.ts')
+  return nodes(verb, rest)
+}

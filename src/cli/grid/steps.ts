@@ -1,0 +1,79 @@
+import { ZosError } from '#codec'
+import { type Consent, type Draft, draftTransition, type Key, type Kind, propose, readConsent, undoOf } from '#contract'
+import { parseFlags } from '../flags.ts'
+import { type Context, type GroupEntry, groupOfDeployment, openContext, signer } from './context.ts'
+
+/** A deployment a command is about, and who acts. */
+export type Act = { context: Context; key: Key; group: GroupEntry; name: string; consent: Consent; json: boolean }
+
+export const FLAGS = {
+  group: { kind: 'value' },
+  as: { kind: 'value' },
+  json: { kind: 'switch' },
+} as const
+
+/** Opens what `zos VERB DEPLOYMENT --group G --as KEY` names. */
+export async function openAct(command: string, args: string[]): Promise<Act> {
+  const { flags, rest } = parseFlags(command, args, FLAGS)
+  const [name, ...more] = rest
+  if (!name || more.length > 0)
+    throw new ZosError(`zos ${command}: write zos ${command} DEPLOYMENT --group GROUP --as KEY`, { code: 'usage' })
+  const context = await openContext()
+  const group = await groupOfDeployment(context, name, flags.group)
+  const key = await signer(flags.as, command)
+  return { context, key, group, name, consent: await readConsent(context.grid, group.group, name), json: flags.json }
+}
+
+/** Proposes the deployment's next step, signed as its first approval, and says how it stands. */
+export async function proposeStep(act: Act, kind: Kind, draft: Draft = {}): Promise<number> {
+  const { context, key, group, name, consent } = act
+  if (consent.state.status === 'none' && kind !== 'deploy')
+    throw new ZosError(`Propose to ${kind} "${name}": group "${group.name}" has no such deployment`, {
+      code: 'no-deployment',
+    })
+  const transition = draftTransition(consent.group, consent.state, kind, draft)
+  const p = await propose(context.grid, context.relayer, key, { transition })
+  const facts = { id: p.id, deployment: name, kind, approvals: p.approvals, needs: p.needs }
+  if (act.json) process.stdout.write(`${JSON.stringify(facts)}\n`)
+  else if (p.receipt) process.stdout.write(`${kind} "${name}": agreed on, version ${transition.version}\n`)
+  else
+    process.stdout.write(
+      `${p.id}\n${kind} "${name}": proposed, ${p.approvals} of ${p.needs} approvals; others: zos approve ${p.id.slice(0, 12)} --as KEY\n`,
+    )
+  return 0
+}
+
+const simple = (kind: Kind) => async (args: string[]) => proposeStep(await openAct(kind, args), kind)
+
+export const cancel = simple('cancel')
+export const wipe = simple('wipe')
+
+export async function thaw(args: string[]): Promise<number> {
+  const act = await openAct('thaw', args)
+  if (act.consent.state.status === 'active' && act.consent.state.frozenUntil <= Date.now() / 1000)
+    throw new ZosError(`Propose to thaw "${act.name}": it is not frozen`, { code: 'not-frozen' })
+  return proposeStep(act, 'thaw')
+}
+
+/** At once, by one member alone. */
+export async function freeze(args: string[]): Promise<number> {
+  const act = await openAct('freeze', args)
+  const { freeze: freezeNow } = await import('#contract')
+  const { until } = await freezeNow(act.context.grid, act.context.relayer, act.key, act.group.group, act.name)
+  const text = new Date(until * 1000).toISOString()
+  process.stdout.write(
+    act.json ? `${JSON.stringify({ until })}\n` : `"${act.name}" is frozen until ${text}, or until thawed\n`,
+  )
+  return 0
+}
+
+/** Back to the newest earlier version with another spec, as a new version with the same consent: its blobs are still at the hub. */
+export async function undo(args: string[]): Promise<number> {
+  const act = await openAct('undo', args)
+  const { log, state } = act.consent
+  if (!log)
+    throw new ZosError(`Propose to undo "${act.name}": group "${act.group.name}" has no such deployment`, {
+      code: 'no-deployment',
+    })
+  return proposeStep(act, 'undo', undoOf(log, state).draft)
+}

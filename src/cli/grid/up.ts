@@ -1,0 +1,169 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, openSync, readFileSync, statfsSync, symlinkSync } from 'node:fs'
+import { availableParallelism, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { codeOf } from '#codec'
+import {
+  connectRpc,
+  createFarm,
+  deployContracts,
+  keyOf,
+  listFarms,
+  listNodes,
+  openGrid,
+  openRelayer,
+  registerNode,
+} from '#contract'
+import { type NodeStatus, readConfig, supervisorSocket, writeConfig } from '#node'
+import { tryLock, until, writeAtomic } from '#sys'
+import { ensureNodeSetup } from '../setup/index.ts'
+import { backingUp } from './backing.ts'
+import { factsOfLocal, gridDir, type LocalNode, localGrid, nodeHome, saveFacts, saveLocal } from './local.ts'
+import { PROGRAMS, startService, statusOf } from './services.ts'
+
+type Hex = `0x${string}`
+
+/** Where the nodes of a local grid say they are: different countries, so that geo rules can be tried. */
+const PLACES = [
+  { country: 'BE', latitude: 51.05, longitude: 3.72 },
+  { country: 'DE', latitude: 52.52, longitude: 13.4 },
+  { country: 'FI', latitude: 60.17, longitude: 24.94 },
+  { country: 'PT', latitude: 38.72, longitude: -9.14 },
+  { country: 'CH', latitude: 46.95, longitude: 7.45 },
+] as const
+
+const NODE_DEADLINE = 120_000
+
+/** The key that owns the farms of this local grid. */
+async function operator() {
+  const path = join(gridDir(), 'operator.key')
+  try {
+    return keyOf('operator', Buffer.from(readFileSync(path, 'utf8').trim(), 'hex'))
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+  const secret = randomBytes(32)
+  await writeAtomic(path, `${secret.toString('hex')}\n`, { mode: 0o600 })
+  return keyOf('operator', secret)
+}
+
+/** Of this machine, what one of COUNT nodes may give away; they share its processors in time. */
+function capacityOf(count: number) {
+  const { bavail, bsize } = statfsSync(gridDir())
+  const share = (bytes: number) => Math.floor((bytes * 0.75) / count / 2 ** 20)
+  return {
+    cpu: availableParallelism() * 1000,
+    ram: share(totalmem()),
+    ssd: share(bavail * bsize),
+    hdd: 0,
+    uplink: 100_000,
+    gpu: 0,
+    ipv4: 0,
+  }
+}
+
+/** Makes the contract, the farms and the nodes' identities that are missing. */
+async function register(rpc: string, nodes: LocalNode[]) {
+  const engine = await connectRpc([rpc])
+  const relayer = openRelayer()
+  let facts = factsOfLocal()
+  if (!facts) {
+    const { contract, since } = await deployContracts(engine, relayer)
+    facts = {
+      format: 'zos-grid/1',
+      chainId: engine.chainId,
+      genesis: engine.genesis,
+      contract,
+      since: Number(since),
+      rpc: [rpc],
+      hub: [],
+      peers: [],
+    }
+    await saveFacts(facts)
+  }
+  const grid = openGrid(engine, facts.contract, { since: BigInt(facts.since) })
+  const owner = await operator()
+  const known = await listNodes(grid)
+  for (const [n, { name, farm }] of nodes.entries()) {
+    const home = nodeHome(name)
+    try {
+      await readConfig(home)
+      continue
+    } catch {}
+    mkdirSync(home, { recursive: true, mode: 0o700 })
+    const farms = await listFarms(grid)
+    const farmId = farms.find((f) => f.name === farm)?.id ?? (await createFarm(grid, relayer, owner.address, farm))
+    // an identity kept before it is registered: an interrupted attempt is gone on with
+    const secret = await nodeSecret(home)
+    const key = keyOf(name, Buffer.from(secret.slice(2), 'hex'))
+    const place = PLACES[n % PLACES.length]!
+    const node =
+      known.find((k) => k.key === key.address)?.id ??
+      (
+        await registerNode(
+          grid,
+          relayer,
+          { node: key, owner },
+          { ...place, farm: farmId, capacity: capacityOf(nodes.length), attributes: { name } },
+        )
+      ).id
+    const { chainId, genesis, contract, since } = facts
+    await writeConfig(home, { format: 'zos-node/1', name, node, chainId, genesis, contract, since, secret })
+  }
+  return facts
+}
+
+async function nodeSecret(home: string): Promise<Hex> {
+  const path = join(home, 'identity')
+  try {
+    return readFileSync(path, 'utf8').trim() as Hex
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+  const secret = `0x${randomBytes(32).toString('hex')}` as Hex
+  await writeAtomic(path, `${secret}\n`, { mode: 0o600 })
+  return secret
+}
+
+async function nodeUp(name: string, rpc: string, hub: string): Promise<NodeStatus> {
+  const home = nodeHome(name)
+  const socket = supervisorSocket(home)
+  const ready = async () => {
+    const now = await statusOf<NodeStatus>(socket)
+    return now?.state === 'up' ? now : undefined
+  }
+  if (await statusOf<NodeStatus>(socket)) return until(`node "${name}" to be up`, NODE_DEADLINE, ready, 50)
+  // one set of templates for all nodes of this machine: their files are never written after they were made
+  try {
+    mkdirSync(join(gridDir(), 'templates'), { recursive: true, mode: 0o700 })
+    symlinkSync('../../templates', join(home, 'templates'))
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error
+  }
+  const args = [PROGRAMS.zos, 'node', 'run', '--home', home, '--rpc', rpc, '--hub', hub]
+  return startService(name, args, ready, NODE_DEADLINE)
+}
+
+/** Starts what is missing of the local grid and returns when all of it is up. */
+export async function gridUp(count: number | undefined, say: (line: string) => void): Promise<void> {
+  await ensureNodeSetup()
+  mkdirSync(gridDir(), { recursive: true, mode: 0o700 })
+  const lock = openSync(join(gridDir(), 'up.lock'), 'a', 0o600)
+  await until('another "zos grid up" to end', 300_000, () => tryLock(lock), 100)
+  const local = localGrid() ?? { chainPort: 0, hubPort: 0, nodes: [] }
+  const wanted = Math.max(count ?? (local.nodes.length || 3), local.nodes.length)
+  const [chain, hub] = await Promise.all([backingUp('chain', local.chainPort), backingUp('hub', local.hubPort)])
+  for (let n = local.nodes.length; n < wanted; n++)
+    local.nodes.push({ name: `node${n + 1}`, farm: `farm${n + 1}`, country: PLACES[n % PLACES.length]!.country })
+  await saveLocal({ ...local, chainPort: chain.port, hubPort: hub.port })
+  const [rpc, hubUrl] = [`http://127.0.0.1:${chain.port}`, `http://127.0.0.1:${hub.port}`]
+  const facts = await register(rpc, local.nodes)
+  if (facts.hub[0] !== hubUrl || facts.rpc[0] !== rpc) await saveFacts({ ...facts, rpc: [rpc], hub: [hubUrl] })
+  say(`chain ${rpc}, hub ${hubUrl}`)
+  await Promise.all(
+    local.nodes.map(async ({ name, farm, country }) => {
+      const { pid } = await nodeUp(name, rpc, hubUrl)
+      say(`${name} (${farm}, ${country}) is up: pid ${pid}`)
+    }),
+  )
+}

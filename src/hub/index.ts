@@ -1,0 +1,1 @@
+export { type HubOptions, serveHub } from './server.ts'

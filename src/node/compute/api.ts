@@ -1,0 +1,66 @@
+import type { Duplex } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { ZosError } from '#codec'
+import type { Call, Routes } from '#sys'
+import type { RunRequest } from '#wire'
+import type { Compute } from './open.ts'
+import type { Storage } from './parts.ts'
+
+/** What the provision plane is told of a workload. */
+export type Running = {
+  name: string
+  digest: string
+  state: 'created' | 'running' | 'paused' | 'exited'
+  exitCode: number | null
+  reason: string
+  restarts: number
+  startedAt: string | null
+  finishedAt: string | null
+}
+
+export type Wanted = { digest: string; request: RunRequest }
+
+/** A node's compute plane, to its provision plane and to whoever owns its sockets. All calls may be repeated. */
+export function routes({ engine, volumes, host }: Compute, storage: Storage): Routes {
+  const byName = (name: string) => engine.list().find((w) => w.spec.name === name)
+  const find = (call: Call) => engine.find(call.params.name ?? '')
+  return {
+    calls: {
+      'GET /ping': () => ({ pid: process.pid, accel: host.accel }),
+      'GET /workloads': (): Running[] =>
+        engine.list().map((w) => {
+          const { state, exitCode, reason, restarts, startedAt, finishedAt } = w.view()
+          const { name, digest } = w.spec
+          return { name, digest, state, exitCode, reason, restarts, startedAt, finishedAt }
+        }),
+      'PUT /workloads/:name': async ({ params, body }) => {
+        const { digest, request } = body as Wanted
+        if (byName(params.name!)) return
+        await engine.create({ ...request, name: params.name! }, { digest, config: await storage.image(digest) })
+      },
+      'POST /workloads/:name/start': (c) => find(c).start(() => {}),
+      'POST /workloads/:name/stop': (c) => find(c).stop(),
+      'DELETE /workloads/:name': async ({ params }) => {
+        if (byName(params.name!)) await engine.remove(params.name!, true)
+      },
+      'DELETE /volumes/:name': ({ params }) => {
+        if (volumes.list().some((v) => v.name === params.name)) volumes.remove(params.name!)
+      },
+      'GET /volumes': () => volumes.list(),
+    },
+    upgrades: {
+      /** To a port of the workload of slot :slot, whichever version runs: nothing on the node listens for it. */
+      'POST /slots/:slot/dial': async ({ params, body }, open) => {
+        const running = engine
+          .list()
+          .find((w) => w.spec.name.startsWith(`${params.slot}.`) && w.status.state === 'running')
+        if (!running) throw new ZosError(`Reach slot "${params.slot}": it does not run here`, { code: 'not-running' })
+        const guest: Duplex = await running.dial((body as { port: number }).port)
+        const client = open()
+        guest.on('error', () => client.destroy())
+        client.on('error', () => guest.destroy())
+        await Promise.allSettled([pipeline(client, guest), pipeline(guest, client)])
+      },
+    },
+  }
+}

@@ -1,0 +1,52 @@
+import { awaitAgent, ensureInitramfs, ensureKernel, openVmHost, type VmClass, type VmHost } from '#vm'
+import { CACHE } from '../cache.ts'
+import { Engine } from './engine.ts'
+import { type Exports, type MachinePool, openMachines } from './machines.ts'
+import type { Storage } from './parts.ts'
+import { Volumes } from './volumes.ts'
+
+/** All that runs workloads, whichever process it lives in: the one-node daemon or a node's compute plane. */
+export type Compute = {
+  host: VmHost
+  machines: MachinePool
+  volumes: Volumes
+  engine: Engine
+  /** Ends every machine; what should run starts again with the next one opened. */
+  end: () => Promise<void>
+}
+
+/** Opens the workloads of HOME and takes up those that still run. WARM: classes kept ready before anyone asks. */
+export async function openCompute(at: {
+  home: string
+  run: string
+  /** May still be opening. */
+  storage: (Storage & Exports) | Promise<Storage & Exports>
+  templates: boolean
+  warm?: readonly VmClass[]
+  log: (line: string) => void
+}): Promise<Compute> {
+  const { home, run, log } = at
+  const [storage, kernel] = await Promise.all([at.storage, ensureKernel({ cacheDir: CACHE })])
+  const built = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot })
+  const initramfs = { path: built.path, sha256: built.key }
+  const host = await openVmHost({ home, runDir: run, cacheDir: CACHE, kernel, initramfs, awaitAgent })
+  const volumes = new Volumes(home)
+  const { templates, warm } = at
+  const machines = await openMachines(host, storage, { home, run, templates, log, ...(warm ? { warm } : {}) })
+  const engine = new Engine({ home, machines, storage, volumes, log })
+  await engine.recover()
+  machines.endStrays(engine.records())
+  machines.refill()
+  return {
+    host,
+    machines,
+    volumes,
+    engine,
+    async end() {
+      await Promise.allSettled(engine.list().map((w) => w.halt()))
+      await machines[Symbol.asyncDispose]()
+      machines.endStrays([])
+      await host[Symbol.asyncDispose]()
+    },
+  }
+}

@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { reasonOf, ZosError } from '#codec'
+import { type Key, keyOf } from '#contract'
+import { writeAtomic } from '#sys'
+
+const hex = (bytes: number) =>
+  z.string().regex(new RegExp(`^0x[0-9a-f]{${bytes * 2}}$`)) as unknown as z.ZodType<`0x${string}`>
+
+const schema = z.strictObject({
+  format: z.literal('zos-node/1'),
+  name: z.string(),
+  /** Its number on the chain. */
+  node: z.int().positive(),
+  /** Pinned when it was registered: another chain or contract is never obeyed. */
+  chainId: z.int().positive(),
+  genesis: hex(32),
+  contract: hex(20),
+  /** Block of the contract. */
+  since: z.int().min(0),
+  secret: hex(32),
+})
+
+/** What a node is, all it keeps for good: the rest comes from chain and hub. */
+export type NodeConfig = z.infer<typeof schema>
+
+const fileOf = (home: string) => join(home, 'node.json')
+
+export function readConfig(home: string): NodeConfig {
+  try {
+    return schema.parse(JSON.parse(readFileSync(fileOf(home), 'utf8')))
+  } catch (cause) {
+    throw new ZosError(
+      `Read node "${fileOf(home)}": ${reasonOf(cause).split('\n')[0]}; "zos grid up" makes and registers nodes`,
+      { code: 'no-node', cause },
+    )
+  }
+}
+
+export const writeConfig = (home: string, config: NodeConfig): Promise<void> =>
+  writeAtomic(fileOf(home), `${JSON.stringify(schema.parse(config), null, 2)}\n`, { mode: 0o600 })
+
+export const keyOfNode = (config: NodeConfig): Key => keyOf(config.name, Buffer.from(config.secret.slice(2), 'hex'))

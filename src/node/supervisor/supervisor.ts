@@ -1,0 +1,105 @@
+import { mkdirSync, openSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { ZosError } from '#codec'
+import { callUnix, serveUnix, tryLock } from '#sys'
+import { places } from '#wire'
+import { keepPlane, type Plane, type PlaneName, type PlaneSpec } from './plane.ts'
+
+export type NodeOptions = {
+  home: string
+  rpc: readonly string[]
+  hub: readonly string[]
+  log: (line: string) => void
+}
+
+export type NodeStatus = {
+  pid: number
+  state: 'up' | 'starting'
+  pids: Record<PlaneName, number | null>
+  restarts: Record<PlaneName, number>
+}
+
+const NODE = join(import.meta.dirname, '..')
+
+/** Sockets by which each plane says that it is there. */
+const PING: Record<PlaneName, [socket: string, path: string]> = {
+  storage: ['storage.sock', '/status'],
+  compute: ['compute.sock', '/ping'],
+  network: ['network.sock', '/ping'],
+  provision: ['provision.sock', '/status'],
+}
+
+/** How long a plane may take to end: compute lets file systems settle first. */
+const GRACE: Record<PlaneName, number> = { provision: 3000, compute: 30_000, storage: 10_000, network: 3000 }
+
+/** The socket of the node of HOME. */
+export const supervisorSocket = (home: string): string => join(places({ ZOS_HOME: home }).run, 'supervisor.sock')
+
+function planesOf({ home, rpc, hub }: NodeOptions, run: string): PlaneSpec[] {
+  const at = ['--home', home, '--run', run]
+  return [
+    {
+      name: 'network',
+      entry: join(NODE, 'network/main.ts'),
+      args: ['--run', run, '--hub', hub.join(',')],
+      isolated: false,
+    },
+    {
+      name: 'storage',
+      entry: join(NODE, 'storage/main.ts'),
+      args: [...at, '--hub', `http+unix:${join(run, 'network.sock')}`],
+      isolated: true,
+    },
+    { name: 'compute', entry: join(NODE, 'compute/main.ts'), args: at, isolated: true },
+    {
+      name: 'provision',
+      entry: join(NODE, 'provision/main.ts'),
+      args: [...at, '--rpc', rpc.join(',')],
+      isolated: false,
+    },
+  ]
+}
+
+/** Runs a node until it is told to end: its four planes, each a process of its own, started again when they die. */
+export async function runNode(options: NodeOptions): Promise<void> {
+  const { home, log } = options
+  const { run } = places({ ZOS_HOME: home })
+  mkdirSync(home, { recursive: true, mode: 0o700 })
+  if (!tryLock(openSync(join(home, 'node.lock'), 'a', 0o600)))
+    throw new ZosError(`Run node "${home}": it runs already`, { code: 'node-runs' })
+  mkdirSync(run, { recursive: true, mode: 0o711 })
+  // of an earlier life: whoever pings must not take a socket file for a plane
+  for (const [socket] of Object.values(PING)) rmSync(join(run, socket), { force: true })
+  const planes = planesOf(options, run).map((spec) => keepPlane(spec, { home, log }))
+  const byName = <T>(of: (plane: Plane) => T) =>
+    Object.fromEntries(planes.map((p) => [p.name, of(p)])) as Record<PlaneName, T>
+
+  const answers = async ({ name, pid }: Plane): Promise<boolean> => {
+    const [socket, path] = PING[name]
+    try {
+      return (await callUnix<{ pid: number }>(join(run, socket), 'GET', path, { timeout: 3000 })).pid === pid()
+    } catch {
+      return false
+    }
+  }
+  const status = async (): Promise<NodeStatus> => ({
+    pid: process.pid,
+    state: (await Promise.all(planes.map(answers))).every(Boolean) ? 'up' : 'starting',
+    pids: byName((p) => p.pid()),
+    restarts: byName((p) => p.restarts()),
+  })
+
+  const { promise: over, resolve: finish } = Promise.withResolvers<void>()
+  const server = await serveUnix(supervisorSocket(home), {
+    calls: { 'GET /status': status, 'POST /down': () => finish() },
+  })
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => finish())
+  log(`up: pid ${process.pid}, state in ${home}`)
+  await over
+  log('down')
+  // who gives orders first, then who obeys, what it stands on last
+  for (const name of ['provision', 'compute', 'storage', 'network'] as const)
+    await planes.find((p) => p.name === name)!.stop(GRACE[name])
+  server.close()
+  rmSync(run, { recursive: true, force: true })
+}
