@@ -23,5 +23,6 @@ test('a folder runs as it is: change a file, publish, run; only what changed mov
 })
 
 test('no tar and no layer exists anywhere', () => {
+  node.ok(['down']) // what a removed workload leaves is cleared in the background
   for (const file of [...filesBelow(node.hub), ...filesBelow(node.home)]) assert.doesNotMatch(file, /\.tar|layer/)
 })
