@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
-import { codeOf } from '#codec'
+import { codeOf, ZosError } from '#codec'
 import { call, places } from '#wire'
 import { daemonCall } from './daemon.ts'
+import { parseFlags } from './flags.ts'
 
 /** The daemon answers first and ends then; who said `down` may count on it being gone. */
 async function gone(pid: number): Promise<void> {
@@ -16,7 +17,10 @@ async function gone(pid: number): Promise<void> {
 }
 
 /** Ends the daemon and everything it started; nothing to do when nothing runs. */
-export default async function down(): Promise<number> {
+export default async function down(args: string[]): Promise<number> {
+  const { rest } = parseFlags('down', args, {})
+  if (rest.length > 0)
+    throw new ZosError(`zos down: "${rest[0]}" is not understood; "zos stop" ends a single workload`, { code: 'usage' })
   const at = places()
   try {
     await gone((await call<{ pid: number }>(at.api, 'POST', '/down')).pid)

@@ -4,12 +4,12 @@ import { daemonOpen } from './daemon.ts'
 import { parseFlags } from './flags.ts'
 
 const FLAGS = {
-  detach: { kind: 'switch', short: 'd' },
-  interactive: { kind: 'switch', short: 'i' },
-  tty: { kind: 'switch', short: 't' },
-  env: { kind: 'list', short: 'e' },
-  workdir: { kind: 'value', short: 'w' },
-  user: { kind: 'value', short: 'u' },
+  detach: { kind: 'switch', short: 'd', about: 'do not wait for it' },
+  interactive: { kind: 'switch', short: 'i', about: 'pass standard input on' },
+  tty: { kind: 'switch', short: 't', about: 'give it a terminal' },
+  env: { kind: 'list', short: 'e', about: 'NAME=VALUE for the command' },
+  workdir: { kind: 'value', short: 'w', about: 'start in this folder' },
+  user: { kind: 'value', short: 'u', about: 'USER[:GROUP] by name or number' },
 } as const
 
 export default async function exec(args: string[]): Promise<number> {

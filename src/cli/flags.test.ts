@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { parseBytes, parseFlags } from './flags.ts'
+import { type HelpAsked, parseBytes, parseFlags } from './flags.ts'
 
 const flags = {
-  detach: { kind: 'switch', short: 'd' },
-  interactive: { kind: 'switch', short: 'i' },
-  env: { kind: 'list', short: 'e' },
-  name: { kind: 'value' },
+  detach: { kind: 'switch', short: 'd', about: 'a' },
+  interactive: { kind: 'switch', short: 'i', about: 'b' },
+  env: { kind: 'list', short: 'e', about: 'c' },
+  name: { kind: 'value', about: 'd' },
 } as const
 
 test('flags as Docker reads them', () => {
@@ -23,6 +23,21 @@ test('unknown flags and missing values name themselves', () => {
   assert.throws(() => parseFlags('run', ['-x'], flags), /unknown flag "-x"/)
   assert.throws(() => parseFlags('run', ['--name'], flags), /needs a value/)
   assert.throws(() => parseFlags('run', ['--constructor'], flags), /unknown flag/)
+})
+
+test('--help lists every flag with what it means, but only before the program', () => {
+  const asked = (args: string[]) => {
+    try {
+      return parseFlags('run', args, flags, { stop: true }).rest
+    } catch (error) {
+      return (error as HelpAsked).rows
+    }
+  }
+  const rows = asked(['-d', '--help'])
+  assert.match(String(rows), /-d, --detach +a\n.*--env VALUE +c \(may be given often\)\n +--name VALUE +d\n/s)
+  assert.equal(asked(['-h']), rows)
+  assert.deepEqual(asked(['img', '--help']), ['img', '--help'])
+  assert.deepEqual(parseFlags('x', ['-h', 'a'], { host: { kind: 'value', short: 'h', about: '' } }).flags.host, 'a')
 })
 
 test('sizes', () => {

@@ -1,8 +1,10 @@
 import { ZosError } from '#codec'
 
-/** A flag takes a value ('value'), one or more ('list') or none ('switch'). `short` is one letter. */
-export type Flag = { kind: 'switch' | 'value' | 'list'; short?: string }
+/** A flag takes a value ('value'), may be given often ('list') or takes none ('switch'). `short` is one letter; ABOUT is its line of help. */
+export type Flag = { kind: 'switch' | 'value' | 'list'; short?: string; about: string }
 export type Flags = Record<string, Flag>
+
+export const JSON_FLAG = { kind: 'switch', about: 'print JSON' } as const satisfies Flag
 
 export type Parsed<F extends Flags> = {
   flags: {
@@ -16,6 +18,20 @@ export type Parsed<F extends Flags> = {
 }
 
 const usage = (message: string): ZosError => new ZosError(message, { code: 'usage' })
+
+/** `--help` was asked for: carries what a command's flags mean up to `main.ts`, which knows the rest. */
+export class HelpAsked extends Error {
+  readonly rows: string
+  constructor(flags: Flags) {
+    super('help was asked for')
+    this.rows = Object.entries(flags)
+      .map(([name, { kind, short, about }]) => {
+        const said = `${short ? `-${short}, ` : '    '}--${name}${kind === 'switch' ? '' : ' VALUE'}`
+        return `  ${said.padEnd(26)} ${about}${kind === 'list' ? ' (may be given often)' : ''}\n`
+      })
+      .join('')
+  }
+}
 
 /**
  * Docker's grammar: `--flag value`, `--flag=value`, `-f value`, `-fvalue`, bundled switches (`-it`), `--` ends flags.
@@ -43,6 +59,8 @@ export function parseFlags<const F extends Flags>(
       if (value === undefined) throw usage(`zos ${command}: "${arg}" needs a value`)
       return value
     }
+    // -h is the host name of `run`, as with Docker
+    if (arg === '--help' || (arg === '-h' && !shorts.has('h'))) throw new HelpAsked(flags)
     if (arg === '--') {
       rest.push(...args.slice(i + 1))
       break
@@ -51,14 +69,14 @@ export function parseFlags<const F extends Flags>(
       const at = arg.indexOf('=')
       const name = at < 0 ? arg.slice(2) : arg.slice(2, at)
       const flag = Object.hasOwn(flags, name) ? flags[name] : undefined
-      if (!flag) throw usage(`zos ${command}: unknown flag "--${name}"; "zos help ${command}" lists them`)
+      if (!flag) throw usage(`zos ${command}: unknown flag "--${name}"; "zos ${command} --help" lists them`)
       if (flag.kind !== 'switch') set(name, at < 0 ? next() : arg.slice(at + 1))
       else if (at < 0 || arg.slice(at + 1) === 'true') found[name] = true
       else if (arg.slice(at + 1) !== 'false') throw usage(`zos ${command}: "--${name}" takes no value`)
     } else if (arg.startsWith('-') && arg.length > 1) {
       for (let c = 1; c < arg.length; c++) {
         const name = shorts.get(arg[c]!)
-        if (!name) throw usage(`zos ${command}: unknown flag "-${arg[c]}"; "zos help ${command}" lists them`)
+        if (!name) throw usage(`zos ${command}: unknown flag "-${arg[c]}"; "zos ${command} --help" lists them`)
         if (flags[name]!.kind === 'switch') found[name] = true
         else {
           const glued = arg.slice(c + 1).replace(/^=/, '')

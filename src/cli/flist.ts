@@ -12,7 +12,7 @@ import {
   resolveTag,
   verify,
 } from '#zosfs'
-import { parseFlags } from './flags.ts'
+import { JSON_FLAG, parseFlags } from './flags.ts'
 import { progressLine, rateText } from './progress.ts'
 import { bytesText, table } from './terminal.ts'
 
@@ -118,7 +118,7 @@ const VERBS: Record<string, Verb> = {
 }
 
 export default async function flist(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('flist', args, { json: { kind: 'switch' } })
+  const { flags, rest } = parseFlags('flist', args, { json: JSON_FLAG })
   const [verb = '', ...names] = rest
   if (!Object.hasOwn(VERBS, verb) || names.length === 0) throw usage()
   await using library = openLibrary({ home: places().home, hub: process.env.ZOS_HUB || undefined })

@@ -1,10 +1,10 @@
 import type { ImageView } from '#wire'
 import { daemonCall } from './daemon.ts'
-import { parseFlags } from './flags.ts'
+import { JSON_FLAG, parseFlags } from './flags.ts'
 import { bytesText, table } from './terminal.ts'
 
 export default async function images(args: string[]): Promise<number> {
-  const { flags } = parseFlags('images', args, { json: { kind: 'switch' } })
+  const { flags } = parseFlags('images', args, { json: JSON_FLAG })
   const all = await daemonCall<ImageView[]>('GET', '/images')
   if (flags.json) process.stdout.write(`${JSON.stringify(all)}\n`)
   else {

@@ -14,13 +14,13 @@ async function forEach(command: string, names: string[], act: (path: string) => 
   return results.every((r) => r.status === 'fulfilled') ? 0 : 1
 }
 
-const simple = (command: string) => (args: string[]) =>
+const simple = (command: string) => async (args: string[]) =>
   forEach(command, parseFlags(command, args, {}).rest, (path) => daemonCall('POST', `${path}/${command}`))
 
 export const pause = simple('pause')
 export const unpause = simple('unpause')
 
-const TIME = { time: { kind: 'value', short: 't' } } as const satisfies Flags
+const TIME = { time: { kind: 'value', short: 't', about: 'seconds of grace before KILL' } } as const satisfies Flags
 
 function seconds(command: string, text: string | undefined): { timeout?: number } {
   if (text === undefined) return {}
@@ -43,11 +43,13 @@ export async function restart(args: string[]): Promise<number> {
 }
 
 export async function kill(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('kill', args, { signal: { kind: 'value', short: 's' } })
+  const { flags, rest } = parseFlags('kill', args, { signal: { kind: 'value', short: 's', about: 'which signal' } })
   return forEach('kill', rest, (path) => daemonCall('POST', `${path}/kill`, { signal: flags.signal ?? 'SIGKILL' }))
 }
 
 export async function remove(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('rm', args, { force: { kind: 'switch', short: 'f' } })
+  const { flags, rest } = parseFlags('rm', args, {
+    force: { kind: 'switch', short: 'f', about: 'end it first if it runs' },
+  })
   return forEach('rm', rest, (path) => daemonCall('DELETE', `${path}?force=${flags.force}`))
 }

@@ -5,9 +5,9 @@ import { parseFlags } from './flags.ts'
 
 export default async function logs(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('logs', args, {
-    follow: { kind: 'switch', short: 'f' },
-    timestamps: { kind: 'switch', short: 't' },
-    tail: { kind: 'value', short: 'n' },
+    follow: { kind: 'switch', short: 'f', about: 'go on as more is written' },
+    timestamps: { kind: 'switch', short: 't', about: 'the time before each line' },
+    tail: { kind: 'value', short: 'n', about: 'only the last N lines' },
   })
   const [name] = rest
   if (!name || rest.length > 1)

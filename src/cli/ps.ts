@@ -1,6 +1,6 @@
 import type { WorkloadView } from '#wire'
 import { daemonCall } from './daemon.ts'
-import { parseFlags } from './flags.ts'
+import { JSON_FLAG, parseFlags } from './flags.ts'
 import { table } from './terminal.ts'
 
 function ago(time: string): string {
@@ -19,9 +19,9 @@ function stateText(w: WorkloadView): string {
 
 export default async function ps(args: string[]): Promise<number> {
   const { flags } = parseFlags('ps', args, {
-    all: { kind: 'switch', short: 'a' },
-    quiet: { kind: 'switch', short: 'q' },
-    json: { kind: 'switch' },
+    all: { kind: 'switch', short: 'a', about: 'also those that do not run' },
+    quiet: { kind: 'switch', short: 'q', about: 'ids alone' },
+    json: JSON_FLAG,
   })
   const all = await daemonCall<WorkloadView[]>('GET', '/workloads')
   const shown = flags.all ? all : all.filter((w) => w.state === 'running' || w.state === 'paused')

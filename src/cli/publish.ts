@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { ZosError } from '#codec'
 import { places } from '#wire'
 import { openLibrary, type Published, publish } from '#zosfs'
-import { parseFlags } from './flags.ts'
+import { JSON_FLAG, parseFlags } from './flags.ts'
 import { progressLine, rateText } from './progress.ts'
 import { bytesText } from './terminal.ts'
 
@@ -57,8 +57,8 @@ function sourceOf(text: string): string {
 
 export default async function publishCommand(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('publish', args, {
-    json: { kind: 'switch' },
-    quiet: { kind: 'switch', short: 'q' },
+    json: JSON_FLAG,
+    quiet: { kind: 'switch', short: 'q', about: 'print only the id' },
   })
   const [source, tag] = rest
   if (!source || !tag || rest.length > 2)

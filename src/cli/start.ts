@@ -42,9 +42,9 @@ const fetchPage = (url: string) =>
 /** The main job: a real Debian image, pulled from a real registry, in a microVM of its own. */
 export default async function start(args: string[]): Promise<number> {
   const { flags } = parseFlags('start', args, {
-    once: { kind: 'switch' },
-    yes: { kind: 'switch', short: 'y' },
-    port: { kind: 'value', short: 'p' },
+    once: { kind: 'switch', about: 'end when all of it was shown' },
+    yes: { kind: 'switch', short: 'y', about: 'install what is missing without asking' },
+    port: { kind: 'value', short: 'p', about: 'where the page is served' },
   })
   const say = (line: string) => process.stderr.write(`zos: ${line}\n`)
   const steps: Step[] = []

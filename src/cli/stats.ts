@@ -1,5 +1,5 @@
 import { daemonCall } from './daemon.ts'
-import { parseFlags } from './flags.ts'
+import { JSON_FLAG, parseFlags } from './flags.ts'
 import { bytesText, table } from './terminal.ts'
 
 type Stats = {
@@ -14,7 +14,10 @@ type Stats = {
 }
 
 export default async function stats(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('stats', args, { json: { kind: 'switch' }, 'no-stream': { kind: 'switch' } })
+  const { flags, rest } = parseFlags('stats', args, {
+    json: JSON_FLAG,
+    'no-stream': { kind: 'switch', about: 'one look instead of one each second' },
+  })
   for (;;) {
     const now = await daemonCall<Stats[]>('GET', `/stats?names=${encodeURIComponent(rest.join(','))}`)
     if (flags.json) process.stdout.write(`${JSON.stringify(now)}\n`)

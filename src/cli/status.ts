@@ -1,5 +1,5 @@
 import { daemonCall } from './daemon.ts'
-import { parseFlags } from './flags.ts'
+import { JSON_FLAG, parseFlags } from './flags.ts'
 
 type Status = {
   pid: number
@@ -14,9 +14,10 @@ type Status = {
 
 /** Of the node daemon; with a deployment's name, of that. */
 export default async function status(args: string[]): Promise<number> {
-  const named = parseFlags('status', args, { json: { kind: 'switch' }, group: { kind: 'value' } }).rest.length === 1
+  const named =
+    parseFlags('status', args, { json: JSON_FLAG, group: { kind: 'value', about: 'of which group' } }).rest.length === 1
   if (named) return (await import('./grid/deployment_status.ts')).deploymentStatus(args)
-  const { flags } = parseFlags('status', args, { json: { kind: 'switch' } })
+  const { flags } = parseFlags('status', args, { json: JSON_FLAG })
   const now = await daemonCall<Status>('GET', '/status')
   if (flags.json) process.stdout.write(`${JSON.stringify(now)}\n`)
   else {

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { daemonCall } from './daemon.ts'
-import { parseFlags } from './flags.ts'
+import { JSON_FLAG, parseFlags } from './flags.ts'
 
 const CALLS: Record<string, [method: string, path: string]> = {
   stat: ['GET', '/store'],
@@ -9,7 +9,10 @@ const CALLS: Record<string, [method: string, path: string]> = {
 }
 
 export default async function store(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('store', args, { json: { kind: 'switch' }, grace: { kind: 'value' } })
+  const { flags, rest } = parseFlags('store', args, {
+    json: JSON_FLAG,
+    grace: { kind: 'value', about: 'gc: keep what is younger than this many seconds' },
+  })
   const call = rest.length === 1 && Object.hasOwn(CALLS, rest[0]!) ? CALLS[rest[0]!] : undefined
   if (!call) throw new ZosError('zos store: write zos store stat, gc [--grace SECONDS] or scrub', { code: 'usage' })
   const body = flags.grace === undefined ? undefined : { grace: Number(flags.grace) }

@@ -1,12 +1,12 @@
 import { ZosError } from '#codec'
 import { daemonCall } from './daemon.ts'
-import { parseBytes, parseFlags } from './flags.ts'
+import { JSON_FLAG, parseBytes, parseFlags } from './flags.ts'
 import { bytesText, table } from './terminal.ts'
 
 type Volume = { name: string; size: number; used: number; workload: string | null }
 
 export default async function volume(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('volume', args, { json: { kind: 'switch' } })
+  const { flags, rest } = parseFlags('volume', args, { json: JSON_FLAG })
   const [verb, ...names] = rest
   if (verb === 'ls' && names.length === 0) {
     const all = await daemonCall<Volume[]>('GET', '/volumes')

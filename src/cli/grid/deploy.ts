@@ -109,7 +109,10 @@ function showPlan(wanted: WantedSlot[], nodes: PlacedNode[], json: boolean): voi
 
 /** `zos deploy FILE`: pins, places, seals, uploads, proposes; whatever can be refused is refused before anything is sent. */
 export default async function deploy(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('deploy', args, { ...FLAGS, plan: { kind: 'switch' } })
+  const { flags, rest } = parseFlags('deploy', args, {
+    ...FLAGS,
+    plan: { kind: 'switch', about: 'show placement and cost, change nothing' },
+  })
   const [file, ...more] = rest
   if (!file || more.length > 0)
     throw new ZosError('zos deploy: write zos deploy FILE --group GROUP --as KEY [--plan]', { code: 'usage' })

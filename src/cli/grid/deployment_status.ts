@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { listProposals, readConsent, readDeployment, readReports } from '#contract'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { type Context, groupOfDeployment, nodesOf, openContext } from './context.ts'
 
@@ -61,7 +61,10 @@ export async function viewOf(context: Context, group: `0x${string}`, name: strin
 
 /** `zos status DEPLOYMENT`. */
 export async function deploymentStatus(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('status', args, { group: { kind: 'value' }, json: { kind: 'switch' } })
+  const { flags, rest } = parseFlags('status', args, {
+    group: { kind: 'value', about: 'by name or id' },
+    json: JSON_FLAG,
+  })
   const name = rest[0]!
   const context = await openContext()
   const group = await groupOfDeployment(context, name, flags.group)

@@ -28,7 +28,7 @@ async function whereIs(
 
 /** `zos forward D/N [HOST:]PORT:GUEST`: listens here, on the person's machine; the node listens on nothing. */
 export default async function forward(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('forward', args, { group: { kind: 'value' } })
+  const { flags, rest } = parseFlags('forward', args, { group: { kind: 'value', about: 'by name or id' } })
   const [target = '', ports = ''] = rest
   const [, name, slotText] = /^([a-z0-9-]+)\/(\d{1,3})$/.exec(target) ?? []
   const [, host, port, guest] = /^(?:([0-9.]+):)?(\d{1,5}):(\d{1,5})$/.exec(ports) ?? []

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { createGroup, listKeys, type NewMember, type PublicKey, ROLE, readGroup, readPublicKey } from '#contract'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { checkGroupName, groupBook, groupNamed, keysDir, namedGroups, noteGroup, openContext } from './context.ts'
 
@@ -63,9 +63,9 @@ async function show(name: string | undefined, json: boolean): Promise<number> {
 /** `zos group create|ls|show`. */
 export default async function group(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('group', args, {
-    member: { kind: 'list' },
-    threshold: { kind: 'value' },
-    json: { kind: 'switch' },
+    member: { kind: 'list', about: 'a key of this home, or 0xADDRESS[:0xSEAL]' },
+    threshold: { kind: 'value', about: 'the weight that agrees on anything' },
+    json: JSON_FLAG,
   })
   const [verb, name, ...more] = rest
   if (verb === 'create' && name && more.length === 0) return create(name, flags.member, flags.threshold, flags.json)

@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { gridFacts, localGrid } from './local.ts'
 
@@ -7,7 +7,9 @@ const usage = () =>
   new ZosError('zos grid: write zos grid up [--nodes N] | status [--json] | down | export', { code: 'usage' })
 
 async function up(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('grid up', args, { nodes: { kind: 'value', short: 'n' } })
+  const { flags, rest } = parseFlags('grid up', args, {
+    nodes: { kind: 'value', short: 'n', about: 'how many nodes (1 to 64)' },
+  })
   const count = flags.nodes === undefined ? undefined : Number(flags.nodes)
   if (rest.length > 0 || (count !== undefined && !(Number.isInteger(count) && count >= 1 && count <= 64)))
     throw new ZosError('zos grid up: --nodes takes a number from 1 to 64', { code: 'usage' })
@@ -17,7 +19,7 @@ async function up(args: string[]): Promise<number> {
 }
 
 async function status(args: string[]): Promise<number> {
-  const { flags } = parseFlags('grid status', args, { json: { kind: 'switch' } })
+  const { flags } = parseFlags('grid status', args, { json: JSON_FLAG })
   const [{ nodeStates }, { backingState }] = await Promise.all([import('./down.ts'), import('./backing.ts')])
   const local = localGrid()
   const [nodes, chain, hub] = await Promise.all([

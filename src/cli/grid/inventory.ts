@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { listFarms } from '#contract'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { nodesOf, openContext, type PlacedNode } from './context.ts'
 
@@ -41,7 +41,7 @@ function one<T extends { name: string; id: number }>(what: string, all: T[], nam
 
 /** `zos node ls|show`: as the chain has them. */
 export async function nodes(verb: string, args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags(`node ${verb}`, args, { json: { kind: 'switch' } })
+  const { flags, rest } = parseFlags(`node ${verb}`, args, { json: JSON_FLAG })
   if (verb !== 'ls' && verb !== 'show')
     throw new ZosError('zos node: write zos node ls | show NODE | run …', { code: 'usage' })
   const all = await nodesOf(await openContext())
@@ -56,7 +56,7 @@ export async function nodes(verb: string, args: string[]): Promise<number> {
 
 /** `zos farm ls|show`. */
 export default async function farm(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('farm', args, { json: { kind: 'switch' } })
+  const { flags, rest } = parseFlags('farm', args, { json: JSON_FLAG })
   const [verb, name] = rest
   if (verb !== 'ls' && verb !== 'show') throw new ZosError('zos farm: write zos farm ls | show FARM', { code: 'usage' })
   const context = await openContext()

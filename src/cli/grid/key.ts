@@ -1,13 +1,13 @@
 import { ZosError } from '#codec'
 import { listKeys, newKey } from '#contract'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { keysDir } from './context.ts'
 import { passphrase } from './passphrase.ts'
 
 /** `zos key new NAME`, `zos key ls`: members' keys, encrypted at rest in $ZOS_HOME/keys. */
 export default async function key(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('key', args, { json: { kind: 'switch' } })
+  const { flags, rest } = parseFlags('key', args, { json: JSON_FLAG })
   const [verb, name, ...more] = rest
   if (verb === 'new' && name && more.length === 0) {
     const made = await newKey(keysDir(), name, await passphrase(`new passphrase of "${name}"`))

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { reasonOf, ZosError } from '#codec'
 import { decodeLog, exportLog, verifyLog } from '#contract'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { groupOfDeployment, openContext } from './context.ts'
 
 function verify(file: string, json: boolean): number {
@@ -33,9 +33,9 @@ function verify(file: string, json: boolean): number {
 /** `zos log D --group G`: the audit trail; `--verify FILE` needs nothing but the file. */
 export default async function log(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('log', args, {
-    group: { kind: 'value' },
-    verify: { kind: 'value' },
-    json: { kind: 'switch' },
+    group: { kind: 'value', about: 'by name or id' },
+    verify: { kind: 'value', about: 'check such a file, needing nothing else' },
+    json: JSON_FLAG,
   })
   if (flags.verify !== undefined) return verify(flags.verify, flags.json)
   const [name, ...more] = rest

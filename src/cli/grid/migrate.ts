@@ -9,7 +9,10 @@ const DRAIN = 600
 
 /** `zos migrate D/N --to NODE`: the same spec, sealed to another node; the old one goes on until the new one runs. */
 export default async function migrate(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('migrate', args, { ...FLAGS, to: { kind: 'value' } })
+  const { flags, rest } = parseFlags('migrate', args, {
+    ...FLAGS,
+    to: { kind: 'value', about: 'the node that takes the slot' },
+  })
   const [, name, slotText] = /^([a-z0-9-]+)\/(\d{1,3})$/.exec(rest[0] ?? '') ?? []
   if (!name || !flags.to || rest.length !== 1)
     throw new ZosError('zos migrate: write zos migrate DEPLOYMENT/SLOT --to NODE --group GROUP --as KEY', {

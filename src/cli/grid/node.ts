@@ -5,9 +5,9 @@ import { parseFlags } from '../flags.ts'
 /** `zos node run`: one node in the foreground. Everything it contacts is named here. */
 async function run(args: string[]): Promise<number> {
   const { flags } = parseFlags('node run', args, {
-    home: { kind: 'value' },
-    rpc: { kind: 'value' },
-    hub: { kind: 'value' },
+    home: { kind: 'value', about: 'its folder' },
+    rpc: { kind: 'value', about: 'URL[,URL…] of the chain' },
+    hub: { kind: 'value', about: 'URL[,URL…] of the hubs' },
   })
   if (!flags.home || !flags.rpc || !flags.hub)
     throw new ZosError('zos node run: write zos node run --home DIR --rpc URL[,URL…] --hub URL[,URL…]', {

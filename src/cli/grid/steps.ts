@@ -1,15 +1,15 @@
 import { ZosError } from '#codec'
 import { type Consent, type Draft, draftTransition, type Key, type Kind, propose, readConsent, undoOf } from '#contract'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { type Context, type GroupEntry, groupOfDeployment, openContext, signer } from './context.ts'
 
 /** A deployment a command is about, and who acts. */
 export type Act = { context: Context; key: Key; group: GroupEntry; name: string; consent: Consent; json: boolean }
 
 export const FLAGS = {
-  group: { kind: 'value' },
-  as: { kind: 'value' },
-  json: { kind: 'switch' },
+  group: { kind: 'value', about: 'by name or id' },
+  as: { kind: 'value', about: 'the key that signs' },
+  json: JSON_FLAG,
 } as const
 
 /** Opens what `zos VERB DEPLOYMENT --group G --as KEY` names. */

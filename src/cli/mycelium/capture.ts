@@ -6,7 +6,7 @@ import { apiPath, notRunning } from './api-path.ts'
 
 /** Prints a line per frame until it is interrupted or the node ends. */
 export async function capture(args: string[]): Promise<number> {
-  const { flags } = parseFlags('mycelium capture', args, { peer: { kind: 'value' } })
+  const { flags } = parseFlags('mycelium capture', args, { peer: { kind: 'value', about: 'only frames of this peer' } })
   const body = flags.peer === undefined ? {} : { peer: formatEndpoint(parseEndpoint(flags.peer)) }
   const socket = apiPath()
   const stream = await openUnix(socket, '/capture', body).catch((error) => {

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { createKeyFile, describeIdentity, readKeyFile } from '#mycelium'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 
 function oneFile(command: string, rest: string[]): string {
   if (rest.length !== 1)
@@ -15,13 +15,13 @@ function print(described: ReturnType<typeof describeIdentity>, json: boolean): v
 }
 
 export async function keygen(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('mycelium keygen', args, { json: { kind: 'switch' } })
+  const { flags, rest } = parseFlags('mycelium keygen', args, { json: JSON_FLAG })
   print(describeIdentity(await createKeyFile(oneFile('keygen', rest))), flags.json)
   return 0
 }
 
 export async function inspect(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('mycelium inspect', args, { json: { kind: 'switch' } })
+  const { flags, rest } = parseFlags('mycelium inspect', args, { json: JSON_FLAG })
   print(describeIdentity(await readKeyFile(oneFile('inspect', rest))), flags.json)
   return 0
 }

@@ -1,7 +1,7 @@
 import { ZosError } from '#codec'
 import { type ProbeResult, parseOverlayAddress } from '#mycelium'
 import { sleep } from '#sys'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { ask } from './api-path.ts'
 
 const TIMEOUT = 2_000
@@ -29,8 +29,8 @@ const probe = (address: string, hopLimit: number): Promise<ProbeResult> =>
 /** Exit code 0 when at least one answer came. */
 export async function ping(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('mycelium ping', args, {
-    count: { kind: 'value', short: 'c' },
-    json: { kind: 'switch' },
+    count: { kind: 'value', short: 'c', about: 'how many to send' },
+    json: JSON_FLAG,
   })
   const address = oneAddress('ping', rest)
   const count = Number(flags.count ?? 4)
@@ -53,7 +53,7 @@ export async function ping(args: string[]): Promise<number> {
 
 /** Exit code 0 when the address itself answered. */
 export async function trace(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('mycelium trace', args, { json: { kind: 'switch' } })
+  const { flags, rest } = parseFlags('mycelium trace', args, { json: JSON_FLAG })
   const address = oneAddress('trace', rest)
   // our own node takes the first hop
   for (let hop = 1; hop <= MAX_HOPS; hop++) {

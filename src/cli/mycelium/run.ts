@@ -8,13 +8,13 @@ import { apiPath } from './api-path.ts'
 /** `zos mycelium run`: a node of the overlay until SIGTERM or SIGINT. */
 export async function runNode(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('mycelium run', args, {
-    'key-file': { kind: 'value' },
-    listen: { kind: 'list' },
-    peer: { kind: 'list' },
-    tun: { kind: 'value' },
-    api: { kind: 'value' },
+    'key-file': { kind: 'value', about: '32 raw bytes, as "zos mycelium keygen" makes them' },
+    listen: { kind: 'list', about: 'tcp://ADDRESS:PORT for peers to dial' },
+    peer: { kind: 'list', about: 'tcp://ADDRESS:PORT to dial' },
+    tun: { kind: 'value', about: 'make this interface for this machine; without it, relay only' },
+    api: { kind: 'value', about: 'unix:PATH where other commands ask' },
     // accepted already: link-local discovery does not exist yet
-    'no-discovery': { kind: 'switch' },
+    'no-discovery': { kind: 'switch', about: 'look for no peers on the local links' },
   })
   if (rest.length > 0)
     throw new ZosError(`zos mycelium run: "${rest[0]}" is not understood; peers are given with --peer`, {

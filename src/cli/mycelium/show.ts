@@ -1,10 +1,10 @@
 import type { PeerStatus, RouteStatus } from '#mycelium'
-import { parseFlags } from '../flags.ts'
+import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { bytesText, table } from '../terminal.ts'
 import { ask } from './api-path.ts'
 
 const jsonFlag = (command: string, args: string[]): boolean =>
-  parseFlags(`mycelium ${command}`, args, { json: { kind: 'switch' } }).flags.json
+  parseFlags(`mycelium ${command}`, args, { json: JSON_FLAG }).flags.json
 
 const print = (json: boolean, value: unknown, text: () => string): number => {
   process.stdout.write(json ? `${JSON.stringify(value)}\n` : text())

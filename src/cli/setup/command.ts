@@ -3,7 +3,7 @@ import { ensureNodeSetup } from './index.ts'
 
 /** Everything `npm start` and `npm test` need on a bare Debian machine. */
 export default async function setup(args: string[]): Promise<number> {
-  const { flags } = parseFlags('setup', args, { yes: { kind: 'switch', short: 'y' } })
+  const { flags } = parseFlags('setup', args, { yes: { kind: 'switch', short: 'y', about: 'install without asking' } })
   const guest = await ensureNodeSetup({ yes: flags.yes, purposes: ['run', 'demo', 'test'] })
   process.stdout.write(`set up: guest kernel ${guest.kernel.version}\n`)
   return 0

@@ -1,0 +1,180 @@
+/** A command gets what follows its name and gives the exit code. Loaded only when called: start-up is thin. */
+export type Command = {
+  run: () => Promise<{ default: (args: string[]) => Promise<number> }>
+  usage: string
+  about: string
+  /** Its first word says what is done, each with flags of its own. */
+  verbs?: true
+}
+
+export const commands: Record<string, Command> = {
+  start: {
+    run: () => import('./start.ts'),
+    usage: '[FLAGS]',
+    about: 'publish a real Debian image, run it in its own microVM, show how it went',
+  },
+  setup: {
+    run: () => import('./setup/command.ts'),
+    usage: '[--yes]',
+    about: 'install and build what this machine lacks',
+  },
+  doctor: {
+    run: () => import('./doctor.ts'),
+    usage: '[--json]',
+    about: 'what this machine can do, what is missing, how to fix it',
+  },
+  publish: {
+    run: () => import('./publish.ts'),
+    usage: '[FLAGS] SOURCE NAME',
+    about: 'put an image, archive or directory into ZOS FS under a name',
+  },
+  run: {
+    run: () => import('./run.ts'),
+    usage: '[FLAGS] IMAGE [COMMAND…]',
+    about: 'run an image in a microVM of its own',
+  },
+  exec: {
+    run: () => import('./exec.ts'),
+    usage: '[FLAGS] WORKLOAD COMMAND…',
+    about: 'run a command in a running workload',
+  },
+  logs: { run: () => import('./logs.ts'), usage: '[FLAGS] WORKLOAD', about: 'what a workload wrote' },
+  cp: {
+    run: () => import('./cp.ts'),
+    usage: 'WORKLOAD:PATH PATH | PATH WORKLOAD:PATH',
+    about: 'copy files into or out of a workload',
+  },
+  stats: { run: () => import('./stats.ts'), usage: '[FLAGS] [WORKLOAD…]', about: 'memory, CPU and disk of workloads' },
+  stop: {
+    run: () => import('./lifecycle.ts').then((m) => ({ default: m.stop })),
+    usage: '[FLAGS] WORKLOAD…',
+    about: 'end a workload: signal, grace, KILL',
+  },
+  kill: {
+    run: () => import('./lifecycle.ts').then((m) => ({ default: m.kill })),
+    usage: '[FLAGS] WORKLOAD…',
+    about: 'send a workload a signal (KILL)',
+  },
+  pause: {
+    run: () => import('./lifecycle.ts').then((m) => ({ default: m.pause })),
+    usage: 'WORKLOAD…',
+    about: 'freeze a workload where it is',
+  },
+  unpause: {
+    run: () => import('./lifecycle.ts').then((m) => ({ default: m.unpause })),
+    usage: 'WORKLOAD…',
+    about: 'let a paused workload go on',
+  },
+  restart: {
+    run: () => import('./lifecycle.ts').then((m) => ({ default: m.restart })),
+    usage: '[FLAGS] WORKLOAD…',
+    about: 'stop a workload and start it again',
+  },
+  rm: {
+    run: () => import('./lifecycle.ts').then((m) => ({ default: m.remove })),
+    usage: '[FLAGS] WORKLOAD…',
+    about: 'remove workloads',
+  },
+  ps: { run: () => import('./ps.ts'), usage: '[FLAGS]', about: 'workloads and their state' },
+  status: {
+    run: () => import('./status.ts'),
+    usage: '[--json] | DEPLOYMENT [FLAGS]',
+    about: 'the node daemon and what it holds',
+  },
+  images: { run: () => import('./images.ts'), usage: '[--json]', about: 'published images' },
+  flist: {
+    run: () => import('./flist.ts'),
+    usage: 'ls|inspect|verify NAME | extract NAME DIR | diff NAME NAME',
+    about: 'look into, verify, extract and compare published trees',
+  },
+  store: {
+    run: () => import('./store.ts'),
+    usage: 'stat | gc [--grace SECONDS] | scrub',
+    about: 'the chunk store: stat, gc, scrub',
+  },
+  volume: {
+    run: () => import('./volume.ts'),
+    usage: 'ls | rm NAME… | grow NAME SIZE',
+    about: 'named volumes: ls, rm, grow',
+  },
+  mycelium: {
+    run: () => import('./mycelium/index.ts'),
+    usage: 'COMMAND',
+    about: 'the overlay: keys, node, peers, routes, ping, capture',
+  },
+  grid: {
+    verbs: true,
+    run: () => import('./grid/index.ts'),
+    usage: 'up [--nodes N] | status [--json] | down | export',
+    about: 'a local grid: up, status, down, export',
+  },
+  key: { run: () => import('./grid/key.ts'), usage: 'new NAME | ls', about: "members' keys: new, ls" },
+  group: {
+    run: () => import('./grid/group.ts'),
+    usage: 'create NAME --member KEY… --threshold N | ls | show NAME',
+    about: 'groups that agree on deployments: create, ls, show',
+  },
+  deploy: {
+    run: () => import('./grid/deploy.ts'),
+    usage: 'FILE --group GROUP --as KEY [--plan]',
+    about: 'propose what a spec says to a group (--plan: only show)',
+  },
+  proposals: {
+    run: () => import('./grid/approve.ts').then((m) => ({ default: m.proposals })),
+    usage: '[FLAGS]',
+    about: 'what waits for approvals',
+  },
+  approve: {
+    run: () => import('./grid/approve.ts').then((m) => ({ default: m.approve })),
+    usage: 'PROPOSAL --as KEY',
+    about: 'say what a proposal does, and sign it',
+  },
+  freeze: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.freeze })),
+    usage: 'DEPLOYMENT --group GROUP --as KEY',
+    about: 'stop a deployment at once, as one member',
+  },
+  thaw: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.thaw })),
+    usage: 'DEPLOYMENT --group GROUP --as KEY',
+    about: 'propose to let a frozen deployment run again',
+  },
+  undo: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.undo })),
+    usage: 'DEPLOYMENT --group GROUP --as KEY',
+    about: 'propose to go back to the version before',
+  },
+  cancel: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.cancel })),
+    usage: 'DEPLOYMENT --group GROUP --as KEY',
+    about: 'propose to end a deployment; its data stays',
+  },
+  wipe: {
+    run: () => import('./grid/steps.ts').then((m) => ({ default: m.wipe })),
+    usage: 'DEPLOYMENT --group GROUP --as KEY',
+    about: 'propose to delete the data of a deployment',
+  },
+  migrate: {
+    run: () => import('./grid/migrate.ts'),
+    usage: 'DEPLOYMENT/SLOT --to NODE --group GROUP --as KEY',
+    about: 'propose to move a slot to another node',
+  },
+  forward: {
+    run: () => import('./grid/forward.ts'),
+    usage: 'DEPLOYMENT/SLOT [ADDRESS:]PORT:GUESTPORT',
+    about: "reach a slot's port from this machine",
+  },
+  log: {
+    run: () => import('./grid/log.ts'),
+    usage: 'DEPLOYMENT [FLAGS] | --verify FILE',
+    about: 'the audit trail of a deployment; --verify FILE',
+  },
+  farm: { run: () => import('./grid/inventory.ts'), usage: 'ls | show FARM', about: 'farms: ls, show' },
+  node: {
+    verbs: true,
+    run: () => import('./grid/node.ts'),
+    usage: 'ls | show NODE | run --home DIR --rpc URL[,URL…] --hub URL[,URL…]',
+    about: 'nodes: ls, show; run one',
+  },
+  down: { run: () => import('./down.ts'), usage: '', about: 'end the daemon and everything it started' },
+}
