@@ -34,7 +34,12 @@ export async function runNode(args: string[]): Promise<number> {
     process.once('SIGINT', () => resolve())
   })
   await mkdir(dirname(socket), { recursive: true, mode: 0o700 })
-  await using daemon = await Daemon.start({ secret, listen, peers, ...(flags.tun ? { tun: flags.tun } : {}) })
+  await using daemon = await Daemon.start({
+    secret,
+    listen,
+    peers,
+    ...(flags.tun ? { port: { kind: 'tun', name: flags.tun } } : {}),
+  })
   const server = await serveApi(daemon, socket)
   const { address } = describeIdentity(identityOf(secret))
   const where = listen.length ? `, listening on ${listen.map(formatEndpoint).join(', ')}` : ''

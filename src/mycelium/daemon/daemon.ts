@@ -4,19 +4,22 @@ import { ZosError } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
 import type { RouteStatus } from './engine.ts'
 import type { PeerStatus } from './peers.ts'
+import type { PortSpec } from './ports.ts'
 import type { ProbeResult } from './probe.ts'
-import type { ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
+import type { Attachment, Failure, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
 
 export type DaemonOptions = {
   /** 32 raw bytes. */
   secret: Uint8Array
   listen: Endpoint[]
   peers: Endpoint[]
-  /** Without one the node only relays and answers no packet. */
-  tun?: string
+  /** What the node's own address is attached to; without one it only relays and answers no packet. */
+  port?: PortSpec
 }
 
 type CallBody = ThreadCall extends infer C ? (C extends ThreadCall ? Omit<C, 'id'> : never) : never
+
+const errorOf = ({ message, code, kind, details }: Failure) => new ZosError(message, { code, kind, details })
 
 const ONE = Buffer.from(new BigUint64Array([1n]).buffer)
 
@@ -24,7 +27,7 @@ const ONE = Buffer.from(new BigUint64Array([1n]).buffer)
 export class Daemon implements AsyncDisposable {
   readonly #worker: Worker
   readonly #wakeFd: number
-  readonly #waiting = new Map<number, (value: unknown) => void>()
+  readonly #waiting = new Map<number, { done: (value: unknown) => void; failed: (error: unknown) => void }>()
   readonly #captures = new Set<(line: string) => void>()
   #nextId = 1
   #ended = false
@@ -36,9 +39,11 @@ export class Daemon implements AsyncDisposable {
     this.#wakeFd = wakeFd
     worker.on('message', (event: ThreadEvent) => {
       if (event.event === 'captured') for (const take of this.#captures) take(event.line)
-      if (event.event !== 'answer') return
-      this.#waiting.get(event.id)?.(event.value)
+      if (event.event !== 'answer' && event.event !== 'refused') return
+      const waiting = this.#waiting.get(event.id)
       this.#waiting.delete(event.id)
+      if (event.event === 'answer') waiting?.done(event.value)
+      else waiting?.failed(errorOf(event))
     })
     this.ended = new Promise((resolve, reject) => {
       worker.once('error', reject)
@@ -52,17 +57,14 @@ export class Daemon implements AsyncDisposable {
 
   /** Starts a node; throws what keeps it from starting (port taken, no right to make a TUN). */
   static start(options: DaemonOptions): Promise<Daemon> {
-    const { secret, listen, peers, tun } = options
-    const workerData: ThreadOptions = { secret, listen, peers, tun }
+    const { secret, listen, peers, port } = options
+    const workerData: ThreadOptions = { secret, listen, peers, port }
     const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData })
     return new Promise((resolve, reject) => {
       worker.once('error', reject)
       worker.once('message', (event: ThreadEvent) => {
         if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd))
-        else if (event.event === 'failed') {
-          const { message, code, kind, details } = event
-          reject(new ZosError(message, { code, kind, details }))
-        }
+        else if (event.event === 'failed') reject(errorOf(event))
       })
     })
   }
@@ -71,8 +73,8 @@ export class Daemon implements AsyncDisposable {
     if (this.#ended)
       return Promise.reject(new ZosError('Ask the overlay node: it has ended', { code: 'ended', kind: 'node' }))
     const id = this.#nextId++
-    return new Promise((resolve) => {
-      this.#waiting.set(id, resolve as (value: unknown) => void)
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { done: resolve as (value: unknown) => void, failed: reject })
       this.#worker.postMessage({ ...call, id })
       writeSync(this.#wakeFd, ONE)
     })
@@ -88,6 +90,19 @@ export class Daemon implements AsyncDisposable {
 
   routes(): Promise<RouteStatus[]> {
     return this.#call({ call: 'routes' })
+  }
+
+  /**
+   * Answers for one more identity from now on: its /64 is announced and its packets go to and come from the port.
+   * Throws when the identity is here already or the port cannot be opened; nothing of it stays then.
+   */
+  attach(attachment: Attachment): Promise<void> {
+    return this.#call({ call: 'attach', attachment })
+  }
+
+  /** Retracts the identity with this PUBLICKEY (hex) and closes its port; false when there is none. */
+  detach(publicKey: string): Promise<boolean> {
+    return this.#call({ call: 'detach', publicKey })
   }
 
   /** One echo request with a hop limit; TIMEOUT in milliseconds. */

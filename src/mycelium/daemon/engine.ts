@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { openTun } from '#sys'
+import { ZosError } from '#codec'
 import { addressOf, formatSubnet, type Subnet, subnetOf } from '../address.ts'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { describeIdentity, type Identity } from '../identity.ts'
@@ -8,15 +8,15 @@ import { metricVia } from '../router/table.ts'
 import type { RouterId } from '../wire/control.ts'
 import type { Connection } from './connection.ts'
 import { describeFrame } from './describe-frame.ts'
+import type { Local } from './local.ts'
 import { createPeers } from './peers.ts'
 import { createPlane } from './plane.ts'
 import { MTU } from './plane-context.ts'
+import { openPort, type PortSpec } from './ports.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
-import { createReactor, READABLE } from './reactor.ts'
+import { createReactor } from './reactor.ts'
 import { WARM_LINK, warmConnection, warmUp } from './warm-up.ts'
 
-/** Packets the kernel keeps for us; a second queue behind ours only adds delay. */
-const TUN_QUEUE = 128
 /** Upstream's cost of a TCP link, before its round-trip time. */
 const COST_V6 = 10
 const COST_V4 = 15
@@ -27,8 +27,8 @@ export type EngineOptions = {
   identity: Identity
   listen: Endpoint[]
   peers: Endpoint[]
-  /** Name of the TUN interface; without one this node only relays. */
-  tun: string | undefined
+  /** What the node's own identity is attached to; without one this node only relays. */
+  port: PortSpec | undefined
   captured: (line: string) => void
 }
 
@@ -61,7 +61,7 @@ function ownership(): (routerId: RouterId, subnet: Subnet) => boolean {
 }
 
 /** Everything that runs on the packet thread: descriptors, peers, routes, packets. `run` returns when it is stopped. */
-export function createEngine({ identity, listen, peers: dialled, tun, captured }: EngineOptions) {
+export function createEngine({ identity, listen, peers: dialled, port, captured }: EngineOptions) {
   const begun = Date.now()
   const reactor = createReactor()
   const faults: Record<string, number> = {}
@@ -119,12 +119,21 @@ export function createEngine({ identity, listen, peers: dialled, tun, captured }
   warmUp(identity, router, plane, warm)
   for (const endpoint of listen) peers.listen(endpoint)
   for (const endpoint of dialled) peers.add(endpoint)
-  const routerId = `${identity.publicKey.toString('hex')}0000${randomBytes(6).toString('hex')}`
-  router.addOrigin(identity.subnet, routerId, performance.now())
-  if (tun !== undefined) {
-    const fd = openTun({ name: tun, address: identity.address, prefix: 7, mtu: MTU, offload: true, queue: TUN_QUEUE })
-    plane.attach(fd)
-    reactor.watch(fd, READABLE, () => plane.readTun())
+  announce(identity)
+  if (port) open(plane.node, port)
+
+  function announce({ publicKey, subnet }: Identity): void {
+    const routerId = `${publicKey.toString('hex')}0000${randomBytes(6).toString('hex')}`
+    router.addOrigin(subnet, routerId, performance.now())
+  }
+
+  function open(local: Local, spec: PortSpec): void {
+    local.port = openPort(spec, {
+      reactor,
+      identity: local.identity,
+      count: plane.count,
+      send: (packet, at, length, offload) => plane.send(local, packet, at, length, offload),
+    })
   }
 
   /** What is due before the thread sleeps; returns for how many milliseconds it may. */
@@ -151,7 +160,8 @@ export function createEngine({ identity, listen, peers: dialled, tun, captured }
     status: () => ({
       ...describeIdentity(identity),
       since: new Date(begun).toISOString(),
-      tun: tun ?? null,
+      tun: port?.name ?? null,
+      identities: [...plane.locals.values()].map((local) => describeIdentity(local.identity)),
       mtu: MTU,
       listen: listen.map(formatEndpoint),
       peersUp: peers.status().filter((peer) => peer.state === 'up').length,
@@ -164,6 +174,32 @@ export function createEngine({ identity, listen, peers: dialled, tun, captured }
     }),
 
     peers: () => peers.status(),
+
+    /** Answers for one more identity. */
+    attach(added: Identity, spec: PortSpec): void {
+      const { address } = describeIdentity(added)
+      if (router.isOwn(added.subnet))
+        throw new ZosError(`Attach identity ${address}: it is attached already; detach it first`, {
+          code: 'identity-taken',
+        })
+      const local = plane.add(added)
+      try {
+        open(local, spec)
+      } catch (error) {
+        plane.remove(local)
+        throw error
+      }
+      announce(added)
+    },
+
+    /** False when no such identity is attached. The node's own stays. */
+    detach(publicKey: string): boolean {
+      const found = [...plane.locals.values()].find((local) => local.identity.publicKey.toString('hex') === publicKey)
+      if (!found || found === plane.node) return false
+      router.removeOrigin(found.identity.subnet)
+      plane.remove(found)
+      return true
+    },
 
     routes(): RouteStatus[] {
       const now = performance.now()

@@ -1,64 +1,78 @@
-import { writeFd } from '#sys'
 import { subnetOf } from '../address.ts'
 import { BODY_AT, HOP_LIMIT_AT, SOURCE_AT } from '../wire/frame.ts'
 import { IPV6_HEADER, icmpError, readOob } from '../wire/icmp.ts'
-import { ANSWER, ASK, CAPABILITY, LARGE, LARGE_HEADER, LARGEST, PATH_MARK, PATH_MARK_AT } from '../wire/large.ts'
+import { ANSWER, ASK, CAPABILITY, LARGE, LARGE_HEADER, PATH_MARK, PATH_MARK_AT } from '../wire/large.ts'
 import { INNER_HEADER, OOB_ICMP, PACKET } from '../wire/seal.ts'
-import { clearVnet, createCoalescer, packetBuffer, tcpHeaders, VNET_HEADER, writeGso } from './offload.ts'
+import type { Local } from './local.ts'
+import {
+  clearVnet,
+  createCoalescer,
+  type Offload,
+  type PacketBuffer,
+  packetBuffer,
+  tcpHeaders,
+  writeGso,
+} from './offload.ts'
 import { HEADROOM, MTU, type PlaneContext } from './plane-context.ts'
 
 const MAX_PACKET = 0xffff
 const INNER_AT = HEADROOM - INNER_HEADER
 
-/** Frames for this machine, opened and handed to its kernel. */
+/** What arrives for this node's identities, opened and handed to their ports. */
 export function createInbound(context: PlaneContext) {
-  const { identity, router, remotes, pending, large, intercept, count } = context
+  const { node, router, pending, intercept, count } = context
   const opened = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
   const { bytes } = opened
-  const coalescer = createCoalescer(HEADROOM, (packet, length) => toTun(packet.bytes, HEADROOM, length))
+  let joining: Local = node
+  const coalescer = createCoalescer(HEADROOM, (packet, length) => joining.port?.write(packet, HEADROOM, length))
 
-  /** The ten bytes before AT say how the kernel is to treat it. */
-  function toTun(packet: Buffer, at: number, length: number): void {
-    if (context.tun < 0) return
-    const n = writeFd(context.tun, packet, at - VNET_HEADER, length + VNET_HEADER)
-    if (n < 0) count('tun-refused')
-  }
-
-  /** A packet made here, for this machine. */
-  function toSelf(packet: Buffer): void {
-    if (intercept(packet)) return
+  /** A packet made here, for one of ours. */
+  function toSelf(local: Local, packet: Buffer): void {
+    if (local === node && intercept(packet)) return
     packet.copy(bytes, HEADROOM)
     clearVnet(bytes, HEADROOM)
-    toTun(bytes, HEADROOM, packet.length)
+    local.port?.write(opened, HEADROOM, packet.length)
+  }
+
+  /** A packet from another identity of this node. */
+  function toNeighbour(to: Local, packet: PacketBuffer, at: number, length: number, offload?: Offload): void {
+    const segment = offload?.gsoSize ?? 0
+    const headers = tcpHeaders(packet.bytes, at, length)
+    if (segment > 0 && headers > 0) writeGso(packet, at, headers, length - IPV6_HEADER, segment)
+    else clearVnet(packet.bytes, at)
+    to.port?.write(packet, at, length)
   }
 
   /** The packet at bytes[at]: what it says inside must be what the frame said outside. */
-  function checkPacket(frame: Buffer, at: number, length: number): boolean {
+  function checkPacket({ identity, port }: Local, frame: Buffer, at: number, length: number): boolean {
+    const own = port?.wholeSubnet ? 8 : 16
     let fault = ''
     if (length < IPV6_HEADER || bytes[at]! >> 4 !== 6 || IPV6_HEADER + bytes.readUInt16BE(at + 4) !== length)
       fault = 'bad-inner-packet'
     // source and destination lie side by side in both headers
     else if (bytes.compare(frame, SOURCE_AT, SOURCE_AT + 32, at + 8, at + 40) !== 0) fault = 'spoofed'
-    else if (bytes.compare(identity.address, 0, 16, at + 24, at + 40) !== 0) fault = 'not-here'
+    else if (bytes.compare(identity.address, 0, own, at + 24, at + 24 + own) !== 0) fault = 'not-here'
     if (fault) count(fault)
     else bytes[at + 7] = frame[HOP_LIMIT_AT]!
     return fault === ''
   }
 
-  function packet(frame: Buffer, length: number): void {
-    if (!checkPacket(frame, HEADROOM, length)) return
+  function packet(local: Local, frame: Buffer, length: number): void {
+    if (!checkPacket(local, frame, HEADROOM, length)) return
+    if (local !== joining) coalescer.flush()
+    joining = local
     if (coalescer.take(bytes, HEADROOM, length)) return
     coalescer.flush()
-    if (intercept(bytes.subarray(HEADROOM, HEADROOM + length))) return
+    if (local === node && intercept(bytes.subarray(HEADROOM, HEADROOM + length))) return
     clearVnet(bytes, HEADROOM)
-    toTun(bytes, HEADROOM, length)
+    local.port?.write(opened, HEADROOM, length)
   }
 
-  /** A packet the sender's kernel had not cut: ours cuts it. Nothing of its offload header is taken on trust. */
-  function largePacket(frame: Buffer, length: number): void {
+  /** A packet the sender's kernel had not cut: the port cuts it. Nothing of its offload header is taken on trust. */
+  function largePacket(local: Local, frame: Buffer, length: number): void {
     const at = HEADROOM + LARGE_HEADER
     const total = length - LARGE_HEADER
-    if (total < 0 || !checkPacket(frame, at, total)) return
+    if (total < 0 || !checkPacket(local, frame, at, total)) return
     const headers = tcpHeaders(bytes, at, total)
     const size = bytes.readUInt16BE(HEADROOM)
     if (headers === 0 || size === 0 || headers + size > MTU) {
@@ -67,42 +81,45 @@ export function createInbound(context: PlaneContext) {
     }
     coalescer.flush()
     writeGso(opened, at, headers, total - IPV6_HEADER, total - headers > size ? size : 0)
-    toTun(bytes, at, total)
+    local.port?.write(opened, at, total)
   }
 
-  function capability(frame: Buffer, subnet: string, length: number): void {
+  function capability(local: Local, frame: Buffer, subnet: string, length: number): void {
     const kind = bytes[HEADROOM]
     const largest = bytes.readUInt16BE(HEADROOM + 2)
     const route = router.lookup(subnet, context.now())
     if (length < LARGE_HEADER) count('bad-capability')
-    else if (kind === ANSWER) large.answered(subnet, largest, context.now())
+    else if (kind === ANSWER) local.large.answered(subnet, largest, context.now())
     else if (kind === ASK && route && context.mayAnswer()) {
-      const whole = frame[PATH_MARK_AT] === PATH_MARK && context.tun >= 0
-      const asker = Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16))
-      context.sayCapability(subnet, route, ANSWER, whole ? LARGEST : 0, asker)
+      const takes = frame[PATH_MARK_AT] === PATH_MARK ? (local.port?.largest ?? 0) : 0
+      const destination = Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16))
+      const source = local.identity.address
+      context.sayCapability({ local, subnet, route, source, destination, hopLimit: 63, first: true }, ANSWER, takes)
     }
   }
 
-  /** An error about a frame we sent: only who quotes a body that we sealed is believed. */
-  function error(frame: Buffer, payload: Buffer): void {
+  /** An error about a frame of ours: only who quotes a body that we sealed is believed. */
+  function error(local: Local, frame: Buffer, payload: Buffer): void {
     const oob = readOob(payload)
-    const sealer = oob && remotes.sealer(subnetOf(oob.destination))
+    const sealer = oob && local.remotes.sealer(subnetOf(oob.destination))
     const length = sealer?.open(oob!.body, 0, oob!.body.length, bytes, INNER_AT) ?? -1
     const original = bytes.subarray(HEADROOM, HEADROOM + Math.max(length, 0))
+    const own = local.port?.wholeSubnet ? 8 : 16
     // one too large to quote the body does not say which packet it was about: of no use to the kernel
     if (
       !oob?.reporter.equals(frame.subarray(SOURCE_AT, SOURCE_AT + 16)) ||
       length < IPV6_HEADER ||
       bytes[INNER_AT + 1] !== PACKET ||
-      original.compare(identity.address, 0, 16, 8, 24) !== 0
+      original.compare(local.identity.address, 0, own, 8, 8 + own) !== 0
     )
       count('bad-error')
-    else toSelf(icmpError(oob.reporter, identity.address, oob.error, original))
+    else toSelf(local, icmpError(oob.reporter, Buffer.from(original.subarray(8, 24)), oob.error, original))
   }
 
-  function deliver(frame: Buffer): void {
+  /** A frame for LOCAL. */
+  function deliver(local: Local, frame: Buffer): void {
     const subnet = subnetOf(frame, SOURCE_AT)
-    const sealer = remotes.sealer(subnet)
+    const sealer = local.remotes.sealer(subnet)
     if (!sealer) {
       // the sender's key comes with a route to it
       if (!router.want(subnet, context.now()) || !pending.putFrame(subnet, frame)) count('unknown-sender')
@@ -111,12 +128,12 @@ export function createInbound(context: PlaneContext) {
     const length = sealer.open(frame, BODY_AT, frame.length - BODY_AT, bytes, INNER_AT)
     const type = length < 0 ? -1 : bytes[INNER_AT + 1]
     if (type === -1) count('not-authentic')
-    else if (type === PACKET) packet(frame, length)
-    else if (type === LARGE) largePacket(frame, length)
-    else if (type === CAPABILITY) capability(frame, subnet, length)
-    else if (type === OOB_ICMP) error(frame, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
+    else if (type === PACKET) packet(local, frame, length)
+    else if (type === LARGE) largePacket(local, frame, length)
+    else if (type === CAPABILITY) capability(local, frame, subnet, length)
+    else if (type === OOB_ICMP) error(local, frame, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
     else count('unknown-inner-type')
   }
 
-  return { deliver, toSelf, flush: coalescer.flush }
+  return { deliver, toSelf, toNeighbour, flush: coalescer.flush }
 }

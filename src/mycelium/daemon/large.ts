@@ -10,6 +10,8 @@ const LIMIT = 4_096
 
 type State = { largest: number; until: number; askAt: number; silence: number }
 
+export type Large = ReturnType<typeof createLarge>
+
 /** Which nodes take packets larger than the public network's. */
 export function createLarge() {
   const states = new Map<Subnet, State>()

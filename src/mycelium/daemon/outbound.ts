@@ -8,81 +8,116 @@ import {
   noRoute,
   sourcePolicy,
   timeExceeded,
+  tooBig,
 } from '../wire/icmp.ts'
 import { ASK, LARGE, LARGE_HEADER, LARGEST } from '../wire/large.ts'
 import { PACKET } from '../wire/seal.ts'
 import { hashRange } from './flows.ts'
+import type { Local } from './local.ts'
 import { cutTcp, type Offload, type PacketBuffer, tcpHeaders } from './offload.ts'
-import type { FrameHead, PlaneContext } from './plane-context.ts'
+import { MTU, type PlaneContext, type Way } from './plane-context.ts'
 
-/** Packets of this machine, on their way to a peer. */
-export function createOutbound(context: PlaneContext, toSelf: (packet: Buffer) => void) {
-  const { identity, router, pending, flows, large, count } = context
+export type Outbound = ReturnType<typeof createOutbound>
 
-  /** Answers a packet of this machine with an error, as a router on the way would. */
-  function refuse(packet: Buffer, error: IcmpError, name: string) {
+/** What this machine's kernel and virtual machines send: to a peer, or to each other. */
+export function createOutbound(
+  context: PlaneContext,
+  toSelf: (local: Local, packet: Buffer) => void,
+  toNeighbour: (to: Local, packet: PacketBuffer, at: number, length: number, offload?: Offload) => void,
+) {
+  const { node, locals, router, pending, flows, count } = context
+
+  /** Answers a packet of a local with an error, as a router on the way would. */
+  function refuse(local: Local, packet: Buffer, error: IcmpError, name: string): void {
     count(name)
-    if (!isIcmpError(packet)) toSelf(icmpError(identity.address, packet.subarray(8, 24), error, packet))
+    if (!isIcmpError(packet)) toSelf(local, icmpError(node.identity.address, packet.subarray(8, 24), error, packet))
   }
 
-  /** The first reason not to send PACKET, already answered and counted; else undefined. */
-  function checked(packet: Buffer): boolean {
+  const isOwn = ({ identity, port }: Local, packet: Buffer, at: number): boolean => {
+    const length = port?.wholeSubnet ? 8 : 16
+    return packet.compare(identity.address, 0, length, at, at + length) === 0
+  }
+
+  /** False for a packet that must not be sent, already answered and counted. */
+  function checked(local: Local, packet: Buffer): boolean {
     if (packet.length < IPV6_HEADER || packet[0]! >> 4 !== 6) count('not-ipv6')
     else if (IPV6_HEADER + packet.readUInt16BE(4) !== packet.length) count('bad-length')
     // multicast and the like: routers and neighbours are looked for on every interface
     else if (!isOverlay(packet[24]!) || !isOverlay(packet[8]!)) count('not-overlay')
-    else if (packet.compare(identity.address, 0, 16, 8, 24) !== 0) refuse(packet, sourcePolicy, 'foreign-source')
-    else if (packet.compare(identity.address, 0, 8, 24, 32) === 0) refuse(packet, addressUnreachable, 'own-subnet')
-    else if (packet[7]! < 2) refuse(packet, timeExceeded, 'hop-limit')
+    else if (!isOwn(local, packet, 8)) refuse(local, packet, sourcePolicy, 'foreign-source')
+    else if (packet.compare(local.identity.address, 0, 8, 24, 32) === 0)
+      refuse(local, packet, addressUnreachable, 'own-subnet')
+    else if (packet[7]! < 2) refuse(local, packet, timeExceeded, 'hop-limit')
     else return true
     return false
   }
 
-  /** Sends the packet at AT; with OFFLOAD a large one, to be cut on the way or at its end. */
-  function send(buffer: PacketBuffer, at: number, length: number, offload?: Offload): void {
+  /** Sends the packet at AT; with a segment size in OFFLOAD a large one, to be cut on the way or at its end. */
+  function send(local: Local, buffer: PacketBuffer, at: number, length: number, offload?: Offload): void {
     const { bytes } = buffer
     const packet = bytes.subarray(at, at + length)
-    if (!checked(packet)) return
+    if (!checked(local, packet)) return
     const time = context.now()
     const subnet = subnetOf(packet, 24)
+    const neighbour = locals.get(subnet)
+    if (neighbour) {
+      packet[7]!--
+      if (!isOwn(neighbour, packet, 24)) refuse(local, packet, addressUnreachable, 'not-here')
+      else toNeighbour(neighbour, buffer, at, length, offload)
+      return
+    }
     const route = router.lookup(subnet, time)
     const segment = offload?.gsoSize ?? 0
     if (!route) {
       // a large packet belongs to a connection, which sends it again
       const waits = router.want(subnet, time) && (segment > 0 || pending.putPacket(subnet, packet))
-      if (!waits) refuse(packet, noRoute, 'no-route')
+      if (!waits) refuse(local, packet, noRoute, 'no-route')
       return
     }
     // addresses and, where there are any, the ports: the first word after the header
     const flow = hashRange(packet, 8, Math.min(IPV6_HEADER + 4, length), packet[6])
-    const head: FrameHead = {
-      source: identity.address,
+    const way: Way = {
+      local,
+      subnet,
+      route,
+      source: Buffer.from(packet.subarray(8, 24)),
       destination: Buffer.from(packet.subarray(24, 40)),
       hopLimit: packet[7]! - 1,
       first: flows.isQuiet(flow, length, time),
     }
-    if (segment === 0) {
-      if (!context.sealTo(subnet, route, PACKET, bytes, at, length, head)) refuse(packet, noRoute, 'no-key')
-      return
-    }
+    if (segment === 0) sendWhole(way, bytes, at, length)
+    else if (offload?.ecn) count('odd-offload')
+    else sendSegments(way, buffer, at, length, segment)
+  }
+
+  const largest = (way: Way): number =>
+    way.local.large.size(way.subnet, context.now(), () => context.sayCapability(way, ASK, LARGEST))
+
+  function sendWhole(way: Way, bytes: Buffer, at: number, length: number): void {
+    const room = length > MTU ? Math.max(largest(way), MTU) : MTU
+    const packet = bytes.subarray(at, at + length)
+    if (length > room) refuse(way.local, packet, tooBig(room), 'too-big')
+    else if (!context.sealTo(way, PACKET, bytes, at, length)) refuse(way.local, packet, noRoute, 'no-key')
+  }
+
+  /** Cut here for nodes that are not ours, in as few pieces as the path allows for ours. */
+  function sendSegments(way: Way, buffer: PacketBuffer, at: number, length: number, segment: number): void {
+    const { bytes } = buffer
     const headers = tcpHeaders(bytes, at, length)
-    if (headers === 0 || offload?.ecn) {
+    if (headers === 0) {
       count('odd-offload')
       return
     }
-    const ask = () => context.sayCapability(subnet, route, ASK, LARGEST, head.destination)
-    const room = large.size(subnet, time, ask) - headers
+    const room = largest(way) - headers
     if (room < segment) {
-      cutTcp(buffer, at, length, headers, segment, true, (part, n) =>
-        context.sealTo(subnet, route, PACKET, bytes, part, n, head),
-      )
+      cutTcp(buffer, at, length, headers, segment, true, (part, n) => context.sealTo(way, PACKET, bytes, part, n))
       return
     }
     cutTcp(buffer, at, length, headers, room - (room % segment), false, (part, n) => {
       const start = part - LARGE_HEADER
       bytes.writeUInt16BE(segment, start)
       bytes.writeUInt16BE(0, start + 2)
-      context.sealTo(subnet, route, LARGE, bytes, start, n + LARGE_HEADER, head)
+      context.sealTo(way, LARGE, bytes, start, n + LARGE_HEADER)
     })
   }
 

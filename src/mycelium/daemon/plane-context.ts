@@ -7,9 +7,8 @@ import { CAPABILITY, PATH_MARK, PATH_MARK_AT } from '../wire/large.ts'
 import { INNER_HEADER, SEAL_OVERHEAD } from '../wire/seal.ts'
 import type { Connection } from './connection.ts'
 import { createFlows } from './flows.ts'
-import { createLarge } from './large.ts'
+import { createLocal, type Local } from './local.ts'
 import { createPending } from './pending.ts'
-import { createRemotes } from './remotes.ts'
 
 /** Room before a packet for what sealing and the TUN write there. */
 export const HEADROOM = 64
@@ -19,6 +18,7 @@ export const MTU = 1400
 const ANSWERS_PER_SECOND = 200
 
 export type PlaneOptions = {
+  /** The node's own: who its errors come from. */
   identity: Identity
   router: Router
   connection: (id: number) => Connection | undefined
@@ -29,17 +29,25 @@ export type PlaneOptions = {
 
 export type PlaneContext = ReturnType<typeof createContext>
 
-export type FrameHead = { source: Buffer; destination: Buffer; hopLimit: number; first: boolean }
+/** Where a body goes and in whose name: `source` is an address of the local, `subnet` that of the destination. */
+export type Way = {
+  local: Local
+  subnet: Subnet
+  route: Route
+  source: Buffer
+  destination: Buffer
+  hopLimit: number
+  /** Before bulk: it belongs to a quiet flow or is ours. */
+  first: boolean
+}
 
 /** What the two directions of the data plane share. */
 export function createContext(options: PlaneOptions) {
   const { identity, router, connection } = options
   const counters: Record<string, number> = {}
   let answersLeft = ANSWERS_PER_SECOND
-  const remotes = createRemotes(identity, (subnet) => {
-    const routerId = router.entries.get(subnet)?.selected?.routerId
-    return routerId === undefined ? undefined : Buffer.from(routerId.slice(0, 64), 'hex')
-  })
+  const node = createLocal(identity, router)
+  const locals = new Map<Subnet, Local>([[identity.subnet, node]])
 
   /** A place for a frame of LENGTH bytes to a next hop; -1 (and counted) when there is none. */
   function place(to: Connection, length: number, first: boolean): number {
@@ -51,13 +59,12 @@ export function createContext(options: PlaneOptions) {
   return {
     ...options,
     counters,
-    remotes,
+    /** The node's own identity, and all identities by subnet. */
+    node,
+    locals,
     place,
     flows: createFlows(),
     pending: createPending(),
-    large: createLarge(),
-    /** The TUN's descriptor; -1 while this node only relays. */
-    tun: -1,
 
     count(name: string): void {
       counters[name] = (counters[name] ?? 0) + 1
@@ -70,29 +77,22 @@ export function createContext(options: PlaneOptions) {
     },
 
     /**
-     * Seals BYTES[at, at+length), which has four bytes to spare before it, and queues it to the route's next hop. False
+     * Seals BYTES[at, at+length), which has four bytes to spare before it, and queues it to the way's next hop. False
      * when there is no key or connection; a full queue drops.
      */
-    sealTo(
-      subnet: Subnet,
-      route: Route,
-      type: number,
-      bytes: Buffer,
-      at: number,
-      length: number,
-      head: FrameHead,
-    ): boolean {
-      const to = connection(route.link)
-      const sealer = remotes.sealer(subnet)
+    sealTo(way: Way, type: number, bytes: Buffer, at: number, length: number): boolean {
+      const to = connection(way.route.link)
+      const sealer = way.local.remotes.sealer(way.subnet)
       if (!to || !sealer) return false
       const size = BODY_AT + length + SEAL_OVERHEAD
-      const start = place(to, size, head.first)
+      const start = place(to, size, way.first)
       if (start < 0) return true
       const out = to.queue.bytes
-      writeDataHeader(out, start, length + SEAL_OVERHEAD, head.hopLimit)
-      head.source.copy(out, start + SOURCE_AT)
-      head.destination.copy(out, start + DESTINATION_AT)
-      if (type >= CAPABILITY) out[start + PATH_MARK_AT] = PATH_MARK
+      writeDataHeader(out, start, length + SEAL_OVERHEAD, way.hopLimit)
+      way.source.copy(out, start + SOURCE_AT)
+      way.destination.copy(out, start + DESTINATION_AT)
+      // others' paths need not carry it
+      if (type >= CAPABILITY || length > MTU) out[start + PATH_MARK_AT] = PATH_MARK
       sealer.seal(type, bytes, at, length, out, start + BODY_AT)
       to.queue.commit(start, size)
       to.dirty = true
@@ -100,10 +100,10 @@ export function createContext(options: PlaneOptions) {
     },
 
     /** Says to another node of ours what packets we take, or asks for it. */
-    sayCapability(subnet: Subnet, route: Route, kind: number, largest: number, destination: Buffer): void {
+    sayCapability(way: Way, kind: number, largest: number): void {
       const payload = Buffer.from([0, 0, 0, 0, kind, 0, largest >> 8, largest & 0xff])
-      const head = { source: identity.address, destination, hopLimit: 63, first: true }
-      this.sealTo(subnet, route, CAPABILITY, payload, INNER_HEADER, payload.length - INNER_HEADER, head)
+      const own: Way = { ...way, hopLimit: 63, first: true }
+      this.sealTo(own, CAPABILITY, payload, INNER_HEADER, payload.length - INNER_HEADER)
     },
   }
 }

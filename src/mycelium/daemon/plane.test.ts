@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createCipheriv, randomBytes } from 'node:crypto'
-import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
@@ -8,8 +8,9 @@ import { type Identity, identityOf, sharedSecret } from '../identity.ts'
 import { createRouter } from '../router/router.ts'
 import { decodeControl, type Message } from '../wire/control.ts'
 import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, SOURCE_AT, writeDataHeader } from '../wire/frame.ts'
+import { LARGEST } from '../wire/large.ts'
 import type { Connection } from './connection.ts'
-import { VNET_HEADER } from './offload.ts'
+import { packetBuffer, VNET_HEADER } from './offload.ts'
 import { createOutQueue } from './out-queue.ts'
 import { createPlane } from './plane.ts'
 
@@ -32,7 +33,12 @@ function node(t: TestContext, identity: Identity) {
     onUnreachable: (subnet) => plane.routeMissing(subnet),
   })
   const plane = createPlane({ identity, router, connection: () => connection, intercept: () => false, now: () => 0 })
-  plane.attach(tun)
+  plane.node.port = {
+    largest: LARGEST,
+    wholeSubnet: false,
+    write: (p, at, length) => void writeSync(tun, p.bytes, at - VNET_HEADER, length + VNET_HEADER),
+    close: () => {},
+  }
   router.addOrigin(identity.subnet, `${identity.publicKey.toString('hex')}${'0'.repeat(16)}`, 0)
   router.linkUp(1, { base: 10, rtt: 0 }, 0)
   const learn = (other: Identity) =>
@@ -209,4 +215,57 @@ test('unknown destinations cause a bounded number of searches', (t) => {
   assert.equal(b.said.filter((m) => m.type === 'route-request').length, 500)
   assert.ok(b.sent.length <= 200, 'errors sent are bounded too')
   assert.ok(b.sent.every((f) => f[1] === 0 || decodeControl(f, 0, f.length)))
+})
+
+test('identities of one node reach each other without crypto, and none speaks for another', (t) => {
+  const a = node(t, me)
+  a.learn(other)
+  const got: Buffer[] = []
+  const workload = a.plane.add(you)
+  workload.port = {
+    largest: LARGEST,
+    wholeSubnet: true,
+    write: (p, at, length) => got.push(Buffer.from(p.bytes.subarray(at, at + length))),
+    close: () => got.push(Buffer.from('closed')),
+  }
+  const elsewhere = packet(me, you)
+  elsewhere[39]! ^= 1
+  a.plane.sendOwn(packet(me, you))
+  a.plane.sendOwn(elsewhere)
+  assert.equal(a.sent.length, 0)
+  assert.deepEqual(
+    got.map((p) => [p[7], p.subarray(24, 40).equals(you.address)]),
+    [
+      [63, true],
+      [63, false],
+    ],
+  )
+  const sendAs = (p: Buffer) => {
+    const buffer = packetBuffer(64 + p.length)
+    p.copy(buffer.bytes, 64)
+    a.plane.send(workload, buffer, 64, p.length)
+  }
+  sendAs(packet(you, me))
+  assert.deepEqual(a.kernelGot().subarray(VNET_HEADER + 8, VNET_HEADER + 24), you.address)
+  sendAs(packet(me, other))
+  assert.equal(a.plane.counters['foreign-source'], 1)
+  sendAs(packet(you, other))
+  assert.equal(a.sent.length, 1)
+  const b = node(t, other)
+  b.learn(you)
+  b.receive(a.sent[0]!)
+  assert.deepEqual(b.kernelGot().subarray(VNET_HEADER + 8, VNET_HEADER + 24), you.address)
+  // nothing of a removed identity is sent or delivered
+  a.plane.remove(workload)
+  assert.equal(String(got.at(-1)), 'closed')
+  a.receive(frame(other, you, packet(other, you)))
+  assert.ok(a.said.some((m) => m.type === 'route-request' && m.prefix?.bytes === you.subnet))
+})
+
+test('a packet larger than its path takes is answered by Packet Too Big', (t) => {
+  const a = node(t, me)
+  a.learn(you)
+  a.plane.sendOwn(packet(me, you, randomBytes(2_000)))
+  const icmp = a.kernelGot().subarray(VNET_HEADER)
+  assert.deepEqual([icmp[6], icmp[40], icmp.readUInt32BE(44)], [58, 2, 1400])
 })

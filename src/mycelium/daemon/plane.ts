@@ -1,42 +1,41 @@
-import { readFd } from '#sys'
 import { isOverlay, type Subnet, subnetOf } from '../address.ts'
+import type { Identity } from '../identity.ts'
 import type { Route } from '../router/types.ts'
 import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, SOURCE_AT } from '../wire/frame.ts'
 import { type IcmpError, IPV6_HEADER, icmpError, noRoute, quotedBody, timeExceeded, wrapOob } from '../wire/icmp.ts'
 import { INNER_HEADER, OOB_ICMP } from '../wire/seal.ts'
 import { hashRange } from './flows.ts'
 import { createInbound } from './inbound.ts'
-import { finishChecksum, packetBuffer, readVnet, VNET_HEADER } from './offload.ts'
+import { createLocal, type Local } from './local.ts'
+import { packetBuffer } from './offload.ts'
 import { createOutbound } from './outbound.ts'
 import { createContext, HEADROOM, type PlaneOptions } from './plane-context.ts'
 
 const MAX_PACKET = 0xffff
-/** Packets and bytes read from the TUN before others get their turn: a ping must not wait for megabytes. */
-const BATCH = 64
-const BATCH_BYTES = 192 << 10
 
 export type Plane = ReturnType<typeof createPlane>
 
-/** Moves packets between the TUN and the peers, and frames between peers. */
+/** Moves packets between the ports of this node's identities and the peers, and frames between peers. */
 export function createPlane(options: PlaneOptions) {
   const context = createContext(options)
-  const { identity, router, pending, count } = context
+  const { node, locals, router, pending, count } = context
   const inbound = createInbound(context)
-  const outbound = createOutbound(context, inbound.toSelf)
-  const fromTun = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
+  const outbound = createOutbound(context, inbound.toSelf, inbound.toNeighbour)
+  const made = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
 
   /** Tells the source of a frame that it could not be delivered, by an error only it can read. */
   function report(frame: Buffer, error: IcmpError, name: string): void {
     count(name)
-    const source = Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16))
-    const subnet = subnetOf(source)
+    const destination = Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16))
+    const subnet = subnetOf(destination)
     const route = router.lookup(subnet, context.now())
-    if (!route || subnet === identity.subnet || !context.mayAnswer()) return
-    const icmp = icmpError(identity.address, source, error, quotedBody(frame.subarray(BODY_AT)))
-    const destination = frame.subarray(DESTINATION_AT, DESTINATION_AT + 16)
-    const payload = Buffer.concat([Buffer.alloc(INNER_HEADER), wrapOob(destination, icmp)])
-    const head = { source: identity.address, destination: source, hopLimit: 63, first: true }
-    context.sealTo(subnet, route, OOB_ICMP, payload, INNER_HEADER, payload.length - INNER_HEADER, head)
+    if (!route || locals.has(subnet) || !context.mayAnswer()) return
+    const source = node.identity.address
+    const icmp = icmpError(source, destination, error, quotedBody(frame.subarray(BODY_AT)))
+    const unreached = frame.subarray(DESTINATION_AT, DESTINATION_AT + 16)
+    const payload = Buffer.concat([Buffer.alloc(INNER_HEADER), wrapOob(unreached, icmp)])
+    const way = { local: node, subnet, route, source, destination, hopLimit: 63, first: true }
+    context.sealTo(way, OOB_ICMP, payload, INNER_HEADER, payload.length - INNER_HEADER)
   }
 
   function forward(frame: Buffer, route: Route): void {
@@ -54,8 +53,9 @@ export function createPlane(options: PlaneOptions) {
   /** Where a frame goes whose hop limit was checked already. */
   function dispatch(frame: Buffer): void {
     const subnet = subnetOf(frame, DESTINATION_AT)
-    if (subnet === identity.subnet) {
-      inbound.deliver(frame)
+    const local = locals.get(subnet)
+    if (local) {
+      inbound.deliver(local, frame)
       return
     }
     const time = context.now()
@@ -64,35 +64,42 @@ export function createPlane(options: PlaneOptions) {
     else if (!router.want(subnet, time) || !pending.putFrame(subnet, frame)) report(frame, noRoute, 'no-route')
   }
 
-  /** A packet that was made or has waited here. */
-  function sendOwn(packet: Buffer): void {
-    packet.copy(fromTun.bytes, HEADROOM)
-    outbound.send(fromTun, HEADROOM, packet.length)
+  /** A packet of LOCAL that was made or has waited here. */
+  function sendFrom(local: Local, packet: Buffer): void {
+    packet.copy(made.bytes, HEADROOM)
+    outbound.send(local, made, HEADROOM, packet.length)
+  }
+
+  /** What waited for SUBNET, by whom it came from; those who left meanwhile are forgotten. */
+  function eachPacket(packets: Buffer[] | undefined, act: (local: Local, packet: Buffer) => void): void {
+    for (const packet of packets ?? []) {
+      const local = locals.get(subnetOf(packet, 8))
+      if (local) act(local, packet)
+    }
   }
 
   return {
     counters: context.counters,
+    count,
+    node,
+    locals: locals as ReadonlyMap<Subnet, Local>,
     pending,
-    sendOwn,
+    /** What a port hands over. */
+    send: outbound.send,
+    sendOwn: (packet: Buffer): void => sendFrom(node, packet),
 
-    /** Takes over the TUN descriptor; `readTun` is to be called whenever it is readable. */
-    attach(fd: number): void {
-      context.tun = fd
+    /** Answers for one more identity; `remove` ends it. Its port is the caller's to set. */
+    add(identity: Identity): Local {
+      const local = createLocal(identity, router)
+      locals.set(identity.subnet, local)
+      return local
     },
 
-    readTun(): void {
-      const { bytes } = fromTun
-      let taken = 0
-      for (let i = 0; i < BATCH && taken < BATCH_BYTES; i++) {
-        const n = readFd(context.tun, bytes, HEADROOM - VNET_HEADER, VNET_HEADER + IPV6_HEADER + MAX_PACKET)
-        if (n <= 0) return
-        taken += n
-        const length = n - VNET_HEADER
-        const offload = readVnet(bytes, HEADROOM)
-        const unfinished = offload?.gsoSize === 0 && offload.checksumStart > 0
-        if (!offload || (unfinished && !finishChecksum(fromTun, HEADROOM, length, offload))) count('odd-offload')
-        else outbound.send(fromTun, HEADROOM, length, offload)
-      }
+    remove(local: Local): void {
+      inbound.flush()
+      locals.delete(local.identity.subnet)
+      local.port?.close()
+      local.remotes[Symbol.dispose]()
     },
 
     /** A data frame from a peer at BYTES[at, at+length): for us or to be passed on. */
@@ -101,7 +108,7 @@ export function createPlane(options: PlaneOptions) {
       const hopLimit = frame[HOP_LIMIT_AT]!
       if (!isOverlay(frame[SOURCE_AT]!) || !isOverlay(frame[DESTINATION_AT]!)) count('not-overlay')
       // ours never come back: a loop, or somebody who pretends to be us
-      else if (frame.compare(identity.address, 0, 8, SOURCE_AT, SOURCE_AT + 8) === 0) count('own-source')
+      else if (locals.has(subnetOf(frame, SOURCE_AT))) count('own-source')
       else if (hopLimit < 2) report(frame, timeExceeded, 'hop-limit')
       else {
         frame[HOP_LIMIT_AT] = hopLimit - 1
@@ -115,15 +122,15 @@ export function createPlane(options: PlaneOptions) {
     /** What waited for SUBNET moves on. */
     routeFound(subnet: Subnet): void {
       const waiting = pending.take(subnet)
-      for (const packet of waiting?.packets ?? []) sendOwn(packet)
+      eachPacket(waiting?.packets, sendFrom)
       for (const frame of waiting?.frames ?? []) dispatch(frame)
     },
 
     routeMissing(subnet: Subnet): void {
       const waiting = pending.take(subnet)
-      for (const packet of waiting?.packets ?? []) outbound.refuse(packet, noRoute, 'no-route')
+      eachPacket(waiting?.packets, (local, packet) => outbound.refuse(local, packet, noRoute, 'no-route'))
       for (const frame of waiting?.frames ?? [])
-        if (subnetOf(frame, DESTINATION_AT) !== identity.subnet) report(frame, noRoute, 'no-route')
+        if (!locals.has(subnetOf(frame, DESTINATION_AT))) report(frame, noRoute, 'no-route')
     },
 
     /** Once a second. */

@@ -1,18 +1,28 @@
 import type { ErrorKind } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
+import type { PortSpec } from './ports.ts'
 
-/** What the packet thread is started with. The secret is the raw key. */
-export type ThreadOptions = { secret: Uint8Array; listen: Endpoint[]; peers: Endpoint[]; tun: string | undefined }
+/** An identity (a raw key) and what its packets come from and go to. */
+export type Attachment = { secret: Uint8Array; port: PortSpec }
 
-/** Calls of the main thread; each is answered once. */
+/** What the packet thread is started with. The secret is the node's own raw key. */
+export type ThreadOptions = { secret: Uint8Array; listen: Endpoint[]; peers: Endpoint[]; port: PortSpec | undefined }
+
+/** Calls of the main thread; each is answered or refused once. */
 export type ThreadCall =
   | { id: number; call: 'status' | 'peers' | 'routes' | 'stop' }
   | { id: number; call: 'probe'; address: Uint8Array; hopLimit: number; timeout: number }
   | { id: number; call: 'capture'; on: boolean; peer: string | undefined }
+  | { id: number; call: 'attach'; attachment: Attachment }
+  | { id: number; call: 'detach'; publicKey: string }
+
+/** A ZosError on its way between threads. */
+export type Failure = { message: string; code: string; kind: ErrorKind; details: Record<string, unknown> }
 
 /** What the packet thread says. `wakeFd` is to be written 8 bytes to after each call. */
 export type ThreadEvent =
   | { event: 'ready'; wakeFd: number }
-  | { event: 'failed'; message: string; code: string; kind: ErrorKind; details: Record<string, unknown> }
+  | ({ event: 'failed' } & Failure)
   | { event: 'answer'; id: number; value: unknown }
+  | ({ event: 'refused'; id: number } & Failure)
   | { event: 'captured'; line: string }

@@ -1,9 +1,11 @@
-import { formatSubnet, type Subnet } from '../address.ts'
+import type { Subnet } from '../address.ts'
 import { type Identity, sharedSecret } from '../identity.ts'
 import { Sealer } from '../wire/seal.ts'
 
-/** Keys kept; the least recently used goes first. */
-const LIMIT = 4096
+/** Keys kept for one identity; the oldest goes first. */
+const LIMIT = 1024
+
+export type Remotes = ReturnType<typeof createRemotes>
 
 /** The keys shared with other nodes, by their subnet. A subnet is the hash of its key, so what was learnt stays true. */
 export function createRemotes(identity: Identity, publicKeyOf: (subnet: Subnet) => Buffer | undefined) {
@@ -30,6 +32,9 @@ export function createRemotes(identity: Identity, publicKeyOf: (subnet: Subnet) 
       }
       return sealer
     },
-    list: (): string[] => [...known.keys()].map(formatSubnet),
+    [Symbol.dispose](): void {
+      for (const sealer of known.values()) sealer[Symbol.dispose]()
+      known.clear()
+    },
   }
 }

@@ -1,5 +1,6 @@
 import type { Subnet } from '../address.ts'
 import type { Message, RouterId } from '../wire/control.ts'
+import { INFINITE } from './numbers.ts'
 import { ask, receiveRouteRequest, repeatQueries, want } from './queries.ts'
 import { announce, announceAll } from './select.ts'
 import { receiveSeqnoRequest } from './seqno.ts'
@@ -13,6 +14,7 @@ import {
   SEQNO_BUMP_EVERY,
   SWEEP_EVERY,
   UPDATE_EVERY,
+  updateMessage,
 } from './state.ts'
 import { linkCost } from './table.ts'
 import type { Entry, Link, LinkId, Query, Route, RouterOptions } from './types.ts'
@@ -60,6 +62,15 @@ export function createRouter(options: RouterOptions) {
       const origin = { subnet, routerId, seqno: 0, bumpedAt: now - SEQNO_BUMP_EVERY }
       state.origins.set(subnet, origin)
       announce(state, origin)
+    },
+
+    /** Retracts a subnet: nobody is sent here for it any more. */
+    removeOrigin(subnet: Subnet): void {
+      const origin = state.origins.get(subnet)
+      if (!origin) return
+      state.origins.delete(subnet)
+      const message = updateMessage(subnet, origin.routerId, origin.seqno, INFINITE)
+      for (const link of links.keys()) options.send(link, message)
     },
 
     isOwn: (subnet: Subnet): boolean => state.origins.has(subnet),

@@ -1,0 +1,31 @@
+import type { Subnet } from '../address.ts'
+import type { Identity } from '../identity.ts'
+import type { Router } from '../router/router.ts'
+import { createLarge, type Large } from './large.ts'
+import type { PacketBuffer } from './offload.ts'
+import { createRemotes, type Remotes } from './remotes.ts'
+
+/** What an identity is attached to: this machine's kernel by a TUN, or the NIC of a virtual machine. */
+export type Port = {
+  /**
+   * Takes the packet at AT, the ten bytes before it being its offload header (`offload.ts`): TCP packets above the MTU
+   * have a segment size there, whose checksum is the port's to finish. Valid during the call only.
+   */
+  write: (packet: PacketBuffer, at: number, length: number) => void
+  /** The largest packet it takes. */
+  largest: number
+  /** True when every address of the /64 lives behind it, false when only the key's own does. */
+  wholeSubnet: boolean
+  close: () => void
+}
+
+/** One of the keys this node answers for. Without a port it only answers for itself. */
+export type Local = { identity: Identity; remotes: Remotes; large: Large; port: Port | undefined }
+
+export function createLocal(identity: Identity, router: Router): Local {
+  const publicKeyOf = (subnet: Subnet) => {
+    const routerId = router.entries.get(subnet)?.selected?.routerId
+    return routerId === undefined ? undefined : Buffer.from(routerId.slice(0, 64), 'hex')
+  }
+  return { identity, remotes: createRemotes(identity, publicKeyOf), large: createLarge(), port: undefined }
+}

@@ -1,0 +1,58 @@
+import { openTun, readFd, writeFd } from '#sys'
+import type { Identity } from '../identity.ts'
+import { IPV6_HEADER } from '../wire/icmp.ts'
+import { LARGEST } from '../wire/large.ts'
+import type { Port } from './local.ts'
+import { finishChecksum, type Offload, type PacketBuffer, packetBuffer, readVnet, VNET_HEADER } from './offload.ts'
+import { HEADROOM, MTU } from './plane-context.ts'
+import { READABLE, type Reactor } from './reactor.ts'
+
+/** What to attach an identity to; each kind is one case of `openPort`. */
+export type PortSpec = { kind: 'tun'; name: string }
+
+export type PortHooks = {
+  reactor: Reactor
+  identity: Identity
+  count: (name: string) => void
+  /** Hands over the packet at AT; HEADROOM bytes before it are free to be overwritten, and it need not be kept. */
+  send: (packet: PacketBuffer, at: number, length: number, offload?: Offload) => void
+}
+
+export function openPort(spec: PortSpec, hooks: PortHooks): Port {
+  return tunPort(spec.name, hooks)
+}
+
+const MAX_PACKET = 0xffff
+/** Packets and bytes read before others get their turn: a ping must not wait for megabytes. */
+const BATCH = 64
+const BATCH_BYTES = 192 << 10
+/** Packets the kernel keeps for us; a second queue behind ours only adds delay. */
+const TUN_QUEUE = 128
+/** One for all: a packet is done with when `send` returns. */
+const incoming = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
+
+function tunPort(name: string, { reactor, identity, count, send }: PortHooks): Port {
+  const fd = openTun({ name, address: identity.address, prefix: 7, mtu: MTU, offload: true, queue: TUN_QUEUE })
+  const { bytes } = incoming
+  const watch = reactor.watch(fd, READABLE, () => {
+    let taken = 0
+    for (let i = 0; i < BATCH && taken < BATCH_BYTES; i++) {
+      const n = readFd(fd, bytes, HEADROOM - VNET_HEADER, VNET_HEADER + IPV6_HEADER + MAX_PACKET)
+      if (n <= 0) return
+      taken += n
+      const length = n - VNET_HEADER
+      const offload = readVnet(bytes, HEADROOM)
+      const unfinished = offload?.gsoSize === 0 && offload.checksumStart > 0
+      if (!offload || (unfinished && !finishChecksum(incoming, HEADROOM, length, offload))) count('odd-offload')
+      else send(incoming, HEADROOM, length, offload)
+    }
+  })
+  return {
+    largest: LARGEST,
+    wholeSubnet: false,
+    write(packet, at, length) {
+      if (writeFd(fd, packet.bytes, at - VNET_HEADER, length + VNET_HEADER) < 0) count('tun-refused')
+    },
+    close: () => reactor.close(watch),
+  }
+}
