@@ -1,8 +1,8 @@
-import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
 import { makeCgroups } from './cgroup.ts'
 import { makeDevices } from './devices.ts'
 import { findDisks } from './disks.ts'
-import { close, list, MS, mkdir, mount, must, O, open, readTextIf, sys, writeFile } from './native.ts'
+import { close, list, MS, mkdir, mount, must, O, open, readTextIf, sys } from './native.ts'
+import { prepareNetwork } from './network.ts'
 import { TREE } from './tree.ts'
 
 /** As PID 1, from the initramfs: what can be done before anybody knows what will run here. No disk is read. */
@@ -16,10 +16,7 @@ export function boot(): void {
   makeCgroups()
   makeDevices()
   findDisks()
-  loopbackUp()
-  // as in Docker's containers: any user may use low ports and ping
-  setting('net/ipv4/ip_unprivileged_port_start', '0')
-  setting('net/ipv4/ping_group_range', '0 2147483647')
+  prepareNetwork()
 }
 
 /** In the order the list was built in; one the machine has no use for (ENODEV) is left out. */
@@ -42,26 +39,4 @@ function becomeRoot(): void {
   mount('.', '/', '', MS.MOVE)
   must('Change the root', sys('chroot', '.'))
   for (const dir of ['/proc', '/sys', '/dev', TREE]) mkdir(dir)
-}
-
-const SIOCSIFFLAGS = 0x8914
-const IFF_UP = 1
-
-function loopbackUp(): void {
-  const fd = must('Make a socket', sys('socket', 2, 2 | O.CLOEXEC, 0))
-  // struct ifreq: name 16, flags
-  const request = new Uint8Array(40)
-  request.set(encodeUtf8('lo'))
-  request[16] = IFF_UP
-  const result = sys('ioctl', fd, SIOCSIFFLAGS, request)
-  close(fd)
-  must('Bring up lo', result)
-}
-
-function setting(path: string, value: string): void {
-  try {
-    writeFile(`/proc/sys/${path}`, encodeUtf8(value))
-  } catch {
-    // a kernel without it can do without it
-  }
 }

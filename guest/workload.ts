@@ -7,6 +7,7 @@ import { Failure, failureOf } from './failure.ts'
 import { supervise } from './init.ts'
 import { CLONE, enterTree } from './namespace.ts'
 import { close, fork, MS, mount, must, nonblocking, O, open, pipe, sys } from './native.ts'
+import { configureCard } from './network.ts'
 import { sendJson } from './port.ts'
 import { runProgram } from './program.ts'
 import { openPty, resizePty } from './pty.ts'
@@ -41,6 +42,7 @@ export function startWorkload(spec: StartSpec, answer: Answer): void {
   setClock(spec.time)
   reseed(spec.entropy)
   setLimits(spec.memoryLimit, spec.cpus, spec.pidsLimit ?? 0)
+  if (spec.network) configureCard(spec.network)
   const none = must('Open /dev/null', open('/dev/null', O.RDWR))
   let failure: AgentFailure | null = null
   startChild({

@@ -12,7 +12,7 @@ const base: QemuInput = {
   accel: 'tcg',
   class: { vcpus: 2, memoryMiB: 256 },
   name: 'zos-a',
-  sockets: { qmp: '/run/z/vm/a/qmp', agent: '/run/z/vm/a/agent' },
+  sockets: { qmp: '/run/z/vm/a/qmp', agent: '/run/z/vm/a/agent', nic: '/run/z/vm/a/nic' },
   disks: { root: placeholder, upper: placeholder, volumes: [] },
 }
 

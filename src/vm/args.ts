@@ -10,7 +10,7 @@ export const DISK_SIZE = 2 ** 40
 /** `vol0` … `vol5`: PCI devices cannot be added on the fast path, so each guest has them from the start. */
 export const VOLUME_SLOTS = 6
 /** Raised whenever the arguments change the guest's hardware: old templates then no longer fit. */
-export const ARGS_VERSION = 3
+export const ARGS_VERSION = 4
 
 export type Disk =
   /** Reads as zeroes, forgets what is written. */
@@ -25,7 +25,8 @@ export type QemuInput = {
   accel: Accel
   class: VmClass
   name: string
-  sockets: { qmp: string; agent: string }
+  /** Each is made by QEMU, which lets one client in at a time and waits for none. */
+  sockets: { qmp: string; agent: string; nic: string }
   /** A RAM file; `share`: the guest writes into it (template), else copy-on-write. Absent: anonymous memory. */
   memory?: { path: string; share: boolean }
   disks: { root: Disk; upper: Disk; volumes: readonly Disk[] }
@@ -98,6 +99,19 @@ function diskArgs(serial: string, disk: Disk, readOnly: boolean): string[] {
   ]
 }
 
+/**
+ * The network card: Ethernet frames over a unix socket that the network plane connects to, and may let go of and connect
+ * to again while the VM runs. Nobody there: what the guest sends vanishes. All guests have one address, as each is alone
+ * on its link. No control queue: bringing the link up would wait for it. No option ROM: nobody boots from the network.
+ */
+const NIC_MAC = '02:7a:6f:73:00:02'
+const NIC_CONTROL = ['vq', 'rx', 'rx_extra', 'vlan', 'mac_addr', 'guest_offloads'].map((name) => `ctrl_${name}=off`)
+const nicArgs = (socket: string): string[] => [
+  ...['-netdev', `stream,id=nic,server=on,addr.type=unix,addr.path=${socket}`],
+  '-device',
+  `virtio-net-pci,netdev=nic,mac=${NIC_MAC},romfile=,${NIC_CONTROL.join()},guest_announce=off,vectors=3`,
+]
+
 /** The whole command line of one VM: pure, so that two calls with one input give one guest. */
 export function qemuArgs(input: QemuInput): string[] {
   const { accel, qemu, sockets, disks, memory, boot, incoming } = input
@@ -122,7 +136,7 @@ export function qemuArgs(input: QemuInput): string[] {
   args.push('-chardev', 'ringbuf,id=console,size=65536', '-serial', 'chardev:console')
   args.push('-chardev', `socket,id=agent,path=${sockets.agent},server=on,wait=off`)
   args.push('-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=agent,name=zos.agent')
-  args.push('-device', 'virtio-rng-pci', '-device', 'vmgenid,guid=auto')
+  args.push('-device', 'virtio-rng-pci', '-device', 'vmgenid,guid=auto', ...nicArgs(sockets.nic))
   args.push(...diskArgs('root', disks.root, true), ...diskArgs('upper', disks.upper, false))
   for (let n = 0; n < VOLUME_SLOTS; n++) {
     args.push(...diskArgs(`vol${n}`, disks.volumes[n] ?? { kind: 'placeholder' }, false))

@@ -40,6 +40,7 @@ const spec = { id: 'a', class: { vcpus: 1, memoryMiB: 64 }, root: PLACEHOLDER, u
 const OBEDIENT = `
 const { createServer } = require('node:net')
 const path = /path=([^,]*qmp)/.exec(process.argv.join(' '))[1]
+require('node:fs').writeFileSync(path.replace(/qmp$/, 'nic'), '')
 createServer((s) => {
   s.on('error', () => {})
   s.write('{"QMP": {}}\\n')

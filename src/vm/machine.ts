@@ -29,6 +29,8 @@ export type ExitReport = {
 export type Machine = AsyncDisposable & {
   readonly record: MachineRecord
   readonly agentSocket: string
+  /** Where the Ethernet frames of its network card come and go. */
+  readonly nicSocket: string
   readonly qmp: Qmp
   /** Settles when QEMU is gone; never rejects. */
   readonly exited: Promise<ExitReport>
@@ -49,6 +51,7 @@ export type Machine = AsyncDisposable & {
 }
 
 export const agentSocketOf = (dir: string): string => join(dir, 'agent')
+export const nicSocketOf = (dir: string): string => join(dir, 'nic')
 export const qmpSocketOf = (dir: string): string => join(dir, 'qmp')
 export const logOf = (dir: string): string => join(dir, 'qemu.log')
 
@@ -105,6 +108,7 @@ export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void):
   return {
     record,
     agentSocket: agentSocketOf(record.dir),
+    nicSocket: nicSocketOf(record.dir),
     qmp,
     exited,
     lend: async (path) => {

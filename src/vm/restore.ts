@@ -11,7 +11,9 @@ export async function restore(qmp: Qmp, fd: number): Promise<void> {
   const late = setTimeout(() => reject(new Error('the saved state was not loaded within 20 s')), 20_000)
   try {
     const gone = qmp.closed.then(() => Promise.reject(new Error('it ended while loading the saved state')))
-    const asked = [setCapabilities(qmp), qmp.ask('migrate-incoming', { uri: `fd:${fd}` })]
+    // no gratuitous ARP: QEMU 7.2 crashes when its card speaks before its socket listens, which happens on a thread
+    const quiet = qmp.ask('migrate-set-parameters', { 'announce-rounds': 0 })
+    const asked = [setCapabilities(qmp), quiet, qmp.ask('migrate-incoming', { uri: `fd:${fd}` })]
     await Promise.race([Promise.all([...asked, promise]), gone])
   } finally {
     clearTimeout(late)

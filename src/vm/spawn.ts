@@ -1,13 +1,21 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { chown, mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { reasonOf, ZosError } from '#codec'
-import { sleep } from '#sys'
+import { sleep, until } from '#sys'
 import { type Disk, type QemuInput, qemuArgs, type VmClass } from './args.ts'
 import type { VmHost } from './host.ts'
 import { identify } from './identity.ts'
-import { agentSocketOf, logOf, type Machine, type MachineRecord, qmpSocketOf, watchMachine } from './machine.ts'
+import {
+  agentSocketOf,
+  logOf,
+  type Machine,
+  type MachineRecord,
+  nicSocketOf,
+  qmpSocketOf,
+  watchMachine,
+} from './machine.ts'
 import { connectQmp, type Qmp } from './qmp.ts'
 import { restore } from './restore.ts'
 
@@ -49,7 +57,7 @@ const SOCKET_PATH_LIMIT = 107 // sun_path of unix(7), without its final 0
 /** Starts a QEMU of its own session and waits until it is reachable, with its saved state loaded. */
 export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow): Promise<Machine> {
   const dir = join(host.vmDir, spec.id)
-  const sockets = { qmp: qmpSocketOf(dir), agent: agentSocketOf(dir) }
+  const sockets = { qmp: qmpSocketOf(dir), agent: agentSocketOf(dir), nic: nicSocketOf(dir) }
   if (!/^[A-Za-z0-9_-]{1,40}$/.test(spec.id) || sockets.agent.length > SOCKET_PATH_LIMIT)
     throw new ZosError(`Start VM "${spec.id}": its id or run folder is too long for a socket's name`, {
       code: 'bad-vm-id',
@@ -92,6 +100,8 @@ export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow):
     })
     const qmp = await reach(child, sockets.qmp, dir, how.deadline ?? START_DEADLINE)
     child.unref()
+    // made on a thread; the guest must not send before
+    await until("the network card's socket", START_DEADLINE, () => existsSync(sockets.nic), 1)
     if (state !== undefined) await restore(qmp, state)
     const identity = identify(child.pid!)
     if (!identity) throw await died(dir)

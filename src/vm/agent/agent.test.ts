@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -62,9 +64,28 @@ describe('the agent in a microVM', { skip: missing() ?? false, timeout: 280_000 
           memoryLimit: 96 << 20,
           volumes: [{ serial: 'vol0', target: '/seed', readOnly: false }],
           tmpfs: [{ target: '/tmp', options: 'size=1m' }],
+          network: { address: '04aabbccddeeff000123456789abcdef', mtu: 9000 },
         },
       ),
     )
+
+    await t.test('its card: an address, and IPv6 in Ethernet to whoever has taken the other end', async () => {
+      const card = await ask(agent, ['ip', 'addr', 'show', 'eth0'])
+      assert.match(card.text, /NOARP,UP.* mtu 9000 /)
+      assert.match(card.text, /inet6 4aa:bbcc:ddee:ff00:123:4567:89ab:cdef\/7 scope global/)
+      for (const life of ['first', 'second']) {
+        const other = connect(vm.nic)
+        await once(other, 'connect')
+        void ask(agent, ['ping', '-c', '1', '-W', '1', '4ff::1'])
+        const [data] = (await once(other, 'data')) as [Buffer]
+        other.destroy()
+        await once(other, 'close')
+        const length = data.readUInt32BE()
+        assert.equal(length, 4 + 14 + 40 + 8 + 56 - 4, life)
+        assert.equal(data.toString('hex', 4 + 12, 4 + 14 + 1), '86dd60')
+        assert.equal(data.toString('hex', 4 + 14 + 8, 4 + 14 + 24), '04aabbccddeeff000123456789abcdef')
+      }
+    })
 
     await t.test('what it looks like from inside', async () => {
       const { text } = await ask(agent, [

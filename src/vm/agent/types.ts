@@ -30,6 +30,12 @@ export type ProcessSpec = {
   privileged?: boolean
 }
 
+export type NetworkSpec = {
+  /** The card's address in 400::/7, as 32 hex digits. */
+  address: string
+  mtu: number
+}
+
 export type StartSpec = {
   hostname: string
   /** The EROFS on the disk with serial `root`: data blocks of 4096 bytes, then (from block `hashStart`) the verity tree. */
@@ -53,6 +59,8 @@ export type StartSpec = {
   /** Contents of the files; '' leaves the image's. */
   hosts: string
   resolvConf: string
+  /** Absent: the card stays down. */
+  network?: NetworkSpec
   /** A reaper as PID 1, the process below it (Docker's `--init`). */
   init: boolean
   process: ProcessSpec

@@ -44,7 +44,12 @@ export async function makeRoot(dir: string): Promise<Root> {
   return { file, root: { dataBlocks, hashStart: dataBlocks, rootHash }, data }
 }
 
-export type TestVm = AsyncDisposable & { socket: string; console: () => Promise<string>; gone: Promise<void> }
+export type TestVm = AsyncDisposable & {
+  socket: string
+  nic: string
+  console: () => Promise<string>
+  gone: Promise<void>
+}
 
 /** Cold-boots a VM with fresh writable disks. */
 export async function bootVm(dir: string, root: Root, memoryMiB = 256): Promise<TestVm> {
@@ -66,7 +71,7 @@ export async function bootVm(dir: string, root: Root, memoryMiB = 256): Promise<
     accel: 'tcg',
     class: { vcpus: 1, memoryMiB },
     name: 'agent-test',
-    sockets: { qmp: join(dir, 'qmp'), agent: join(dir, 'agent') },
+    sockets: { qmp: join(dir, 'qmp'), agent: join(dir, 'agent'), nic: join(dir, 'nic') },
     disks: { root: disk(0), upper: disk(1), volumes: [disk(2)] },
     boot: { vmlinux: kernel.vmlinux, initramfs: initramfs.path },
   })
@@ -83,6 +88,7 @@ export async function bootVm(dir: string, root: Root, memoryMiB = 256): Promise<
   const timer = setTimeout(() => qemu.kill('SIGKILL'), 240_000)
   return {
     socket: join(dir, 'agent'),
+    nic: join(dir, 'nic'),
     console: () => readFile(join(dir, 'console'), 'utf8'),
     gone,
     async [Symbol.asyncDispose]() {

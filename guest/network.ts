@@ -1,0 +1,80 @@
+import type { NetworkSpec } from '../src/vm/agent/types.ts'
+import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
+import { close, must, O, sys, writeFile } from './native.ts'
+
+/** linux/sockios.h, linux/if.h */
+const SIOCSIFFLAGS = 0x8914
+const SIOCSIFADDR = 0x8916
+const SIOCSIFMTU = 0x8922
+const SIOCGIFINDEX = 0x8933
+const IFF_UP = 1
+const IFF_NOARP = 0x80
+const IFF_MULTICAST = 0x1000
+const AF_INET = 2
+const AF_INET6 = 10
+const SOCK_DGRAM = 2
+
+const CARD = 'eth0'
+/** 400::/7: the whole overlay is on the card's link. */
+const PREFIX = 7
+
+/** struct ifreq: name[16], then what the request is about. */
+const VALUE = 16
+const requestFor = (name: string): [Uint8Array, DataView] => {
+  const bytes = new Uint8Array(40)
+  bytes.set(encodeUtf8(name))
+  return [bytes, new DataView(bytes.buffer)]
+}
+
+function withSocket(family: number, use: (fd: number) => void): void {
+  const fd = must('Make a socket', sys('socket', family, SOCK_DGRAM | O.CLOEXEC, 0))
+  try {
+    use(fd)
+  } finally {
+    close(fd)
+  }
+}
+
+/** Writes below /proc/sys; a kernel without it can do without it. */
+export function setting(path: string, value: string): void {
+  try {
+    writeFile(`/proc/sys/${path}`, encodeUtf8(value))
+  } catch {}
+}
+
+/** At boot: `lo`, and what makes bringing the card up later cost nothing more. */
+export function prepareNetwork(): void {
+  const [request, view] = requestFor('lo')
+  view.setUint16(VALUE, IFF_UP, true)
+  withSocket(AF_INET, (fd) => must('Bring up lo', sys('ioctl', fd, SIOCSIFFLAGS, request)))
+  // nobody on the card's link advertises itself or could have our address; 1 is IN6_ADDR_GEN_MODE_NONE
+  for (const [name, value] of Object.entries({ accept_ra: '0', autoconf: '0', accept_dad: '0', addr_gen_mode: '1' }))
+    setting(`net/ipv6/conf/${CARD}/${name}`, value)
+  // a path that has become narrower, or wider again, is asked for anew after so many seconds
+  setting('net/ipv6/route/mtu_expires', '60')
+  // as in Docker's containers: any user may use low ports and ping
+  setting('net/ipv4/ip_unprivileged_port_start', '0')
+  setting('net/ipv4/ping_group_range', '0 2147483647')
+}
+
+/**
+ * Gives the card its address and brings it up. Its link has one other end, the node's network plane: there is nobody to
+ * resolve, hence no ARP and no neighbour discovery.
+ */
+export function configureCard({ address, mtu }: NetworkSpec): void {
+  withSocket(AF_INET6, (fd) => {
+    const [request, view] = requestFor(CARD)
+    must(`Find ${CARD}`, sys('ioctl', fd, SIOCGIFINDEX, request))
+    // struct in6_ifreq: address[16], prefix length, index
+    const ours = new Uint8Array(24)
+    for (let i = 0; i < 16; i++) ours[i] = Number.parseInt(address.slice(i * 2, i * 2 + 2), 16)
+    const ourView = new DataView(ours.buffer)
+    ourView.setUint32(16, PREFIX, true)
+    ourView.setInt32(20, view.getInt32(VALUE, true), true)
+    view.setInt32(VALUE, mtu, true)
+    must(`Set the MTU of ${CARD} to ${mtu}`, sys('ioctl', fd, SIOCSIFMTU, request))
+    view.setUint32(VALUE, IFF_UP | IFF_NOARP | IFF_MULTICAST, true)
+    must(`Bring up ${CARD}`, sys('ioctl', fd, SIOCSIFFLAGS, request))
+    must(`Set the address of ${CARD}`, sys('ioctl', fd, SIOCSIFADDR, ours))
+  })
+}
