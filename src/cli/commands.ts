@@ -11,7 +11,7 @@ export const commands: Record<string, Command> = {
   start: {
     run: () => import('./start.ts'),
     usage: '[FLAGS]',
-    about: 'publish a real Debian image, run it in its own microVM, show how it went',
+    about: 'publish a real Debian image, agree on it as a group, see a node of a local grid run it',
   },
   setup: {
     run: () => import('./setup/command.ts'),

@@ -26,6 +26,7 @@ export {
   serveUnix,
   type UpgradeHandler,
 } from './http.ts'
+export { freePort } from './port.ts'
 export { alive, type RunOptions, type RunResult, run, tryRun } from './process.ts'
 export {
   acceptTcp,

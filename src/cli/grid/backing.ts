@@ -1,8 +1,6 @@
 import { mkdirSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { until } from '#sys'
+import { freePort, until } from '#sys'
 import { isRunning, killProcess, processesWith } from '#vm'
 import { gridDir } from './local.ts'
 import { PROGRAMS, startService } from './services.ts'
@@ -24,14 +22,6 @@ async function answers(port: number): Promise<boolean> {
   } catch {
     return false
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 export async function backingState(name: Backing, port: number): Promise<Service | undefined> {

@@ -3,8 +3,9 @@ import { pipeline } from 'node:stream/promises'
 import { ZosError } from '#codec'
 import type { Call, Routes } from '#sys'
 import type { RunRequest } from '#wire'
+import { reportOf } from '../daemon/stats.ts'
+import type { StoragePlane } from '../daemon/storage-client.ts'
 import type { Compute } from './open.ts'
-import type { Storage } from './parts.ts'
 
 /** What the provision plane is told of a workload. */
 export type Running = {
@@ -21,7 +22,7 @@ export type Running = {
 export type Wanted = { digest: string; request: RunRequest }
 
 /** A node's compute plane, to its provision plane and to whoever owns its sockets. All calls may be repeated. */
-export function routes({ engine, volumes, host }: Compute, storage: Storage): Routes {
+export function routes({ engine, volumes, host }: Compute, storage: StoragePlane): Routes {
   const byName = (name: string) => engine.list().find((w) => w.spec.name === name)
   const find = (call: Call) => engine.find(call.params.name ?? '')
   return {
@@ -38,6 +39,7 @@ export function routes({ engine, volumes, host }: Compute, storage: Storage): Ro
         if (byName(params.name!)) return
         await engine.create({ ...request, name: params.name! }, { digest, config: await storage.image(digest) })
       },
+      'GET /workloads/:name/report': (c) => reportOf(find(c), storage),
       'POST /workloads/:name/start': (c) => find(c).start(() => {}),
       'POST /workloads/:name/stop': (c) => find(c).stop(),
       'DELETE /workloads/:name': async ({ params }) => {
