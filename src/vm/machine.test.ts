@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import test from 'node:test'
 import { until } from '#sys'
 import { adoptMachine, coldBoot, killStrays } from './clone.ts'
-import { openVmHost, type VmHost } from './host.ts'
+import type { VmHost } from './host.ts'
 import { identify, isRunning, killProcess, processesWith } from './identity.ts'
+import { openVmHost } from './open-host.ts'
 import { PLACEHOLDER, spawnQemu } from './spawn.ts'
 
 /** A host whose QEMU is the shell or Node script BODY. */

@@ -6,6 +6,9 @@ import type { RunRequest } from '#wire'
 import { reportOf } from '../daemon/stats.ts'
 import type { StoragePlane } from '../daemon/storage-client.ts'
 import type { Compute } from './open.ts'
+import { start } from './start.ts'
+import { stop } from './stop.ts'
+import { dial, view } from './workload.ts'
 
 /** What the provision plane is told of a workload. */
 export type Running = {
@@ -30,7 +33,7 @@ export function routes({ engine, volumes, host }: Compute, storage: StoragePlane
       'GET /ping': () => ({ pid: process.pid, accel: host.accel }),
       'GET /workloads': (): Running[] =>
         engine.list().map((w) => {
-          const { state, exitCode, reason, restarts, startedAt, finishedAt } = w.view()
+          const { state, exitCode, reason, restarts, startedAt, finishedAt } = view(w)
           const { name, digest } = w.spec
           return { name, digest, state, exitCode, reason, restarts, startedAt, finishedAt }
         }),
@@ -40,8 +43,8 @@ export function routes({ engine, volumes, host }: Compute, storage: StoragePlane
         await engine.create({ ...request, name: params.name! }, { digest, config: await storage.image(digest) })
       },
       'GET /workloads/:name/report': (c) => reportOf(find(c), storage),
-      'POST /workloads/:name/start': (c) => find(c).start(() => {}),
-      'POST /workloads/:name/stop': (c) => find(c).stop(),
+      'POST /workloads/:name/start': (c) => start(find(c), () => {}),
+      'POST /workloads/:name/stop': (c) => stop(find(c)),
       'DELETE /workloads/:name': async ({ params }) => {
         if (byName(params.name!)) await engine.remove(params.name!, true)
       },
@@ -57,7 +60,7 @@ export function routes({ engine, volumes, host }: Compute, storage: StoragePlane
           .list()
           .find((w) => w.spec.name.startsWith(`${params.slot}.`) && w.status.state === 'running')
         if (!running) throw new ZosError(`Reach slot "${params.slot}": it does not run here`, { code: 'not-running' })
-        const guest: Duplex = await running.dial((body as { port: number }).port)
+        const guest: Duplex = await dial(running, (body as { port: number }).port)
         const client = open()
         guest.on('error', () => client.destroy())
         client.on('error', () => guest.destroy())

@@ -1,9 +1,11 @@
 import { ZosError } from '#codec'
 import type { RunRequest, WorkloadView } from '#wire'
+import { adopt, resumePolicy } from './adopt.ts'
 import { checkName, newId, newName } from './names.ts'
 import { type ImageConfig, resolveSpec } from './spec.ts'
+import { remove } from './stop.ts'
 import { loadWorkloads, saveSpec } from './store.ts'
-import { type Surroundings, Workload } from './workload.ts'
+import { openWorkload, type Surroundings, view, type Workload } from './workload.ts'
 
 /** All workloads of this node. */
 export class Engine {
@@ -20,14 +22,19 @@ export class Engine {
   /** Loads what is on disk and takes up what still runs. */
   async recover(): Promise<void> {
     for (const { spec, status } of loadWorkloads(this.#at.home)) {
-      this.#all.set(spec.id, new Workload(this.#at, spec, status))
+      this.#all.set(spec.id, openWorkload(this.#at, spec, status))
     }
-    await Promise.all([...this.#all.values()].map((w) => w.adopt()))
+    await Promise.all([...this.#all.values()].map(adopt))
     await Promise.all(
       [...this.#all.values()]
         .filter((w) => w.spec.remove && w.status.state === 'exited')
         .map((w) => this.remove(w.spec.id, true)),
     )
+  }
+
+  /** Starts what should always run; call it when strays are gone and the pool may fill. */
+  resume(): void {
+    for (const workload of this.#all.values()) resumePolicy(workload)
   }
 
   /** By id, unique beginning of an id, or name. */
@@ -62,7 +69,7 @@ export class Engine {
     this.#reserved.add(name)
     try {
       await saveSpec(this.#at.home, spec)
-      const workload = new Workload(this.#at, spec)
+      const workload = openWorkload(this.#at, spec)
       this.#all.set(spec.id, workload)
       return workload
     } finally {
@@ -72,7 +79,7 @@ export class Engine {
 
   async remove(ref: string, force: boolean): Promise<void> {
     const workload = this.find(ref)
-    await workload.remove(force)
+    await remove(workload, force)
     this.#all.delete(workload.spec.id)
   }
 
@@ -91,6 +98,6 @@ export class Engine {
   }
 
   views(): WorkloadView[] {
-    return this.list().map((w) => w.view())
+    return this.list().map(view)
   }
 }

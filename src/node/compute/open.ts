@@ -3,6 +3,7 @@ import { CACHE } from '../cache.ts'
 import { Engine } from './engine.ts'
 import { type Exports, type MachinePool, openMachines } from './machines.ts'
 import type { Storage } from './parts.ts'
+import { halt } from './stop.ts'
 import { Volumes } from './volumes.ts'
 
 /** All that runs workloads, whichever process it lives in: the one-node daemon or a node's compute plane. */
@@ -36,6 +37,7 @@ export async function openCompute(at: {
   const engine = new Engine({ home, machines, storage, volumes, log })
   await engine.recover()
   machines.endStrays(engine.records())
+  engine.resume()
   machines.refill()
   return {
     host,
@@ -43,7 +45,7 @@ export async function openCompute(at: {
     volumes,
     engine,
     async end() {
-      await Promise.allSettled(engine.list().map((w) => w.halt()))
+      await Promise.allSettled(engine.list().map((w) => halt(w)))
       await machines[Symbol.asyncDispose]()
       machines.endStrays([])
       await host[Symbol.asyncDispose]()

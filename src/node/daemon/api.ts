@@ -1,7 +1,11 @@
 import type { Duplex } from 'node:stream'
 import type { Call, Routes } from '#sys'
 import type { Engine } from '../compute/engine.ts'
+import { pause, unpause } from '../compute/pause.ts'
+import { start } from '../compute/start.ts'
+import { kill, signal, stop } from '../compute/stop.ts'
 import type { Volumes } from '../compute/volumes.ts'
+import { agentOf, view } from '../compute/workload.ts'
 import { copyInStream, copyOutStream } from './copy.ts'
 import type { Images } from './images.ts'
 import { reportOf, statsOf } from './stats.ts'
@@ -35,26 +39,25 @@ export function routes(parts: Parts): Routes {
       'GET /ping': () => ({ pid: process.pid }),
       'GET /status': () => parts.status(),
       'GET /workloads': () => engine.views(),
-      'GET /workloads/:ref': (c) => engine.find(ref(c)).view(),
+      'GET /workloads/:ref': (c) => view(engine.find(ref(c))),
       'GET /workloads/:ref/report': (c) => reportOf(engine.find(ref(c)), storage),
-      'POST /workloads/:ref/start': (c) => engine.find(ref(c)).start(() => {}),
-      'POST /workloads/:ref/stop': (c) => engine.find(ref(c)).stop(field<number>(c, 'timeout')),
+      'POST /workloads/:ref/start': (c) => start(engine.find(ref(c)), () => {}),
+      'POST /workloads/:ref/stop': (c) => stop(engine.find(ref(c)), field<number>(c, 'timeout')),
       'POST /workloads/:ref/kill': (c) => {
-        const signal = field<string>(c, 'signal') ?? 'KILL'
+        const name = field<string>(c, 'signal') ?? 'KILL'
         const workload = engine.find(ref(c))
-        return /^(SIG)?KILL$|^9$/.test(signal) ? workload.kill() : workload.signal(signal)
+        return /^(SIG)?KILL$|^9$/.test(name) ? kill(workload) : signal(workload, name)
       },
       'POST /workloads/:ref/restart': async (c) => {
         const workload = engine.find(ref(c))
-        await workload.stop(field<number>(c, 'timeout'))
-        await workload.start(() => {})
+        await stop(workload, field<number>(c, 'timeout'))
+        await start(workload, () => {})
       },
-      'POST /workloads/:ref/pause': (c) => engine.find(ref(c)).pause(),
-      'POST /workloads/:ref/unpause': (c) => engine.find(ref(c)).unpause(),
+      'POST /workloads/:ref/pause': (c) => pause(engine.find(ref(c))),
+      'POST /workloads/:ref/unpause': (c) => unpause(engine.find(ref(c))),
       'POST /workloads/:ref/stat': (c) =>
-        engine
-          .find(ref(c))
-          .agent.stat(field<string>(c, 'path') ?? '/', { follow: true })
+        agentOf(engine.find(ref(c)))
+          .stat(field<string>(c, 'path') ?? '/', { follow: true })
           .then((s) => s ?? null),
       'DELETE /workloads/:ref': (c) => engine.remove(ref(c), c.query.get('force') === 'true'),
       'GET /stats': (c) => statsOf(engine, (c.query.get('names') ?? '').split(',').filter(Boolean)),

@@ -4,13 +4,14 @@ import { ZosError } from '#codec'
 import type { CopyEntry, CopyItem } from '#vm'
 import { Frame, writeFrame } from '#wire'
 import type { Engine } from '../compute/engine.ts'
+import { agentOf } from '../compute/workload.ts'
 import { framed } from './streams.ts'
 
 /** `zos cp WORKLOAD:PATH …`: an entry frame per file, then its bytes. */
 export const copyOutStream = (engine: Engine, ref: string) =>
   framed(async (stream, { request }) => {
     const { path, follow } = request as { path: string; follow: boolean }
-    const { agent } = engine.find(ref)
+    const agent = agentOf(engine.find(ref))
     if (!(await agent.stat(path, { follow }))) {
       throw new ZosError(`Copy "${ref}:${path}": there is no such file in the workload`, { code: 'no-such-file' })
     }
@@ -29,7 +30,7 @@ export const copyOutStream = (engine: Engine, ref: string) =>
 export const copyInStream = (engine: Engine, ref: string) =>
   framed(async (stream, { request, on }) => {
     const { path } = request as { path: string }
-    const { agent } = engine.find(ref)
+    const agent = agentOf(engine.find(ref))
     const queue: CopyItem[] = []
     let wake = () => {}
     let over = false

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import type { Engine } from '../compute/engine.ts'
-import type { Workload } from '../compute/workload.ts'
+import { agentOf, type Workload } from '../compute/workload.ts'
 import type { StoragePlane } from './storage-client.ts'
 
 /** Bytes of this machine's memory that process PID costs, shared pages counted in part (Pss). */
-export function hostMemory(pid: number | null): number {
-  if (pid === null) return 0
+export function hostMemory(pid: number | undefined): number {
+  if (pid === undefined) return 0
   try {
     const kib = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]
     return Number(kib ?? 0) * 1024
@@ -16,9 +16,9 @@ export function hostMemory(pid: number | null): number {
 
 async function statOf(workload: Workload) {
   const begun = performance.now()
-  const first = await workload.agent.stats()
+  const first = await agentOf(workload).stats()
   await new Promise((r) => setTimeout(r, 250))
-  const now = await workload.agent.stats()
+  const now = await agentOf(workload).stats()
   const elapsed = (performance.now() - begun) * 1000
   return {
     id: workload.spec.id,
@@ -27,7 +27,7 @@ async function statOf(workload: Workload) {
     cpu: { seconds: now.cpuUsec / 1e6, percent: (100 * (now.cpuUsec - first.cpuUsec)) / elapsed },
     processes: now.pids,
     disk: { used: now.upperUsed, read: now.ioReadBytes, written: now.ioWriteBytes },
-    host: { memory: hostMemory(workload.view().pid) },
+    host: { memory: hostMemory(workload.machine?.pid) },
   }
 }
 
@@ -41,7 +41,7 @@ export function statsOf(engine: Engine, names: string[]) {
 /** What the start of a workload cost: for the main job's summary. */
 export async function reportOf(workload: Workload, storage: StoragePlane) {
   return {
-    export: await storage.call<Record<string, number>>('GET', `/exports/${workload.exportId}`),
-    host: { memory: hostMemory(workload.view().pid) },
+    export: await storage.call<Record<string, number>>('GET', `/exports/${workload.machine?.exportId}`),
+    host: { memory: hostMemory(workload.machine?.pid) },
   }
 }

@@ -5,6 +5,9 @@ import type { Engine } from '../compute/engine.ts'
 import { readOutput } from '../compute/output-log.ts'
 import { frameSink } from '../compute/sinks.ts'
 import type { ImageConfig } from '../compute/spec.ts'
+import { start } from '../compute/start.ts'
+import { signal } from '../compute/stop.ts'
+import { agentOf, attach, logPath, waitExit } from '../compute/workload.ts'
 
 /** Frames of one command, first the request, then whatever HANDLE is given later. */
 type Session = { request: unknown; on: (handle: (type: number, payload: Buffer) => void) => void }
@@ -79,9 +82,9 @@ export const runStream = (engine: Engine, resolve: Resolve) =>
     const image = await resolve(request.image)
     const workload = await engine.create(request, image)
     const note = (line: string) => void (stream.destroyed || writeFrame(stream, Frame.note, line))
-    const detach = request.detach ? () => {} : workload.attach(frameSink(stream))
+    const detach = request.detach ? () => {} : attach(workload, frameSink(stream))
     try {
-      await workload.start(note)
+      await start(workload, note)
     } catch (error) {
       // as with Docker, a named workload that could not start stays for a look; one nobody can find again does not
       if (request.remove || request.name === undefined) await engine.remove(workload.spec.id, true)
@@ -89,7 +92,7 @@ export const runStream = (engine: Engine, resolve: Resolve) =>
     }
     writeFrame(stream, Frame.started, { id: workload.spec.id })
     if (request.detach) return void writeFrame(stream, Frame.exit, { code: 0 })
-    const guest = workload.agent
+    const guest = agentOf(workload)
     on((type, payload) => {
       if (type === Frame.stdin) {
         if (!guest.stdin.write(Buffer.from(payload))) {
@@ -98,12 +101,12 @@ export const runStream = (engine: Engine, resolve: Resolve) =>
         }
       } else if (type === Frame.stdinEnd) guest.stdin.end()
       else if (type === Frame.signal)
-        void workload.signal((JSON.parse(payload.toString()) as { signal: string }).signal).catch(() => {})
+        void signal(workload, (JSON.parse(payload.toString()) as { signal: string }).signal).catch(() => {})
       else if (type === Frame.resize) void guest.resize(windowOf(payload)).catch(() => {})
     })
     guest.stdin.on('error', () => {})
     stream.on('close', () => guest.stdin.end())
-    const status = await workload.waitExit()
+    const status = await waitExit(workload)
     detach()
     writeFrame(stream, Frame.exit, { code: status.exitCode })
     if (request.remove) await engine.remove(workload.spec.id, true)
@@ -127,7 +130,7 @@ export const execStream = (engine: Engine, ref: string) =>
     const request = asked as ExecRequest
     const workload = engine.find(ref)
     const { spec } = workload
-    const running = await workload.agent.exec({
+    const running = await agentOf(workload).exec({
       argv: request.argv,
       env: [...spec.env, ...request.env],
       cwd: request.cwd ?? spec.cwd,
@@ -169,12 +172,13 @@ export const logsStream = (engine: Engine, ref: string) =>
   framed(async (stream, { request: asked }) => {
     const request = asked as LogsRequest
     const workload = engine.find(ref)
+    const path = logPath(workload)
     const sink = frameSink(stream)
     const stamp = (time: number, bytes: Buffer) =>
       request.timestamps ? Buffer.concat([Buffer.from(`${new Date(time).toISOString()} `), bytes]) : bytes
-    let sent = request.tail === undefined ? 0 : tailStart(workload.logPath, request.tail)
+    let sent = request.tail === undefined ? 0 : tailStart(path, request.tail)
     const catchUp = async () => {
-      for (const record of readOutput(workload.logPath)) {
+      for (const record of readOutput(path)) {
         const skip = sent - record.offset
         if (skip >= record.bytes.length) continue
         const bytes = skip > 0 ? record.bytes.subarray(skip) : record.bytes
@@ -186,9 +190,9 @@ export const logsStream = (engine: Engine, ref: string) =>
     await catchUp()
     if (request.follow && (workload.status.state === 'running' || workload.status.state === 'paused')) {
       let wake = () => {}
-      const detach = workload.attach(() => wake())
+      const detach = attach(workload, () => wake())
       const gone = new Promise<void>((resolve) => stream.on('close', resolve))
-      const ended = workload.waitExit().then(() => true as const)
+      const ended = waitExit(workload).then(() => true as const)
       for (let over = false; !over && !stream.destroyed; ) {
         const news = new Promise<void>((resolve) => {
           wake = resolve

@@ -1,0 +1,34 @@
+import { reasonOf } from '#codec'
+import { sleep } from '#sys'
+import type { Workload } from './workload.ts'
+
+/** How long file systems may take to settle before the machine is switched off. */
+const POWER_OFF_GRACE = 10_000
+
+/** Puts the machine away in the background; `start` and removal wait for it. CLEAN: what it wrote may be read again. */
+export function settle(workload: Workload, clean: boolean): void {
+  const { at, spec, machine, agent, ports } = workload
+  workload.machine = undefined
+  workload.agent = undefined
+  workload.ports = undefined
+  ports?.close()
+  workload.ending = true
+  // what nobody will read again need not be written back
+  const keeps = clean && (spec.volumes.some((v) => !v.readOnly) || !spec.remove)
+  const putAway = async () => {
+    try {
+      if (keeps && agent)
+        await Promise.race([agent.powerOff(0).catch(() => {}), machine?.ended, sleep(POWER_OFF_GRACE)])
+      await machine?.destroy()
+      await agent?.[Symbol.asyncDispose]()
+    } catch (error) {
+      at.log(`put away ${spec.name}: ${reasonOf(error)}`)
+    } finally {
+      workload.log?.close()
+      workload.log = undefined
+      at.volumes.release(spec.id)
+      workload.ending = false
+    }
+  }
+  workload.settled = putAway()
+}

@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto'
+import { reasonOf, ZosError } from '#codec'
+import type { StartSpec } from '#vm'
+import { connect } from './connect.ts'
+import type { DiskBinding } from './parts.ts'
+import { publishPorts } from './ports.ts'
+import { settle } from './settle.ts'
+import { watch } from './watch.ts'
+import { announce, dial, folderFor, openLog, save, type Workload } from './workload.ts'
+
+/** Starts it in a machine of its own. When it cannot, the status says why and the error is thrown. */
+export function start(workload: Workload, note: (line: string) => void): Promise<void> {
+  // a restart by policy and one that was asked for are the same one: never two machines
+  workload.starting ??= startNow(workload, note).finally(() => {
+    workload.starting = undefined
+  })
+  return workload.starting
+}
+
+/** Starts it again after DELAY milliseconds, as its policy says. */
+export function restartLater(workload: Workload, delay: number): void {
+  workload.restartTimer = setTimeout(() => {
+    workload.status.restarts++
+    startByPolicy(workload)
+  }, delay)
+}
+
+/** Starts it with nobody waiting: what goes wrong is in its status and the log. */
+export function startByPolicy(workload: Workload): void {
+  const { at, spec } = workload
+  start(workload, () => {}).catch((error: unknown) => at.log(`start ${spec.name}: ${reasonOf(error)}`))
+}
+
+async function startNow(workload: Workload, note: (line: string) => void): Promise<void> {
+  const { at, spec } = workload
+  const { storage, machines, volumes } = at
+  if (workload.status.state === 'running' || workload.status.state === 'paused') return
+  clearTimeout(workload.restartTimer)
+  await workload.settled
+  try {
+    const mounts = await volumes.acquire(spec.id, spec.volumes)
+    const { id, memory, cpus } = spec
+    const folder = folderFor(workload)
+    const machine = await machines.get({ id, memory, cpus, folder, volumes: mounts, note })
+    workload.machine = machine
+    workload.status.outputBase = openLog(workload).end
+    const [binding, agent] = await Promise.all([
+      storage.bind(machine.exportId, spec.digest),
+      connect(workload, machine, machine.fresh),
+      openPorts(workload),
+    ])
+    workload.agent = agent
+    await storage.check(machine.exportId, { argv: spec.argv, env: spec.env, cwd: spec.cwd })
+    await save(workload, { machine: machine.record })
+    await agent.start(startSpec(workload, binding, machine.volumeSerials))
+  } catch (error) {
+    await failed(workload, error)
+    throw error
+  }
+  const startedAt = new Date().toISOString()
+  const none = { exitCode: null, reason: '', finishedAt: null, byHand: false }
+  await save(workload, { state: 'running', startedAt, ...none })
+  void storage.ready(workload.machine!.exportId).catch(() => {})
+  watch(workload, restartLater)
+}
+
+/** Listens for its published ports. */
+export async function openPorts(workload: Workload): Promise<void> {
+  const { ports } = workload.spec
+  if (ports.length > 0) workload.ports = await publishPorts(ports, (guest) => dial(workload, guest))
+}
+
+async function failed(workload: Workload, error: unknown): Promise<void> {
+  const code = error instanceof ZosError ? error.details.exitCode : undefined
+  const exitCode = typeof code === 'number' ? code : 125
+  settle(workload, false)
+  const finishedAt = new Date().toISOString()
+  await save(workload, { state: 'exited', exitCode, reason: reasonOf(error), finishedAt, machine: null })
+  await workload.settled
+  announce(workload)
+}
+
+function startSpec({ spec }: Workload, root: DiskBinding, serials: string[]): StartSpec {
+  return {
+    hostname: spec.hostname,
+    root: { dataBlocks: root.dataBlocks, hashStart: root.hashStart, rootHash: root.root },
+    machineId: randomBytes(16).toString('hex'),
+    time: String(BigInt(Date.now()) * 1_000_000n),
+    entropy: randomBytes(64).toString('base64'),
+    memoryLimit: spec.memory,
+    cpus: spec.cpus,
+    readOnly: spec.readOnly,
+    tmpfs: spec.tmpfs,
+    volumes: spec.volumes.map((v, i) => ({ serial: serials[i]!, target: v.target, readOnly: v.readOnly })),
+    hosts: `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t${spec.hostname}\n`,
+    resolvConf: '',
+    init: spec.init,
+    process: { argv: spec.argv, env: spec.env, cwd: spec.cwd, user: spec.user, tty: spec.tty, stdin: spec.stdin },
+  }
+}

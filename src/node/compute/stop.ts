@@ -1,0 +1,82 @@
+import { rmSync } from 'node:fs'
+import { ZosError } from '#codec'
+import { sleep } from '#sys'
+import { unpause } from './pause.ts'
+import { settle } from './settle.ts'
+import { agentOf, announce, folderFor, save, type Workload, waitExit } from './workload.ts'
+
+/** After KILL the guest answers in milliseconds; if not, the machine itself is ended. */
+const KILL_GRACE = 5_000
+
+const isUp = ({ status }: Workload): boolean => status.state === 'running' || status.state === 'paused'
+
+/** NAME: `TERM`, `SIGTERM` or a number as text. */
+export async function signal(workload: Workload, name: string): Promise<void> {
+  await agentOf(workload).signal(name)
+}
+
+/** The stop signal, TIMEOUT seconds of grace, then KILL. */
+export async function stop(workload: Workload, timeout = workload.spec.stopTimeout): Promise<void> {
+  clearTimeout(workload.restartTimer)
+  await workload.starting?.catch(() => {})
+  if (workload.status.state === 'paused') await unpause(workload)
+  if (workload.status.state !== 'running') return
+  await save(workload, { byHand: true })
+  const gone = waitExit(workload)
+  await agentOf(workload).signal(workload.spec.stopSignal)
+  if ((await Promise.race([gone, sleep(timeout * 1000)])) === undefined) await kill(workload)
+  await gone
+  await workload.settled
+}
+
+/** KILL, whatever state it is in; exit code 137. */
+export async function kill(workload: Workload): Promise<void> {
+  const { spec, status, agent, machine } = workload
+  clearTimeout(workload.restartTimer)
+  if (!isUp(workload)) {
+    throw new ZosError(`Kill workload "${spec.name}": it is ${status.state}, not running`, { code: 'not-running' })
+  }
+  const gone = waitExit(workload)
+  await save(workload, { byHand: true })
+  if (status.state === 'running') await agent?.signal('KILL').catch(() => {})
+  if (status.state === 'paused' || (await Promise.race([gone, sleep(KILL_GRACE)])) === undefined)
+    await machine?.destroy()
+  await gone
+  await workload.settled
+}
+
+/** The node goes down: its machine goes, it stays. */
+export async function halt(workload: Workload): Promise<void> {
+  clearTimeout(workload.restartTimer)
+  if (isUp(workload)) {
+    if (workload.status.state === 'paused') await workload.machine?.resume().catch(() => {})
+    settle(workload, true)
+    const finishedAt = new Date().toISOString()
+    await save(workload, { state: 'exited', exitCode: 137, reason: 'the node went down', finishedAt, machine: null })
+    announce(workload)
+  }
+  await workload.settled
+}
+
+/** Ends it if need be and forgets it. */
+export async function remove(workload: Workload, force: boolean): Promise<void> {
+  // a machine that is on its way to it would outlive it
+  await workload.starting?.catch(() => {})
+  const { spec, status } = workload
+  if (isUp(workload)) {
+    if (!force) {
+      throw new ZosError(
+        `Remove workload "${spec.name}": it is ${status.state}; stop it first, or "zos rm -f ${spec.name}"`,
+        { code: 'still-running' },
+      )
+    }
+    workload.removed = true
+    settle(workload, false)
+    workload.status = { ...status, state: 'exited', exitCode: 137, reason: 'removed', machine: null }
+    announce(workload)
+  }
+  clearTimeout(workload.restartTimer)
+  workload.removed = true
+  await workload.settled
+  rmSync(folderFor(workload), { recursive: true, force: true })
+}
