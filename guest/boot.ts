@@ -1,13 +1,15 @@
 import { makeCgroups } from './cgroup.ts'
 import { makeDevices } from './devices.ts'
 import { findDisks } from './disks.ts'
-import { close, list, MS, mkdir, mount, must, O, open, readTextIf, sys } from './native.ts'
+import { mountModules } from './kmod.ts'
+import { close, list, MS, mkdir, mount, must, O, open, readText, readTextIf, sys } from './native.ts'
 import { prepareNetwork } from './network.ts'
 import { TREE } from './tree.ts'
 
 /** As PID 1, from the initramfs: what can be done before anybody knows what will run here. No disk is read. */
 export function boot(): void {
   loadModules()
+  const modules = readText('/modules/disk')
   becomeRoot()
   mount('proc', '/proc', 'proc', MS.NOSUID | MS.NODEV | MS.NOEXEC)
   mount('sysfs', '/sys', 'sysfs', MS.NOSUID | MS.NODEV | MS.NOEXEC)
@@ -16,6 +18,7 @@ export function boot(): void {
   makeCgroups()
   makeDevices()
   findDisks()
+  mountModules(modules)
   prepareNetwork()
 }
 

@@ -63,14 +63,16 @@ function dm(
   return view.getUint32(40, true)
 }
 
+export type Verified = { dataBlocks: number; hashStart: number; rootHash: string }
+
 /** dm-verity over data and tree on one device, unsalted SHA-256, 4 KiB blocks; gives the node of the verified device. */
-export function openVerity(device: string, dataBlocks: number, hashStart: number, rootHash: string): string {
+export function openVerity(name: string, device: string, { dataBlocks, hashStart, rootHash }: Verified): string {
   if (rootHash.length !== 64 || [...rootHash].some((c) => !'0123456789abcdef'.includes(c)))
     throw new Error(`Open verity: "${rootHash}" is no SHA-256`)
-  const number = dm(DM.create, 'root', 0)
+  const number = dm(DM.create, name, 0)
   const table = `1 ${device} ${device} 4096 4096 ${dataBlocks} ${hashStart} sha256 ${rootHash} -`
-  dm(DM.load, 'root', DM_READONLY, { sectors: dataBlocks * 8, type: 'verity', table })
-  dm(DM.resume, 'root', 0)
+  dm(DM.load, name, DM_READONLY, { sectors: dataBlocks * 8, type: 'verity', table })
+  dm(DM.resume, name, 0)
   // huge_encode_dev, linux/kdev_t.h; devtmpfs names the node after the minor
   return `/dev/dm-${(number & 0xff) | ((number >>> 12) & 0xfff00)}`
 }

@@ -57,7 +57,7 @@ export function startExec(stream: number, spec: ProcessSpec, answer: Answer): vo
           stdio: pipes.child,
           run: () => {
             joinWorkload()
-            runProgram(spec, main.hostname, false)
+            runProgram(spec, main, false)
           },
           started: (f) => {
             if (f) {

@@ -3,7 +3,9 @@ import { Frame, getU64 } from '../src/vm/agent/protocol.ts'
 import { boot } from './boot.ts'
 import { superviseChildren } from './child.ts'
 import { hello } from './hello.ts'
+import { loadModule } from './kmod.ts'
 import { turn } from './loop.ts'
+import { exit, wantedModule } from './native.ts'
 import { openPort } from './port.ts'
 import { handleRequest } from './requests.ts'
 import { acknowledge } from './ring.ts'
@@ -18,6 +20,8 @@ function frame(type: number, stream: number, payload: Uint8Array): void {
   else if (type === Frame.data) mainInput(payload)
   else if (type === Frame.end) mainInputEnd()
 }
+
+if (wantedModule !== null) exit(loadModule(wantedModule) ? 0 : 1)
 
 superviseChildren()
 boot()

@@ -12,7 +12,7 @@ export const CLONE = {
 const SAFE = MS.NOSUID | MS.NODEV | MS.NOEXEC
 const DETACH = 2
 
-/** Closed as in Docker's containers (moby oci/defaults.go), unless privileged. */
+/** Closed to a confined workload as in Docker's containers (moby oci/defaults.go). */
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
 const MASKED = ['/proc/kcore', '/proc/keys', '/proc/timer_list']
 
@@ -25,13 +25,12 @@ export function enterTree(spec: StartSpec): void {
   must('Leave the old root', sys('umount2', '.', DETACH))
   must('Enter /', sys('chdir', '/'))
 
-  const privileged = spec.process.privileged === true
-  const sysFlags = privileged ? SAFE : SAFE | MS.RDONLY
+  const sysFlags = spec.confined ? SAFE | MS.RDONLY : SAFE
   mount('proc', '/proc', 'proc', SAFE)
   mount('sysfs', '/sys', 'sysfs', sysFlags)
   mount('cgroup', '/sys/fs/cgroup', 'cgroup2', sysFlags, 'nsdelegate,memory_recursiveprot')
   mount('mqueue', '/dev/mqueue', 'mqueue', SAFE)
-  if (!privileged) {
+  if (spec.confined) {
     for (const path of READ_ONLY) {
       mount(path, path, '', MS.BIND | MS.REC)
       mount('none', path, '', MS.REMOUNT | MS.BIND | MS.RDONLY | SAFE)

@@ -8,6 +8,7 @@ declare const native: {
   nr: Record<string, number>
   epollEvent: number
   epollData: number
+  wanted: string | null
 }
 
 export const E = {
@@ -79,6 +80,8 @@ export function must(what: string, result: number): number {
 export const fork = native.fork
 export const execve = native.execve
 export const { epollEvent, epollData } = native
+/** The module the kernel started this process for; null in PID 1. */
+export const wantedModule = native.wanted
 
 export function exit(code: number): never {
   for (;;) sys('exit_group', code)

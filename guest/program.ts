@@ -43,8 +43,8 @@ function limit({ name, soft, hard }: Rlimit): void {
   must(`Set rlimit ${name}`, sys('prlimit64', 0, resource, value, null))
 }
 
-function become({ uid, gid, groups }: Identity, privileged: boolean): void {
-  if (!privileged) {
+function become({ uid, gid, groups }: Identity, confined: boolean): void {
+  if (confined) {
     // 40 is CAP_CHECKPOINT_RESTORE, the last one of Linux 6.12; numbers the kernel lacks answer EINVAL
     for (let cap = 0; cap <= 40; cap++) {
       if (cap > 31 || ((CAPABILITIES >>> cap) & 1) === 0) sys('prctl', PR_CAPBSET_DROP, cap, 0, 0, 0)
@@ -58,8 +58,11 @@ function become({ uid, gid, groups }: Identity, privileged: boolean): void {
   must('Set the user', sys('setresuid', uid, uid, uid))
 }
 
+/** What a workload's processes have in common. */
+export type Place = { hostname: string; confined: boolean }
+
 /** Never returns: the program runs, or a Failure with Docker's 126 or 127 says why not. Root and namespaces are the workload's already. */
-export function runProgram(spec: ProcessSpec, hostname: string, makeCwd: boolean): never {
+export function runProgram(spec: ProcessSpec, { hostname, confined }: Place, makeCwd: boolean): never {
   let identity: Identity
   try {
     identity = resolveUser(spec.user, readTextIf('/etc/passwd'), readTextIf('/etc/group'), spec.groupAdd)
@@ -72,7 +75,7 @@ export function runProgram(spec: ProcessSpec, hostname: string, makeCwd: boolean
   const cwd = spec.cwd || '/'
   if (makeCwd) mkdirs(cwd)
   for (const one of spec.rlimits ?? []) limit(one)
-  become(identity, spec.privileged === true)
+  become(identity, confined)
   const moved = sys('chdir', cwd)
   if (moved < 0) throw new Failure('bad-cwd', `chdir to "${cwd}": ${errnoText(-moved)}`, 126)
   const env = completeEnv(spec.env, identity.home, hostname, spec.tty !== null)

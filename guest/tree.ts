@@ -4,6 +4,7 @@ import { makeEntry } from './copyin.ts'
 import { pourFile, walk } from './copyout.ts'
 import { DEVICES } from './devices.ts'
 import { diskBySerial, openVerity } from './disks.ts'
+import { kernelRelease, MODULES } from './kmod.ts'
 import { AT_FDCWD, close, E, list, MS, mkdir, mount, must, O, readText, SysError, sys, writeFile } from './native.ts'
 import { ensureIn, mountIn, openIn, openRoot } from './root.ts'
 
@@ -20,6 +21,7 @@ export function buildTree(spec: StartSpec): void {
   try {
     mountIn(root, '/dev', 'directory', DEVICES, '', MS.MOVE)
     mountFiles(root, spec)
+    mountModulesIn(root)
     const extra = [
       ...spec.tmpfs.map((t) => ({ target: t.target, run: () => mountTmpfs(root, t.target, t.options, spec.readOnly) })),
       ...spec.volumes.map((v) => ({ target: v.target, run: () => mountVolume(root, v, spec.readOnly) })),
@@ -34,8 +36,7 @@ export function buildTree(spec: StartSpec): void {
 }
 
 function mountRoot(spec: StartSpec): void {
-  const { dataBlocks, hashStart, rootHash } = spec.root
-  const device = openVerity(diskBySerial('root'), dataBlocks, hashStart, rootHash)
+  const device = openVerity('root', diskBySerial('root'), spec.root)
   for (const dir of ['/lower', '/upper', '/private']) mkdir(dir)
   mount(device, '/lower', 'erofs', MS.RDONLY | MS.RELATIME)
   mount('tmpfs', '/private', 'tmpfs', SAFE, 'mode=755,size=1m')
@@ -91,6 +92,14 @@ function isLink(root: number, path: string): boolean {
   if (fd < 0) return false
   close(fd)
   return true
+}
+
+/** An image that brings its own modprobe finds what it looks for. The kernel's own requests do not need this. */
+function mountModulesIn(root: number): void {
+  const kmod = openIn(root, 'bin/kmod', O.PATH)
+  if (kmod < 0) return
+  close(kmod)
+  mountIn(root, `/lib/modules/${kernelRelease()}`, 'directory', `${MODULES}/${kernelRelease()}`, '', MS.BIND)
 }
 
 const WORDS: Record<string, [number, number]> = {

@@ -17,6 +17,8 @@ const SPEC: StartSpec = {
   memoryLimit: 0,
   cpus: 0,
   readOnly: false,
+  // the longer way
+  confined: true,
   tmpfs: [],
   volumes: [],
   hosts: '',
@@ -46,7 +48,7 @@ export function warmUp(answer: Answer): void {
       mount('overlay', TREE, 'overlay', 0, 'lowerdir=/warm/lower,upperdir=/warm/upper,workdir=/warm/work')
       for (const dir of ['proc', 'sys', 'dev', 'dev/mqueue']) mkdir(`${TREE}/${dir}`)
       enterTree(SPEC)
-      runProgram(SPEC.process, SPEC.hostname, true)
+      runProgram(SPEC.process, SPEC, true)
     },
     started: () => {},
     ended: () => answer(null),

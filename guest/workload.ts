@@ -19,7 +19,7 @@ import { buildTree, TREE } from './tree.ts'
 type Phase = 'idle' | 'starting' | 'running' | 'exited'
 
 /** The one main process of this VM. */
-export const main = { phase: 'idle' as Phase, pid: 0, hostname: '' }
+export const main = { phase: 'idle' as Phase, pid: 0, hostname: '', confined: false }
 
 let stdin: Sink | null = null
 let terminal = -1
@@ -35,6 +35,7 @@ export function startWorkload(spec: StartSpec, answer: Answer): void {
     throw new Failure('already-started', 'Start the workload: one was started in this VM already')
   main.phase = 'starting'
   main.hostname = spec.hostname
+  main.confined = spec.confined
   const failed = (failure: AgentFailure) => {
     main.phase = 'idle'
     answer(failure)
@@ -107,7 +108,7 @@ function launch(spec: StartSpec, failed: (failure: AgentFailure) => void, answer
         if (pid > 0) supervise(pid)
         sys('setsid')
       }
-      runProgram(spec.process, spec.hostname, true)
+      runProgram(spec.process, spec, true)
     },
     started: (f) => {
       failure = f

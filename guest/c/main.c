@@ -19,8 +19,7 @@ static void complain(JSContext *ctx) {
 }
 
 int main(int argc, char **argv) {
-  (void)argv;
-  if (argc > 1) return 0; /* see ../warm.ts */
+  if (argc == 2) return 0; /* see ../warm.ts */
   JSRuntime *runtime = JS_NewRuntime();
   JS_SetGCThreshold(runtime, 512 << 10);
   JSContext *ctx = JS_NewContextRaw(runtime), *other;
@@ -29,7 +28,7 @@ int main(int argc, char **argv) {
   JS_AddIntrinsicMapSet(ctx);
   JS_AddIntrinsicTypedArrays(ctx);
   JS_AddIntrinsicPromise(ctx);
-  native_install(ctx);
+  native_install(ctx, argc > 3 ? argv[3] : NULL);
   JSValue code = JS_ReadObject(ctx, program, program_size, JS_READ_OBJ_BYTECODE | JS_READ_OBJ_ROM_DATA);
   JSValue result = JS_EvalFunction(ctx, code), global = JS_GetGlobalObject(ctx);
   JSValue tick = JS_GetPropertyStr(ctx, global, "tick");

@@ -182,7 +182,7 @@ static const struct {
     N(utimensat), N(waitid), N(wait4), N(write),
 };
 
-void native_install(JSContext *ctx) {
+void native_install(JSContext *ctx, const char *wanted) {
   JSValue global = JS_GetGlobalObject(ctx), native = JS_NewObject(ctx), table = JS_NewObject(ctx);
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     JS_SetPropertyStr(ctx, table, numbers[i].name, JS_NewInt32(ctx, (int)numbers[i].number));
@@ -195,6 +195,7 @@ void native_install(JSContext *ctx) {
   JS_SetPropertyStr(ctx, native, "decode", JS_NewCFunction(ctx, js_decode, "decode", 3));
   JS_SetPropertyStr(ctx, native, "fork", JS_NewCFunction(ctx, js_fork, "fork", 2));
   JS_SetPropertyStr(ctx, native, "execve", JS_NewCFunction(ctx, js_execve, "execve", 3));
+  JS_SetPropertyStr(ctx, native, "wanted", wanted ? JS_NewString(ctx, wanted) : JS_NULL);
   JS_SetPropertyStr(ctx, global, "native", native);
   JS_FreeValue(ctx, global);
 }

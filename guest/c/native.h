@@ -1,5 +1,5 @@
 #pragma once
 #include "quickjs.h"
 
-/* Puts `native` (see ../native.ts) on the global object. */
-void native_install(JSContext *ctx);
+/* Puts `native` (see ../native.ts) on the global object; WANTED is what the kernel asked for, or NULL. */
+void native_install(JSContext *ctx, const char *wanted);

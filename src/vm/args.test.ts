@@ -13,7 +13,7 @@ const base: QemuInput = {
   class: { vcpus: 2, memoryMiB: 256 },
   name: 'zos-a',
   sockets: { qmp: '/run/z/vm/a/qmp', agent: '/run/z/vm/a/agent', nic: '/run/z/vm/a/nic' },
-  disks: { root: placeholder, upper: placeholder, volumes: [] },
+  disks: { root: placeholder, upper: placeholder, modules: { kind: 'file', fd: 9, durable: false }, volumes: [] },
 }
 
 /** The value after each OPTION. */
@@ -33,6 +33,7 @@ test('template and clone have the same hardware, device by device', () => {
     disks: {
       root: { kind: 'nbd', socket: '/run/z/nbd' },
       upper: { kind: 'file', fd: 3, durable: false },
+      modules: { kind: 'file', fd: 5, durable: false },
       volumes: [{ kind: 'file', fd: 4, durable: true }],
     },
   })
@@ -43,9 +44,10 @@ test('template and clone have the same hardware, device by device', () => {
   const disks = all(clone, '-blockdev')
   assert.match(disks[0]!, /^driver=nbd,node-name=root,read-only=on,.*reconnect-delay=86400/)
   assert.match(disks[1]!, /^driver=file,node-name=upper,.*filename=\/dev\/fdset\/3,discard=unmap,cache.no-flush=on$/)
-  assert.match(disks[2]!, /node-name=vol0,.*cache.no-flush=off$/)
-  for (const disk of disks.slice(3)) assert.match(disk, new RegExp(`^driver=null-co,.*size=${DISK_SIZE},`))
-  assert.equal(disks.length, 8)
+  assert.match(disks[2]!, /^driver=file,node-name=modules,read-only=on,/)
+  assert.match(disks[3]!, /node-name=vol0,.*cache.no-flush=off$/)
+  for (const disk of disks.slice(4)) assert.match(disk, new RegExp(`^driver=null-co,.*size=${DISK_SIZE},`))
+  assert.equal(disks.length, 9)
 })
 
 test('memory: written in the template, private in clones, sealed where QEMU can', () => {

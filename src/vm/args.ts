@@ -10,7 +10,7 @@ export const DISK_SIZE = 2 ** 40
 /** `vol0` … `vol5`: PCI devices cannot be added on the fast path, so each guest has them from the start. */
 export const VOLUME_SLOTS = 6
 /** Raised whenever the arguments change the guest's hardware: old templates then no longer fit. */
-export const ARGS_VERSION = 4
+export const ARGS_VERSION = 5
 
 export type Disk =
   /** Reads as zeroes, forgets what is written. */
@@ -29,7 +29,7 @@ export type QemuInput = {
   sockets: { qmp: string; agent: string; nic: string }
   /** A RAM file; `share`: the guest writes into it (template), else copy-on-write. Absent: anonymous memory. */
   memory?: { path: string; share: boolean }
-  disks: { root: Disk; upper: Disk; volumes: readonly Disk[] }
+  disks: { root: Disk; upper: Disk; modules: Disk; volumes: readonly Disk[] }
   /** Cold start: what to boot. Clones carry their kernel in RAM. */
   boot?: { vmlinux: string; initramfs: string; append?: string }
   /** Wait for device state; `paused`: then for `cont`. */
@@ -45,6 +45,8 @@ const COMMON_WORDS = [
   'transparent_hugepage=never',
   // what nobody reads in a microVM, but every fork, exec and switch would pass through
   ...['psi=0', 'audit=0', 'lsm=landlock,yama,bpf'],
+  // a workload is root in its machine: it may load the kernel's own modules and no others
+  'module.sig_enforce=1',
 ]
 
 /**
@@ -138,6 +140,7 @@ export function qemuArgs(input: QemuInput): string[] {
   args.push('-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=agent,name=zos.agent')
   args.push('-device', 'virtio-rng-pci', '-device', 'vmgenid,guid=auto', ...nicArgs(sockets.nic))
   args.push(...diskArgs('root', disks.root, true), ...diskArgs('upper', disks.upper, false))
+  args.push(...diskArgs('modules', disks.modules, true))
   for (let n = 0; n < VOLUME_SLOTS; n++) {
     args.push(...diskArgs(`vol${n}`, disks.volumes[n] ?? { kind: 'placeholder' }, false))
   }

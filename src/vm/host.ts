@@ -3,7 +3,12 @@ import type { Isolation } from './isolation.ts'
 import type { Kernel } from './kernel.ts'
 import type { Qemu } from './qemu.ts'
 
-export type Initramfs = { path: string; sha256: string }
+export type Initramfs = {
+  path: string
+  sha256: string
+  /** The disk of kernel modules whose root hash it holds. */
+  modulesDisk: string
+}
 
 /** Everything a VM of this node is made from. */
 export type VmHost = AsyncDisposable & {

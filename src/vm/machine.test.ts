@@ -20,7 +20,7 @@ async function hostWith(interpreter: string, body: string): Promise<VmHost> {
     runDir: dir,
     cacheDir: dir,
     kernel: { vmlinux: '/k', modulesRoot: '/m', release: 'r', version: 'v', sha256: 's' },
-    initramfs: { path: '/i', sha256: 's' },
+    initramfs: { path: '/i', sha256: 's', modulesDisk: '/dev/null' },
     accel: 'tcg',
     awaitAgent: async () => {},
     qemu: { path, text: 'fake', version: [7, 2] },

@@ -77,7 +77,12 @@ export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow):
       source.kind === 'file' ? { ...source, fd: pass(openSync(source.path, 'r+')) } : source
     const input: QemuInput = {
       ...{ qemu: host.qemu, accel: host.accel, class: spec.class, name: `zos-${spec.id}`, sockets },
-      disks: { root: disk(spec.root), upper: disk(spec.upper), volumes: (spec.volumes ?? []).map(disk) },
+      disks: {
+        root: disk(spec.root),
+        upper: disk(spec.upper),
+        modules: { kind: 'file', fd: pass(openSync(host.initramfs.modulesDisk, 'r')), durable: false },
+        volumes: (spec.volumes ?? []).map(disk),
+      },
     }
     if (how.memory) input.memory = how.memory
     if (how.boot) input.boot = how.boot

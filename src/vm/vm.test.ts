@@ -21,10 +21,9 @@ const vmClass = { vcpus: 1, memoryMiB: 160 }
 test('a template is made once and its clones answer, apart from each other and from the host', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'vm-'))
   const kernel = await ensureKernel({ cacheDir })
-  const { path, key } = await ensureInitramfs({ cacheDir, modulesRoot: kernel.modulesRoot })
+  const initramfs = await ensureInitramfs({ cacheDir, modulesRoot: kernel.modulesRoot })
   const host = await openVmHost({
-    ...{ home: join(dir, 'home'), runDir: join(dir, 'run'), cacheDir, kernel },
-    initramfs: { path, sha256: key },
+    ...{ home: join(dir, 'home'), runDir: join(dir, 'run'), cacheDir, kernel, initramfs },
     accel: 'tcg',
     awaitAgent: async (socket, signal) => {
       await using _ = await connectAgent(socket, signal ? { signal } : {})

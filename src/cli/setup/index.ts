@@ -23,6 +23,6 @@ async function packages(purposes: Need['for'][], yes: boolean): Promise<void> {
 export async function ensureNodeSetup(options: { yes?: boolean; purposes?: Need['for'][] } = {}): Promise<GuestFiles> {
   await packages(options.purposes ?? ['run'], options.yes ?? false)
   const kernel = await ensureKernel({ cacheDir: CACHE, onProgress: say })
-  const built = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot, onProgress: say })
-  return { kernel, initramfs: { path: built.path, sha256: built.key } }
+  const initramfs = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot, onProgress: say })
+  return { kernel, initramfs }
 }

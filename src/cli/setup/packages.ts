@@ -9,6 +9,7 @@ export const NEEDS: readonly Need[] = [
   { package: 'qemu-system-x86', why: 'runs each workload in its own microVM', for: 'run' },
   { package: 'skopeo', why: 'reads images from registries and archives', for: 'run' },
   { package: 'e2fsprogs', why: 'makes the file systems of volumes', for: 'run' },
+  { package: 'kmod', why: "depmod, which indexes the guest kernel's modules", for: 'run' },
   { package: 'xz-utils', why: "unpacks the guest kernel's modules", for: 'run' },
   { package: 'musl-tools', why: 'builds zinit, PID 1 of every microVM', for: 'run' },
   { package: 'docker-registry', why: 'the registry that `npm start` pulls its image from', for: 'demo' },

@@ -28,8 +28,7 @@ export async function openCompute(at: {
 }): Promise<Compute> {
   const { home, run, log } = at
   const [storage, kernel] = await Promise.all([at.storage, ensureKernel({ cacheDir: CACHE })])
-  const built = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot })
-  const initramfs = { path: built.path, sha256: built.key }
+  const initramfs = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot })
   const host = await openVmHost({ home, runDir: run, cacheDir: CACHE, kernel, initramfs, awaitAgent })
   const volumes = new Volumes(home)
   const { templates, warm } = at

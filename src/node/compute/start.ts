@@ -90,6 +90,9 @@ function startSpec({ spec }: Workload, root: DiskBinding, serials: string[]): St
     memoryLimit: spec.memory,
     cpus: spec.cpus,
     readOnly: spec.readOnly,
+    // alone in its machine it may do there what root of a machine may; one that is to run only what was verified could
+    // mount or open its way out of that, so it may not
+    confined: spec.readOnly,
     tmpfs: spec.tmpfs,
     volumes: spec.volumes.map((v, i) => ({ serial: serials[i]!, target: v.target, readOnly: v.readOnly })),
     hosts: `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t${spec.hostname}\n`,

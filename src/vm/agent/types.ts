@@ -26,8 +26,6 @@ export type ProcessSpec = {
   /** false: /dev/null. */
   stdin: boolean
   rlimits?: Rlimit[]
-  /** All capabilities instead of Docker's default set. */
-  privileged?: boolean
 }
 
 export type NetworkSpec = {
@@ -53,6 +51,8 @@ export type StartSpec = {
   pidsLimit?: number
   /** No upper layer, and every writable mount is noexec,nosuid,nodev. */
   readOnly: boolean
+  /** Docker's default capabilities, /sys and parts of /proc closed, instead of all that root of a machine may do. */
+  confined: boolean
   tmpfs: { target: string; options: string }[]
   /** `uid`: owner given to the volume's root when it is empty (`uid` or `uid:gid`). */
   volumes: { serial: string; target: string; readOnly: boolean; uid?: string }[]

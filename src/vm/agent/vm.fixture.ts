@@ -10,7 +10,7 @@ import { ensureKernel } from '../kernel.ts'
 import { findQemu } from '../qemu.ts'
 import type { ProcessSpec, StartSpec } from './types.ts'
 
-const cacheDir = resolve(import.meta.dirname, '../../../.cache')
+export const cacheDir = resolve(import.meta.dirname, '../../../.cache')
 
 /** Why this machine cannot run the VM tests now, or undefined. Set-up fetches the kernel; a test does not. */
 export const missing = (): string | undefined =>
@@ -65,6 +65,7 @@ export async function bootVm(dir: string, root: Root, memoryMiB = 256): Promise<
     await truncate(file, DISK_SIZE)
   }
   const handles = [await open(files[0]!, 'r'), await open(files[1]!, 'r+'), await open(files[2]!, 'r+')]
+  handles.push(await open(initramfs.modulesDisk, 'r'))
   const disk = (n: number) => ({ kind: 'file', fd: 3 + n, durable: true }) as const
   const args = qemuArgs({
     qemu: await findQemu(),
@@ -72,7 +73,7 @@ export async function bootVm(dir: string, root: Root, memoryMiB = 256): Promise<
     class: { vcpus: 1, memoryMiB },
     name: 'agent-test',
     sockets: { qmp: join(dir, 'qmp'), agent: join(dir, 'agent'), nic: join(dir, 'nic') },
-    disks: { root: disk(0), upper: disk(1), volumes: [disk(2)] },
+    disks: { root: disk(0), upper: disk(1), modules: disk(3), volumes: [disk(2)] },
     boot: { vmlinux: kernel.vmlinux, initramfs: initramfs.path },
   })
   const at = args.indexOf('ringbuf,id=console,size=65536')
@@ -113,6 +114,7 @@ export function startSpec(root: Root, process: ProcessSpec, more: Partial<StartS
     memoryLimit: 0,
     cpus: 0,
     readOnly: false,
+    confined: false,
     tmpfs: [],
     volumes: [],
     hosts: '127.0.0.1 localhost\n',
