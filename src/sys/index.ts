@@ -32,6 +32,7 @@ export {
   acceptTcp,
   connectError,
   connectTcp,
+  connectUnix,
   errnoMessage,
   ipv6Bytes,
   listenTcp,

@@ -7,6 +7,7 @@ import { acceptFd, bindFd, closeFd, connectFd, getSocketOption, listenFd, setSoc
  * neither TCP_NOTSENT_LOWAT nor the kernel's round-trip time, and cost an event-loop turn per read.
  * Constants: asm-generic/socket.h, bits/socket.h, linux/in6.h, linux/tcp.h.
  */
+const AF_UNIX = 1
 const AF_INET = 2
 const AF_INET6 = 10
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000
@@ -22,6 +23,7 @@ const TCP_NOTSENT_LOWAT = 25
 const IPPROTO_IPV6 = 41
 const IPV6_V6ONLY = 26
 const EINPROGRESS = 115
+const ENAMETOOLONG = 36
 /** offsetof(struct tcp_info, tcpi_rtt): microseconds, u32 */
 const TCP_INFO_RTT = 68
 
@@ -91,6 +93,23 @@ export function connectTcp(address: SocketAddress): number {
   if (fd < 0) return fd
   const n = connectFd(fd, sockaddr(address))
   if (n === 0 || n === -EINPROGRESS) return fd
+  closeFd(fd)
+  return n
+}
+
+const SUN_PATH = 108
+
+/** Connects to the unix stream socket at PATH, at once or not at all: the descriptor, or -errno. */
+export function connectUnix(path: string): number {
+  const name = Buffer.from(path)
+  if (name.length >= SUN_PATH) return -ENAMETOOLONG
+  const address = Buffer.alloc(2 + SUN_PATH)
+  address.writeUInt16LE(AF_UNIX, 0)
+  name.copy(address, 2)
+  const fd = socketFd(AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0)
+  if (fd < 0) return fd
+  const n = connectFd(fd, address)
+  if (n === 0) return fd
   closeFd(fd)
   return n
 }

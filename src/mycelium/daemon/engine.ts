@@ -145,6 +145,7 @@ export function createEngine({ identity, listen, peers: dialled, port, captured 
     if (now >= planeTick) {
       planeTick = now + 1_000
       plane.tick()
+      for (const local of plane.locals.values()) local.port?.tick?.()
       if (capture) capture.left = CAPTURE_LINES_PER_SECOND
     }
     const next = Math.min(router.tick(now), peers.tick(now), probes.tick(now), planeTick)
@@ -160,7 +161,7 @@ export function createEngine({ identity, listen, peers: dialled, port, captured 
     status: () => ({
       ...describeIdentity(identity),
       since: new Date(begun).toISOString(),
-      tun: port?.name ?? null,
+      tun: port?.kind === 'tun' ? port.name : null,
       identities: [...plane.locals.values()].map((local) => describeIdentity(local.identity)),
       mtu: MTU,
       listen: listen.map(formatEndpoint),

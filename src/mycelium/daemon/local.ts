@@ -16,6 +16,10 @@ export type Port = {
   largest: number
   /** True when every address of the /64 lives behind it, false when only the key's own does. */
   wholeSubnet: boolean
+  /** True when it sends packets above the MTU of the public network that nobody may cut. */
+  uncut: boolean
+  /** Once a second, for ports that have something to look after. */
+  tick?: () => void
   close: () => void
 }
 

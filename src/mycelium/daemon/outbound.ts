@@ -13,6 +13,7 @@ import {
 import { ASK, LARGE, LARGE_HEADER, LARGEST } from '../wire/large.ts'
 import { PACKET } from '../wire/seal.ts'
 import { hashRange } from './flows.ts'
+import { UNKNOWN } from './large.ts'
 import type { Local } from './local.ts'
 import { cutTcp, type Offload, type PacketBuffer, tcpHeaders } from './offload.ts'
 import { MTU, type PlaneContext, type Way } from './plane-context.ts'
@@ -94,9 +95,11 @@ export function createOutbound(
     way.local.large.size(way.subnet, context.now(), () => context.sayCapability(way, ASK, LARGEST))
 
   function sendWhole(way: Way, bytes: Buffer, at: number, length: number): void {
-    const room = length > MTU ? Math.max(largest(way), MTU) : MTU
+    // asked before it is needed: the first large packet finds the answer
+    const room = length > MTU || way.local.port?.uncut ? largest(way) : MTU
     const packet = bytes.subarray(at, at + length)
-    if (length > room) refuse(way.local, packet, tooBig(room), 'too-big')
+    if (length > MTU && room === UNKNOWN) count('size-unknown')
+    else if (length > Math.max(room, MTU)) refuse(way.local, packet, tooBig(Math.max(room, MTU)), 'too-big')
     else if (!context.sealTo(way, PACKET, bytes, at, length)) refuse(way.local, packet, noRoute, 'no-key')
   }
 

@@ -32,10 +32,13 @@ function node(t: TestContext, identity: Identity) {
     onSelected: (subnet, route) => route && plane.routeFound(subnet),
     onUnreachable: (subnet) => plane.routeMissing(subnet),
   })
-  const plane = createPlane({ identity, router, connection: () => connection, intercept: () => false, now: () => 0 })
+  const clock = { now: 0 }
+  const now = () => clock.now
+  const plane = createPlane({ identity, router, connection: () => connection, intercept: () => false, now })
   plane.node.port = {
     largest: LARGEST,
     wholeSubnet: false,
+    uncut: false,
     write: (p, at, length) => void writeSync(tun, p.bytes, at - VNET_HEADER, length + VNET_HEADER),
     close: () => {},
   }
@@ -59,7 +62,7 @@ function node(t: TestContext, identity: Identity) {
     plane.flush()
     return readFileSync(file)
   }
-  return { plane, router, sent, said, learn, receive, kernelGot }
+  return { plane, router, clock, sent, said, learn, receive, kernelGot }
 }
 
 const [me, you, other] = [
@@ -225,6 +228,7 @@ test('identities of one node reach each other without crypto, and none speaks fo
   workload.port = {
     largest: LARGEST,
     wholeSubnet: true,
+    uncut: false,
     write: (p, at, length) => got.push(Buffer.from(p.bytes.subarray(at, at + length))),
     close: () => got.push(Buffer.from('closed')),
   }
@@ -262,9 +266,12 @@ test('identities of one node reach each other without crypto, and none speaks fo
   assert.ok(a.said.some((m) => m.type === 'route-request' && m.prefix?.bytes === you.subnet))
 })
 
-test('a packet larger than its path takes is answered by Packet Too Big', (t) => {
+test('a packet larger than its path takes is answered by Packet Too Big, once the path had time to answer', (t) => {
   const a = node(t, me)
   a.learn(you)
+  a.plane.sendOwn(packet(me, you, randomBytes(2_000)))
+  assert.equal(a.kernelGot().length, 0)
+  a.clock.now = 1_000
   a.plane.sendOwn(packet(me, you, randomBytes(2_000)))
   const icmp = a.kernelGot().subarray(VNET_HEADER)
   assert.deepEqual([icmp[6], icmp[40], icmp.readUInt32BE(44)], [58, 2, 1400])

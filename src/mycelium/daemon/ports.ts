@@ -1,5 +1,7 @@
 import { openTun, readFd, writeFd } from '#sys'
 import type { Identity } from '../identity.ts'
+import type { NicSpec } from '../nic/network.ts'
+import { nicPort } from '../nic/port.ts'
 import { IPV6_HEADER } from '../wire/icmp.ts'
 import { LARGEST } from '../wire/large.ts'
 import type { Port } from './local.ts'
@@ -8,7 +10,7 @@ import { HEADROOM, MTU } from './plane-context.ts'
 import { READABLE, type Reactor } from './reactor.ts'
 
 /** What to attach an identity to; each kind is one case of `openPort`. */
-export type PortSpec = { kind: 'tun'; name: string }
+export type PortSpec = { kind: 'tun'; name: string } | NicSpec
 
 export type PortHooks = {
   reactor: Reactor
@@ -19,7 +21,7 @@ export type PortHooks = {
 }
 
 export function openPort(spec: PortSpec, hooks: PortHooks): Port {
-  return tunPort(spec.name, hooks)
+  return spec.kind === 'nic' ? nicPort(spec, hooks) : tunPort(spec.name, hooks)
 }
 
 const MAX_PACKET = 0xffff
@@ -50,6 +52,7 @@ function tunPort(name: string, { reactor, identity, count, send }: PortHooks): P
   return {
     largest: LARGEST,
     wholeSubnet: false,
+    uncut: false,
     write(packet, at, length) {
       if (writeFd(fd, packet.bytes, at - VNET_HEADER, length + VNET_HEADER) < 0) count('tun-refused')
     },

@@ -9,6 +9,7 @@ const OOB_BODY_LIMIT = MIN_MTU - IPV6_HEADER - ICMP_HEADER
 
 export type IcmpError = { type: number; code: number; value?: number }
 export const noRoute: IcmpError = { type: 1, code: 0 }
+export const adminProhibited: IcmpError = { type: 1, code: 1 }
 export const addressUnreachable: IcmpError = { type: 1, code: 3 }
 export const sourcePolicy: IcmpError = { type: 1, code: 5 }
 export const timeExceeded: IcmpError = { type: 3, code: 0 }

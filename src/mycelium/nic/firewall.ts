@@ -1,0 +1,77 @@
+import { IPV6_HEADER } from '../wire/icmp.ts'
+import { createFlowTable } from './flow-table.ts'
+import type { NicNetwork } from './network.ts'
+import { FRAGMENT, ICMPV6, readUpper, TCP, UDP, type Upper } from './packet.ts'
+
+const ECHO_REQUEST = 128
+const ECHO_REPLY = 129
+const SOURCE = 8
+const DESTINATION = 24
+/** Behind an ICMPv6 error's header comes the packet it is about. */
+const QUOTED = 8
+
+const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
+
+/** What decides over a card's packets, by packet and time in seconds: '' lets it pass, else the counter's name. */
+export type Firewall = {
+  out: (bytes: Buffer, at: number, length: number, now: number) => string
+  in: (bytes: Buffer, at: number, length: number, now: number) => string
+}
+
+/**
+ * A card reaches the members of its network and nobody else; members reach its declared ports; answers to what was
+ * opened pass. Addresses were compared with their senders' keys before: a member's address is the member.
+ */
+export function createFirewall({ members, ports }: NicNetwork): Firewall {
+  const flows = createFlowTable()
+  const known = new Set(members.map(({ address }) => text(Buffer.from(address), 0)))
+  const open = new Set(ports.map(({ protocol, port }) => (protocol === 'tcp' ? TCP : UDP) * 65536 + port))
+
+  /** An error passes when it is about a packet of a flow that is remembered, which the card had SENT or was sent. */
+  function isError(bytes: Buffer, at: number, end: number, sent: boolean, now: number): boolean {
+    const quoted = at + QUOTED
+    if (end - quoted < IPV6_HEADER || !readUpper(bytes, quoted, end - quoted, upper)) return false
+    const [own, other] = portsOf(upper.protocol, sent)
+    return flows.knows(bytes, quoted + (sent ? DESTINATION : SOURCE), upper.protocol, own, other, now)
+  }
+
+  return {
+    out(bytes, at, length, now) {
+      if (!readUpper(bytes, at, length, upper)) return 'nic-malformed'
+      const { protocol, at: header, sourcePort: type } = upper
+      if (protocol === ICMPV6 && type < 128) return isError(bytes, header, at + length, false, now) ? '' : 'unasked'
+      if (protocol === FRAGMENT) return known.has(text(bytes, at + DESTINATION)) ? '' : 'not-a-member'
+      const [own, other] = portsOf(protocol, true)
+      if (flows.knows(bytes, at + DESTINATION, protocol, own, other, now)) return ''
+      if (!known.has(text(bytes, at + DESTINATION))) return 'not-a-member'
+      flows.remember(bytes, at + DESTINATION, protocol, own, other, now)
+      return ''
+    },
+
+    in(bytes, at, length, now) {
+      if (!readUpper(bytes, at, length, upper)) return 'nic-malformed'
+      const { protocol, at: header, sourcePort: type, destinationPort: port } = upper
+      if (protocol === ICMPV6 && type < 128) return isError(bytes, header, at + length, true, now) ? '' : 'unasked'
+      const member = known.has(text(bytes, at + SOURCE))
+      // useless without its first fragment, which has the ports
+      if (protocol === FRAGMENT) return member ? '' : 'not-a-member'
+      const [own, other] = portsOf(protocol, false)
+      if (flows.knows(bytes, at + SOURCE, protocol, own, other, now)) return ''
+      if (!member) return 'not-a-member'
+      const echo = protocol === ICMPV6 && type === ECHO_REQUEST
+      if (!echo && !open.has(protocol * 65536 + port)) return 'not-declared'
+      flows.remember(bytes, at + SOURCE, protocol, own, other, now)
+      return ''
+    },
+  }
+}
+
+/** Ports of the packet just read, the card's own first; an echo and its reply have one pair. */
+function portsOf(protocol: number, sent: boolean): [number, number] {
+  const { sourcePort, destinationPort } = upper
+  if (protocol !== ICMPV6) return sent ? [sourcePort, destinationPort] : [destinationPort, sourcePort]
+  const echo = sourcePort === ECHO_REQUEST || sourcePort === ECHO_REPLY
+  return echo ? [ECHO_REQUEST, destinationPort] : [sourcePort, 0]
+}
+
+const text = (bytes: Buffer, at: number): string => bytes.toString('latin1', at, at + 16)

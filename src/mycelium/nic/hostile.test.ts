@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import { randomBytes, randomInt } from 'node:crypto'
+import test from 'node:test'
+import { createNames, readQuestion } from './dns.ts'
+import { createFirewall } from './firewall.ts'
+import { createFlowTable } from './flow-table.ts'
+import { FRAGMENT, ICMPV6, ipv6Packet, readUpper, TCP, UDP, type Upper } from './packet.ts'
+
+const ROUNDS = 20_000
+const address = (n: number) => Buffer.concat([Buffer.from([4, n]), Buffer.alloc(13), Buffer.from([1])])
+const members = Array.from({ length: 40 }, (_, n) => ({ names: ['many', `w-${n}`], address: address(n) }))
+const network = { domain: 'shop.zos', members, ports: [{ protocol: 'tcp' as const, port: 80 }] }
+const query = Buffer.from('1234010000010000000000000377 2d31 0473686f70 037a6f7300 001c0001'.replaceAll(' ', ''), 'hex')
+
+test('names: cut off anywhere, changed anywhere, or noise: an answer of at most 512 bytes or none', () => {
+  const { answer } = createNames(network)
+  assert.equal(readQuestion(query)?.name, 'w-1.shop.zos')
+  for (let n = 0; n < query.length; n++) assert.equal(readQuestion(query.subarray(0, n)), undefined)
+  for (let n = 0; n < ROUNDS; n++) {
+    const changed = n % 2 ? Buffer.from(query) : randomBytes(randomInt(600))
+    for (let k = randomInt(4); k > 0 && changed.length > 0; k--) changed[randomInt(changed.length)] = randomInt(256)
+    const reply = answer(changed)
+    if (!reply) continue
+    assert.ok(reply.length <= 512 && reply[2]! & 0x80)
+    assert.deepEqual(answer(reply), undefined, 'two servers would talk for ever')
+  }
+})
+
+test('names: replicas take turns, and the answer has what fits', () => {
+  const { answer } = createNames(network)
+  const many = Buffer.from(
+    '12340100000100000000000004 6d616e79 0473686f70 037a6f7300 001c0001'.replaceAll(' ', ''),
+    'hex',
+  )
+  const [one, two] = [answer(many)!, answer(many)!]
+  assert.ok(one.readUInt16BE(6) >= 8 && one.length <= 512)
+  assert.notDeepEqual(one.subarray(-16), two.subarray(-16))
+})
+
+test('packets: whatever they claim, nothing is read beyond them and nothing passes', () => {
+  const firewall = createFirewall(network)
+  const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
+  for (let n = 0; n < ROUNDS; n++) {
+    const packet = randomBytes(40 + randomInt(80))
+    packet[0] = 0x60
+    packet[6] = [0, 43, 44, 60, TCP, UDP, ICMPV6, randomInt(256)][n % 8]!
+    if (readUpper(packet, 0, packet.length, upper)) assert.ok(upper.at <= packet.length)
+    assert.notEqual(firewall.in(packet, 0, packet.length, 0), '')
+  }
+})
+
+test('what members may not either: undeclared ports, protocols without ports, errors nobody asked for', () => {
+  const firewall = createFirewall(network)
+  const verdict = (protocol: number, payload: string) => {
+    const packet = ipv6Packet(address(1), address(2), protocol, Buffer.from(payload, 'hex'), 6)
+    return firewall.in(packet, 0, packet.length, 0)
+  }
+  assert.equal(verdict(TCP, '9c40005000000000'), '')
+  assert.equal(verdict(TCP, '9c40005100000000'), 'not-declared')
+  assert.equal(verdict(UDP, '9c40005000000000'), 'not-declared')
+  assert.equal(verdict(132, '9c40005000000000'), 'not-declared')
+  assert.equal(verdict(ICMPV6, `0100000000000000${'60'.padEnd(96, '0')}`), 'unasked')
+  assert.equal(verdict(FRAGMENT, '3a00000100000001'), 'nic-malformed', 'a first fragment without its ports')
+})
+
+test('flows: known both ways, forgotten when silent, and a flood costs no more than its room', () => {
+  const flows = createFlowTable()
+  flows.remember(address(1), 0, TCP, 40_000, 80, 0)
+  assert.ok(flows.knows(address(1), 0, TCP, 40_000, 80, 7_000))
+  assert.ok(!flows.knows(address(1), 0, TCP, 80, 40_000, 7_000))
+  assert.ok(!flows.knows(address(2), 0, TCP, 40_000, 80, 7_000))
+  assert.ok(!flows.knows(address(1), 0, TCP, 40_000, 80, 20_000))
+  for (let n = 0; n < 100_000; n++) flows.remember(address(n & 255), 0, UDP, n & 0xffff, 1, n / 1000)
+  let left = 0
+  for (let n = 0; n < 100_000; n++) if (flows.knows(address(n & 255), 0, UDP, n & 0xffff, 1, 100)) left++
+  assert.ok(left > 2000 && left <= 4096, `${left}`)
+})

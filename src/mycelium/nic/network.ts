@@ -1,0 +1,30 @@
+/** Another workload of the same private network. */
+export type NicMember = {
+  /** Names it answers to, each a label in front of the network's domain; several members may share one. */
+  names: string[]
+  address: Uint8Array
+}
+
+/** What the card of one workload may reach and be reached by: all of it from the approved spec. */
+export type NicNetwork = {
+  /** `shop.zos`: what the members' names end in. */
+  domain: string
+  /** The workload itself among them. */
+  members: NicMember[]
+  /** Where members may open connections to; nobody else may to any. */
+  ports: { protocol: 'tcp' | 'udp'; port: number }[]
+}
+
+/** Where a card's frames come and go, and what it is part of. */
+export type NicSpec = { kind: 'nic'; path: string; network: NicNetwork }
+
+/** What the card's guest is told to use: whole packets, as there is no offload on a stream of frames. */
+export const NIC_MTU = 32 << 10
+
+/** The node's end of the link of the card at ADDRESS: `PREFIX::1`, where names are asked for. */
+export function gatewayOf(address: Uint8Array): Buffer {
+  const gateway = Buffer.alloc(16)
+  gateway.set(address.subarray(0, 8))
+  gateway[15] = 1
+  return gateway
+}

@@ -1,0 +1,116 @@
+import { connectUnix, EAGAIN, readFd, writeFd } from '#sys'
+import { type PacketBuffer, packetBuffer } from '../daemon/offload.ts'
+import { READABLE, type Reactor, type Watch, WRITABLE } from '../daemon/reactor.ts'
+
+/** QEMU's frames: their length (u32, big-endian), then Ethernet: destination 6, source 6, type u16. */
+export const LENGTH = 4
+export const ETHERNET = 14
+/** What QEMU's stream backend takes at most (net/net.h, NET_BUFSIZE): 4096 + 65536. */
+export const MAX_FRAME = 69_632
+/** Bytes that wait for a guest that is slower than what it is sent. */
+const BACKLOG = 512 << 10
+/** Read at once; a frame's rest waits for the next turn. */
+const ROOM = MAX_FRAME + LENGTH + (64 << 10)
+
+export type WireEvents = {
+  /** A frame at AT, behind its length: valid, and free to be overwritten, during the call. */
+  frame: (frame: PacketBuffer, at: number, length: number) => void
+  /** The connection is over, and why. */
+  closed: (reason: string) => void
+}
+
+/**
+ * One connection to a virtual machine's card. The machine is not trusted: whatever it says that is no frame ends the
+ * connection. HEADROOM: bytes before each frame that the reader may overwrite.
+ */
+export function openWire(reactor: Reactor, path: string, headroom: number, events: WireEvents) {
+  const fd = connectUnix(path)
+  if (fd < 0) return undefined
+  const incoming = packetBuffer(headroom + ROOM)
+  const { bytes } = incoming
+  let end = headroom
+  let backlog: Buffer | undefined
+  let head = 0
+  let tail = 0
+  const watch: Watch = reactor.watch(fd, READABLE, (what) => {
+    if (what & WRITABLE && tail > 0) drain()
+    if (what & READABLE && !watch.closed) read()
+  })
+
+  function close(reason: string): void {
+    if (watch.closed) return
+    reactor.close(watch)
+    events.closed(reason)
+  }
+
+  function read(): void {
+    const n = readFd(fd, bytes, end, bytes.length - end)
+    if (n === -EAGAIN) return
+    if (n <= 0) {
+      close('the machine let go of it')
+      return
+    }
+    end += n
+    let at = headroom
+    while (end - at >= LENGTH) {
+      const length = bytes.readUInt32BE(at)
+      if (length < ETHERNET || length > MAX_FRAME) {
+        close(`a frame of ${length} bytes`)
+        return
+      }
+      if (end - at < LENGTH + length) break
+      events.frame(incoming, at + LENGTH, length)
+      if (watch.closed) return
+      at += LENGTH + length
+    }
+    bytes.copyWithin(headroom, at, end)
+    end = headroom + end - at
+  }
+
+  function drain(): void {
+    const n = writeFd(fd, backlog!, head, tail - head)
+    if (n < 0 && n !== -EAGAIN) {
+      close('the machine takes nothing')
+      return
+    }
+    head += Math.max(n, 0)
+    if (head < tail) return
+    head = 0
+    tail = 0
+    watch.events = READABLE
+  }
+
+  /** Keeps what the socket did not take of a frame, and whole frames behind it. */
+  function keep(frame: Buffer, at: number, length: number): boolean {
+    backlog ??= Buffer.allocUnsafeSlow(BACKLOG)
+    if (tail + length > BACKLOG && head > 0) {
+      backlog.copyWithin(0, head, tail)
+      tail -= head
+      head = 0
+    }
+    if (tail + length > BACKLOG) return false
+    frame.copy(backlog, tail, at, at + length)
+    tail += length
+    watch.events = READABLE | WRITABLE
+    return true
+  }
+
+  return {
+    /** Sends FRAME[at, at+length), its length before it included; false when too much waits already. */
+    send(frame: Buffer, at: number, length: number): boolean {
+      if (watch.closed) return false
+      if (tail > 0) return keep(frame, at, length)
+      const n = writeFd(fd, frame, at, length)
+      if (n === length) return true
+      if (n < 0 && n !== -EAGAIN) {
+        close('the machine takes nothing')
+        return false
+      }
+      const sent = Math.max(n, 0)
+      return keep(frame, at + sent, length - sent)
+    },
+    close: (): void => reactor.close(watch),
+  }
+}
+
+export type Wire = NonNullable<ReturnType<typeof openWire>>
