@@ -1,4 +1,11 @@
-import { createPrivateKey, createPublicKey, diffieHellman, type KeyObject, randomBytes } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { reasonOf, ZosError } from '#codec'
 import { writeAtomic } from '#sys'
@@ -9,21 +16,35 @@ const PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex')
 const SPKI = Buffer.from('302a300506032b656e032100', 'hex')
 const KEY_SIZE = 32
 
+/** X25519; the public key is its 32 raw bytes. */
+export type KeyPair = { privateKey: KeyObject; publicKey: Buffer }
 /** A key pair and what the overlay derives from it. */
-export type Identity = { privateKey: KeyObject; publicKey: Buffer; address: Buffer; subnet: Subnet }
+export type Identity = KeyPair & { address: Buffer; subnet: Subnet }
+
+export function keyPairOf(secret: Uint8Array): KeyPair {
+  const privateKey = createPrivateKey({ key: Buffer.concat([PKCS8, secret]), format: 'der', type: 'pkcs8' })
+  return { privateKey, publicKey: rawPublicKey(privateKey) }
+}
+
+export function newKeyPair(): KeyPair {
+  const { privateKey } = generateKeyPairSync('x25519')
+  return { privateKey, publicKey: rawPublicKey(privateKey) }
+}
+
+const rawPublicKey = (privateKey: KeyObject): Buffer =>
+  createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(SPKI.length)
 
 export function identityOf(secret: Uint8Array): Identity {
-  const privateKey = createPrivateKey({ key: Buffer.concat([PKCS8, secret]), format: 'der', type: 'pkcs8' })
-  const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(SPKI.length)
-  const address = addressOf(publicKey)
-  return { privateKey, publicKey, address, subnet: subnetOf(address) }
+  const pair = keyPairOf(secret)
+  const address = addressOf(pair.publicKey)
+  return { ...pair, address, subnet: subnetOf(address) }
 }
 
 /** X25519 as it is, without a derivation: 32 bytes. Undefined for keys of small order, which give all zeros. */
-export function sharedSecret(identity: Identity, publicKey: Uint8Array): Buffer | undefined {
+export function sharedSecret({ privateKey }: KeyPair, publicKey: Uint8Array): Buffer | undefined {
   try {
     const other = createPublicKey({ key: Buffer.concat([SPKI, publicKey]), format: 'der', type: 'spki' })
-    return diffieHellman({ privateKey: identity.privateKey, publicKey: other })
+    return diffieHellman({ privateKey, publicKey: other })
   } catch {
     return undefined
   }

@@ -16,7 +16,8 @@ const commands: Record<string, Command> = {
   },
   run: {
     run: () => import('./run.ts').then((m) => m.runNode),
-    usage: '--key-file F [--listen URI…] [--peer URI…] [--tun NAME] [--api unix:PATH] [--no-discovery]',
+    usage:
+      '--key-file F [--listen URI…] [--peer URI…] [--tun NAME] [--api unix:PATH] [--no-discovery] [--ours KEY…] [--legacy KEY…] [--sessions-only]',
     about: 'be a node of the overlay',
   },
   status: { run: () => import('./show.ts').then((m) => m.status), usage: '[--json]', about: 'the running node' },

@@ -13,6 +13,9 @@ export async function runNode(args: string[]): Promise<number> {
     peer: { kind: 'list', about: 'tcp://ADDRESS:PORT to dial' },
     tun: { kind: 'value', about: 'make this interface for this machine; without it, relay only' },
     api: { kind: 'value', about: 'unix:PATH where other commands ask' },
+    ours: { kind: 'list', about: 'PUBLICKEY of a node that speaks sessions: never anything weaker' },
+    legacy: { kind: 'list', about: 'PUBLICKEY of a node that speaks the public protocol only' },
+    'sessions-only': { kind: 'switch', about: 'never anything weaker to anybody but --legacy' },
     // accepted already: link-local discovery does not exist yet
     'no-discovery': { kind: 'switch', about: 'look for no peers on the local links' },
   })
@@ -29,6 +32,8 @@ export async function runNode(args: string[]): Promise<number> {
   const peers = flags.peer.map(parseEndpoint)
   const socket = apiPath(flags.api)
   const secret = await readSecret(keyFile)
+  const others = flags['sessions-only'] ? ('session' as const) : ('either' as const)
+  const sealing = { ours: flags.ours, legacy: flags.legacy, others }
   const ended = new Promise<void>((resolve) => {
     process.once('SIGTERM', () => resolve())
     process.once('SIGINT', () => resolve())
@@ -38,6 +43,7 @@ export async function runNode(args: string[]): Promise<number> {
     secret,
     listen,
     peers,
+    sealing,
     ...(flags.tun ? { port: { kind: 'tun', name: flags.tun } } : {}),
   })
   const server = await serveApi(daemon, socket)

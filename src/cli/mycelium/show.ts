@@ -47,8 +47,9 @@ export async function routes(args: string[]): Promise<number> {
     r.metric === 0xffff ? 'unreachable' : String(r.metric),
     String(r.seqno),
     r.selected ? 'in use' : '',
+    r.sealing,
     r.age === null ? '' : `${r.age} s`,
     `${r.expiresIn} s`,
   ])
-  return print(json, all, () => table(['SUBNET', 'VIA', 'METRIC', 'SEQNO', '', 'AGE', 'EXPIRES'], rows))
+  return print(json, all, () => table(['SUBNET', 'VIA', 'METRIC', 'SEQNO', '', 'SEALING', 'AGE', 'EXPIRES'], rows))
 }

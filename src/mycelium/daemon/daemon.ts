@@ -2,6 +2,7 @@ import { writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { ZosError } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
+import type { SealingPolicy } from '../session/policy.ts'
 import type { RouteStatus } from './engine.ts'
 import type { PeerStatus } from './peers.ts'
 import type { PortSpec } from './ports.ts'
@@ -15,6 +16,8 @@ export type DaemonOptions = {
   peers: Endpoint[]
   /** What the node's own address is attached to; without one it only relays and answers no packet. */
   port?: PortSpec
+  /** Whom sessions are demanded of; by default of everybody. */
+  sealing?: SealingPolicy
 }
 
 type CallBody = ThreadCall extends infer C ? (C extends ThreadCall ? Omit<C, 'id'> : never) : never
@@ -57,8 +60,8 @@ export class Daemon implements AsyncDisposable {
 
   /** Starts a node; throws what keeps it from starting (port taken, no right to make a TUN). */
   static start(options: DaemonOptions): Promise<Daemon> {
-    const { secret, listen, peers, port } = options
-    const workerData: ThreadOptions = { secret, listen, peers, port }
+    const { secret, listen, peers, port, sealing = { others: 'session' } } = options
+    const workerData: ThreadOptions = { secret, listen, peers, port, sealing }
     const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData })
     return new Promise((resolve, reject) => {
       worker.once('error', reject)
@@ -98,6 +101,11 @@ export class Daemon implements AsyncDisposable {
    */
   attach(attachment: Attachment): Promise<void> {
     return this.#call({ call: 'attach', attachment })
+  }
+
+  /** Demands sessions of others by POLICY from now on. */
+  demand(policy: SealingPolicy): Promise<void> {
+    return this.#call({ call: 'demand', policy })
   }
 
   /** Retracts the identity with this PUBLICKEY (hex) and closes its port; false when there is none. */

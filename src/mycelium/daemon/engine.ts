@@ -5,21 +5,24 @@ import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { describeIdentity, type Identity } from '../identity.ts'
 import { createRouter } from '../router/router.ts'
 import { metricVia } from '../router/table.ts'
+import { readPolicy, type SealingPolicy } from '../session/policy.ts'
 import type { RouterId } from '../wire/control.ts'
 import type { Connection } from './connection.ts'
 import { describeFrame } from './describe-frame.ts'
 import type { Local } from './local.ts'
 import { createPeers } from './peers.ts'
 import { createPlane } from './plane.ts'
-import { MTU } from './plane-context.ts'
 import { openPort, type PortSpec } from './ports.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
 import { createReactor } from './reactor.ts'
+import { MTU } from './sealing.ts'
 import { WARM_LINK, warmConnection, warmUp } from './warm-up.ts'
 
 /** Upstream's cost of a TCP link, before its round-trip time. */
 const COST_V6 = 10
 const COST_V4 = 15
+/** How often those are looked after who wait for keys. */
+const IMPATIENT_TICK = 100
 const CAPTURE_LINES_PER_SECOND = 2_000
 const KNOWN_OWNERS = 65_536
 
@@ -29,6 +32,7 @@ export type EngineOptions = {
   peers: Endpoint[]
   /** What the node's own identity is attached to; without one this node only relays. */
   port: PortSpec | undefined
+  sealing: SealingPolicy
   captured: (line: string) => void
 }
 
@@ -40,6 +44,8 @@ export type RouteStatus = {
   seqno: number
   selected: boolean
   publicKey: string
+  /** How this node's own packets to it are sealed: none while nothing was sent. */
+  sealing: 'session' | 'legacy' | 'none'
   /** Seconds this has been the selected route; null when it is not. */
   age: number | null
   expiresIn: number
@@ -61,12 +67,14 @@ function ownership(): (routerId: RouterId, subnet: Subnet) => boolean {
 }
 
 /** Everything that runs on the packet thread: descriptors, peers, routes, packets. `run` returns when it is stopped. */
-export function createEngine({ identity, listen, peers: dialled, port, captured }: EngineOptions) {
+export function createEngine({ identity, listen, peers: dialled, port, sealing, captured }: EngineOptions) {
   const begun = Date.now()
   const reactor = createReactor()
   const faults: Record<string, number> = {}
   let capture: { peer: string | undefined; left: number } | undefined
   let planeTick = 0
+  let impatientTick = 0
+  let demandOf = readPolicy(sealing)
 
   const router = createRouter({
     owns: ownership(),
@@ -80,6 +88,7 @@ export function createEngine({ identity, listen, peers: dialled, port, captured 
     router,
     connection: (id) => (id === WARM_LINK ? warm : peers.connections.get(id)),
     intercept: (packet) => probes.intercept(packet),
+    demandOf: (publicKey) => demandOf(publicKey),
     now: () => performance.now(),
   })
   const probes = createProbes(identity.address, (packet) => plane.sendOwn(packet))
@@ -148,7 +157,12 @@ export function createEngine({ identity, listen, peers: dialled, port, captured 
       for (const local of plane.locals.values()) local.port?.tick?.()
       if (capture) capture.left = CAPTURE_LINES_PER_SECOND
     }
-    const next = Math.min(router.tick(now), peers.tick(now), probes.tick(now), planeTick)
+    if (plane.isImpatient && now >= impatientTick) {
+      impatientTick = now + IMPATIENT_TICK
+      plane.tickImpatient()
+    }
+    const soonest = plane.isImpatient ? impatientTick : planeTick
+    const next = Math.min(router.tick(now), peers.tick(now), probes.tick(now), planeTick, soonest)
     peers.flush()
     return next - performance.now()
   }
@@ -170,6 +184,7 @@ export function createEngine({ identity, listen, peers: dialled, port, captured 
       searching: [...router.queries.keys()].map(formatSubnet),
       waitingBytes: plane.pending.bytes,
       packets: plane.counters,
+      sealing: plane.sealings(),
       routing: router.counters,
       faults,
     }),
@@ -193,6 +208,12 @@ export function createEngine({ identity, listen, peers: dialled, port, captured 
       announce(added)
     },
 
+    /** Demands sessions of others from now on; what was agreed on is agreed on anew. */
+    demand(policy: SealingPolicy): void {
+      demandOf = readPolicy(policy)
+      plane.beginAnew()
+    },
+
     /** False when no such identity is attached. The node's own stays. */
     detach(publicKey: string): boolean {
       const found = [...plane.locals.values()].find((local) => local.identity.publicKey.toString('hex') === publicKey)
@@ -212,6 +233,7 @@ export function createEngine({ identity, listen, peers: dialled, port, captured 
           seqno: route.seqno,
           selected: route === entry.selected,
           publicKey: route.routerId.slice(0, 64),
+          sealing: plane.node.remotes.known.get(entry.subnet)?.sealing ?? 'none',
           age: route === entry.selected ? Math.round((now - entry.since) / 1000) : null,
           expiresIn: Math.max(0, Math.round((route.expires - now) / 1000)),
         })),

@@ -1,4 +1,7 @@
 import { subnetOf } from '../address.ts'
+import { SESSION } from '../session/handshake.ts'
+import { indexOf, type Keypair, REPLAYED } from '../session/keypair.ts'
+import type { Session } from '../session/session.ts'
 import { BODY_AT, HOP_LIMIT_AT, SOURCE_AT } from '../wire/frame.ts'
 import { IPV6_HEADER, icmpError, readOob } from '../wire/icmp.ts'
 import { ANSWER, ASK, CAPABILITY, LARGE, LARGE_HEADER, PATH_MARK, PATH_MARK_AT } from '../wire/large.ts'
@@ -13,7 +16,9 @@ import {
   tcpHeaders,
   writeGso,
 } from './offload.ts'
-import { HEADROOM, MTU, type PlaneContext } from './plane-context.ts'
+import { HEADROOM, type PlaneContext } from './plane-context.ts'
+import type { Remote } from './remote.ts'
+import { MTU, wayBack } from './sealing.ts'
 
 const MAX_PACKET = 0xffff
 const INNER_AT = HEADROOM - INNER_HEADER
@@ -84,25 +89,30 @@ export function createInbound(context: PlaneContext) {
     local.port?.write(opened, at, total)
   }
 
-  function capability(local: Local, frame: Buffer, subnet: string, length: number): void {
+  function capability(local: Local, frame: Buffer, remote: Remote, length: number): void {
     const kind = bytes[HEADROOM]
     const largest = bytes.readUInt16BE(HEADROOM + 2)
-    const route = router.lookup(subnet, context.now())
+    const route = router.lookup(remote.subnet, context.now())
     if (length < LARGE_HEADER) count('bad-capability')
-    else if (kind === ANSWER) local.large.answered(subnet, largest, context.now())
+    else if (kind === ANSWER) remote.large.answered(largest, context.now())
     else if (kind === ASK && route && context.mayAnswer()) {
       const takes = frame[PATH_MARK_AT] === PATH_MARK ? (local.port?.largest ?? 0) : 0
-      const destination = Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16))
-      const source = local.identity.address
-      context.sayCapability({ local, subnet, route, source, destination, hopLimit: 63, first: true }, ANSWER, takes)
+      context.sayCapability(wayBack(local, frame, route), ANSWER, takes)
     }
+  }
+
+  /** Opens a body this node has sealed for DESTINATION; -1 when it has not. */
+  function openOwn(local: Local, destination: Buffer, body: Buffer): number {
+    const remote = local.remotes.get(subnetOf(destination))
+    const pair = remote?.session?.sealedWith(indexOf(body, 0, body.length))
+    if (pair) return pair.openOwn(body, bytes, INNER_AT)
+    return remote?.sealing === 'legacy' ? remote.sealer.open(body, 0, body.length, bytes, INNER_AT) : -1
   }
 
   /** An error about a frame of ours: only who quotes a body that we sealed is believed. */
   function error(local: Local, frame: Buffer, payload: Buffer): void {
     const oob = readOob(payload)
-    const sealer = oob && local.remotes.sealer(subnetOf(oob.destination))
-    const length = sealer?.open(oob!.body, 0, oob!.body.length, bytes, INNER_AT) ?? -1
+    const length = oob ? openOwn(local, oob.destination, oob.body) : -1
     const original = bytes.subarray(HEADROOM, HEADROOM + Math.max(length, 0))
     const own = local.port?.wholeSubnet ? 8 : 16
     // one too large to quote the body does not say which packet it was about: of no use to the kernel
@@ -116,23 +126,54 @@ export function createInbound(context: PlaneContext) {
     else toSelf(local, icmpError(oob.reporter, Buffer.from(original.subarray(8, 24)), oob.error, original))
   }
 
+  /** What was inside a frame; the payload lies at bytes[HEADROOM]. */
+  function take(local: Local, remote: Remote, frame: Buffer, type: number, length: number): void {
+    if (type === PACKET) packet(local, frame, length)
+    else if (type === LARGE) largePacket(local, frame, length)
+    else if (type === CAPABILITY) capability(local, frame, remote, length)
+    else if (type === OOB_ICMP) error(local, frame, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
+    else if (type !== SESSION) count('unknown-inner-type')
+  }
+
+  function openSession(local: Local, remote: Remote, session: Session, pair: Keypair, frame: Buffer): void {
+    const length = pair.open(frame, BODY_AT, frame.length - BODY_AT, bytes, INNER_AT)
+    if (length < 0) {
+      count(length === REPLAYED ? 'replayed' : 'not-authentic')
+      return
+    }
+    const type = bytes[INNER_AT + 1]!
+    session.received(pair, type !== SESSION, context.now())
+    // what settling sent on has gone through buffers of its own
+    take(local, remote, frame, type, length)
+  }
+
+  function openLegacy(local: Local, remote: Remote, frame: Buffer): void {
+    const { session, sealer } = remote
+    const now = context.now()
+    const length = sealer.open(frame, BODY_AT, frame.length - BODY_AT, bytes, INNER_AT)
+    const type = bytes[INNER_AT + 1]!
+    if (length < 0) {
+      count('not-authentic')
+      // perhaps sealed for keys we had before we were started anew
+      session?.begin(now)
+    } else if (type === SESSION) session?.message(Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)), now)
+    else if (remote.mayBeLegacy(now)) take(local, remote, frame, type, length)
+    else count('downgraded')
+  }
+
   /** A frame for LOCAL. */
   function deliver(local: Local, frame: Buffer): void {
     const subnet = subnetOf(frame, SOURCE_AT)
-    const sealer = local.remotes.sealer(subnet)
-    if (!sealer) {
+    const remote = local.remotes.get(subnet)
+    if (!remote) {
       // the sender's key comes with a route to it
       if (!router.want(subnet, context.now()) || !pending.putFrame(subnet, frame)) count('unknown-sender')
       return
     }
-    const length = sealer.open(frame, BODY_AT, frame.length - BODY_AT, bytes, INNER_AT)
-    const type = length < 0 ? -1 : bytes[INNER_AT + 1]
-    if (type === -1) count('not-authentic')
-    else if (type === PACKET) packet(local, frame, length)
-    else if (type === LARGE) largePacket(local, frame, length)
-    else if (type === CAPABILITY) capability(local, frame, subnet, length)
-    else if (type === OOB_ICMP) error(local, frame, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
-    else count('unknown-inner-type')
+    const { session } = remote
+    const pair = session?.opening(indexOf(frame, BODY_AT, frame.length - BODY_AT), context.now())
+    if (session && pair) openSession(local, remote, session, pair, frame)
+    else openLegacy(local, remote, frame)
   }
 
   return { deliver, toSelf, toNeighbour, flush: coalescer.flush }

@@ -1,9 +1,6 @@
-import type { Subnet } from '../address.ts'
 import type { Identity } from '../identity.ts'
-import type { Router } from '../router/router.ts'
-import { createLarge, type Large } from './large.ts'
 import type { PacketBuffer } from './offload.ts'
-import { createRemotes, type Remotes } from './remotes.ts'
+import { createRemotes, type Remotes, type RemotesOptions } from './remotes.ts'
 
 /** What an identity is attached to: this machine's kernel by a TUN, or the NIC of a virtual machine. */
 export type Port = {
@@ -24,12 +21,10 @@ export type Port = {
 }
 
 /** One of the keys this node answers for. Without a port it only answers for itself. */
-export type Local = { identity: Identity; remotes: Remotes; large: Large; port: Port | undefined }
+export type Local = { identity: Identity; remotes: Remotes; port: Port | undefined }
 
-export function createLocal(identity: Identity, router: Router): Local {
-  const publicKeyOf = (subnet: Subnet) => {
-    const routerId = router.entries.get(subnet)?.selected?.routerId
-    return routerId === undefined ? undefined : Buffer.from(routerId.slice(0, 64), 'hex')
-  }
-  return { identity, remotes: createRemotes(identity, publicKeyOf), large: createLarge(), port: undefined }
-}
+export const createLocal = (identity: Identity, options: RemotesOptions): Local => ({
+  identity,
+  remotes: createRemotes(identity, options),
+  port: undefined,
+})

@@ -16,7 +16,8 @@ import { hashRange } from './flows.ts'
 import { UNKNOWN } from './large.ts'
 import type { Local } from './local.ts'
 import { cutTcp, type Offload, type PacketBuffer, tcpHeaders } from './offload.ts'
-import { MTU, type PlaneContext, type Way } from './plane-context.ts'
+import type { PlaneContext } from './plane-context.ts'
+import { MTU, type Way } from './sealing.ts'
 
 export type Outbound = ReturnType<typeof createOutbound>
 
@@ -92,7 +93,7 @@ export function createOutbound(
   }
 
   const largest = (way: Way): number =>
-    way.local.large.size(way.subnet, context.now(), () => context.sayCapability(way, ASK, LARGEST))
+    way.local.remotes.get(way.subnet)?.large.size(context.now(), () => context.sayCapability(way, ASK, LARGEST)) ?? 0
 
   function sendWhole(way: Way, bytes: Buffer, at: number, length: number): void {
     // asked before it is needed: the first large packet finds the answer

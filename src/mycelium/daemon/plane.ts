@@ -2,14 +2,25 @@ import { isOverlay, type Subnet, subnetOf } from '../address.ts'
 import type { Identity } from '../identity.ts'
 import type { Route } from '../router/types.ts'
 import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, SOURCE_AT } from '../wire/frame.ts'
-import { type IcmpError, IPV6_HEADER, icmpError, noRoute, quotedBody, timeExceeded, wrapOob } from '../wire/icmp.ts'
-import { INNER_HEADER, OOB_ICMP } from '../wire/seal.ts'
+import {
+  addressUnreachable,
+  type IcmpError,
+  IPV6_HEADER,
+  icmpError,
+  noRoute,
+  quotedBody,
+  timeExceeded,
+  wrapOob,
+} from '../wire/icmp.ts'
+import { INNER_HEADER, OOB_ICMP, PACKET } from '../wire/seal.ts'
 import { hashRange } from './flows.ts'
 import { createInbound } from './inbound.ts'
-import { createLocal, type Local } from './local.ts'
+import type { Local } from './local.ts'
 import { packetBuffer } from './offload.ts'
 import { createOutbound } from './outbound.ts'
 import { createContext, HEADROOM, type PlaneOptions } from './plane-context.ts'
+import type { Remote } from './remote.ts'
+import { wayBack } from './sealing.ts'
 
 const MAX_PACKET = 0xffff
 
@@ -21,20 +32,23 @@ export function createPlane(options: PlaneOptions) {
   const { node, locals, router, pending, count } = context
   const inbound = createInbound(context)
   const outbound = createOutbound(context, inbound.toSelf, inbound.toNeighbour)
+  context.expired = ({ way, type, payload }) => {
+    const packet = payload.subarray(INNER_HEADER)
+    if (type === PACKET) outbound.refuse(way.local, packet, addressUnreachable, 'no-session')
+    else count('no-session')
+  }
   const made = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
 
   /** Tells the source of a frame that it could not be delivered, by an error only it can read. */
   function report(frame: Buffer, error: IcmpError, name: string): void {
     count(name)
-    const destination = Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16))
-    const subnet = subnetOf(destination)
+    const subnet = subnetOf(frame, SOURCE_AT)
     const route = router.lookup(subnet, context.now())
     if (!route || locals.has(subnet) || !context.mayAnswer()) return
-    const source = node.identity.address
-    const icmp = icmpError(source, destination, error, quotedBody(frame.subarray(BODY_AT)))
+    const way = wayBack(node, frame, route)
+    const icmp = icmpError(way.source, way.destination, error, quotedBody(frame.subarray(BODY_AT)))
     const unreached = frame.subarray(DESTINATION_AT, DESTINATION_AT + 16)
     const payload = Buffer.concat([Buffer.alloc(INNER_HEADER), wrapOob(unreached, icmp)])
-    const way = { local: node, subnet, route, source, destination, hopLimit: 63, first: true }
     context.sealTo(way, OOB_ICMP, payload, INNER_HEADER, payload.length - INNER_HEADER)
   }
 
@@ -82,6 +96,7 @@ export function createPlane(options: PlaneOptions) {
     counters: context.counters,
     count,
     node,
+    router,
     locals: locals as ReadonlyMap<Subnet, Local>,
     pending,
     /** What a port hands over. */
@@ -89,17 +104,25 @@ export function createPlane(options: PlaneOptions) {
     sendOwn: (packet: Buffer): void => sendFrom(node, packet),
 
     /** Answers for one more identity; `remove` ends it. Its port is the caller's to set. */
-    add(identity: Identity): Local {
-      const local = createLocal(identity, router)
-      locals.set(identity.subnet, local)
-      return local
-    },
+    add: (identity: Identity): Local => context.addLocal(identity),
 
     remove(local: Local): void {
       inbound.flush()
       locals.delete(local.identity.subnet)
-      local.port?.close()
       local.remotes[Symbol.dispose]()
+      local.port?.close()
+    },
+
+    /** How many other nodes, over all identities, are spoken to in which way. */
+    sealings(): Record<Remote['sealing'], number> {
+      const counts = { session: 0, legacy: 0, none: 0 }
+      for (const local of locals.values()) for (const remote of local.remotes.known.values()) counts[remote.sealing]++
+      return counts
+    },
+
+    /** What is demanded of others has changed: sessions and keys are agreed on anew. */
+    beginAnew(): void {
+      for (const local of locals.values()) local.remotes[Symbol.dispose]()
     },
 
     /** A data frame from a peer at BYTES[at, at+length): for us or to be passed on. */
@@ -134,6 +157,14 @@ export function createPlane(options: PlaneOptions) {
     },
 
     /** Once a second. */
-    tick: (): void => context.refill(),
+    tick(): void {
+      context.refill()
+      context.sealing.tick()
+    },
+    /** Several times a second while `isImpatient`. */
+    tickImpatient: context.sealing.tickImpatient,
+    get isImpatient(): boolean {
+      return context.sealing.isImpatient
+    },
   }
 }

@@ -6,8 +6,9 @@ import { IPV6_HEADER } from '../wire/icmp.ts'
 import { LARGEST } from '../wire/large.ts'
 import type { Port } from './local.ts'
 import { finishChecksum, type Offload, type PacketBuffer, packetBuffer, readVnet, VNET_HEADER } from './offload.ts'
-import { HEADROOM, MTU } from './plane-context.ts'
+import { HEADROOM } from './plane-context.ts'
 import { READABLE, type Reactor } from './reactor.ts'
+import { MTU } from './sealing.ts'
 
 /** What to attach an identity to; each kind is one case of `openPort`. */
 export type PortSpec = { kind: 'tun'; name: string } | NicSpec

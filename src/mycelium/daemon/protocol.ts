@@ -1,12 +1,19 @@
 import type { ErrorKind } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
+import type { SealingPolicy } from '../session/policy.ts'
 import type { PortSpec } from './ports.ts'
 
 /** An identity (a raw key) and what its packets come from and go to. */
 export type Attachment = { secret: Uint8Array; port: PortSpec }
 
 /** What the packet thread is started with. The secret is the node's own raw key. */
-export type ThreadOptions = { secret: Uint8Array; listen: Endpoint[]; peers: Endpoint[]; port: PortSpec | undefined }
+export type ThreadOptions = {
+  secret: Uint8Array
+  listen: Endpoint[]
+  peers: Endpoint[]
+  port: PortSpec | undefined
+  sealing: SealingPolicy
+}
 
 /** Calls of the main thread; each is answered or refused once. */
 export type ThreadCall =
@@ -14,6 +21,7 @@ export type ThreadCall =
   | { id: number; call: 'probe'; address: Uint8Array; hopLimit: number; timeout: number }
   | { id: number; call: 'capture'; on: boolean; peer: string | undefined }
   | { id: number; call: 'attach'; attachment: Attachment }
+  | { id: number; call: 'demand'; policy: SealingPolicy }
   | { id: number; call: 'detach'; publicKey: string }
 
 /** A ZosError on its way between threads. */

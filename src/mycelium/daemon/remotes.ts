@@ -1,40 +1,59 @@
 import type { Subnet } from '../address.ts'
 import { type Identity, sharedSecret } from '../identity.ts'
-import { Sealer } from '../wire/seal.ts'
+import type { Demand } from '../session/policy.ts'
+import { createRemote, type Remote, type RemoteHooks } from './remote.ts'
 
-/** Keys kept for one identity; the oldest goes first. */
+/** Others known to one identity; and to all together, after which whoever adds one gives up one of its own. */
 const LIMIT = 1024
+const ALL = 8192
+const REFUSED = 1024
 
 export type Remotes = ReturnType<typeof createRemotes>
 
-/** The keys shared with other nodes, by their subnet. A subnet is the hash of its key, so what was learnt stays true. */
-export function createRemotes(identity: Identity, publicKeyOf: (subnet: Subnet) => Buffer | undefined) {
-  const known = new Map<Subnet, Sealer>()
+export type RemotesOptions = {
+  publicKeyOf: (subnet: Subnet) => Buffer | undefined
+  demandOf: (publicKey: string) => Demand
+  hooks: (identity: Identity) => RemoteHooks
+  /** Counts those of all identities. */
+  total: { count: number }
+}
+
+/** The other nodes an identity speaks with, by subnet. A subnet is the hash of its key: what was learnt stays true. */
+export function createRemotes(identity: Identity, { publicKeyOf, demandOf, hooks, total }: RemotesOptions) {
+  const known = new Map<Subnet, Remote>()
   const refused = new Set<Subnet>()
+  const own = hooks(identity)
+
+  function forget(remote: Remote): void {
+    known.delete(remote.subnet)
+    total.count--
+    remote[Symbol.dispose]()
+  }
+
   return {
+    known: known as ReadonlyMap<Subnet, Remote>,
+
     /** Undefined while no route has told the key, or when the key is unusable. */
-    sealer(subnet: Subnet): Sealer | undefined {
+    get(subnet: Subnet): Remote | undefined {
       const found = known.get(subnet)
       if (found || refused.has(subnet)) return found
       const publicKey = publicKeyOf(subnet)
       if (!publicKey) return undefined
       const secret = sharedSecret(identity, publicKey)
       if (!secret) {
-        if (refused.size < LIMIT) refused.add(subnet)
+        if (refused.size < REFUSED) refused.add(subnet)
         return undefined
       }
-      const sealer = new Sealer(secret)
-      known.set(subnet, sealer)
-      if (known.size > LIMIT) {
-        const [oldest, old] = known.entries().next().value!
-        known.delete(oldest)
-        old[Symbol.dispose]()
-      }
-      return sealer
+      if (known.size >= LIMIT || (total.count >= ALL && known.size > 0)) forget(known.values().next().value!)
+      const remote = createRemote(identity, publicKey, secret, demandOf(publicKey.toString('hex')), own)
+      known.set(subnet, remote)
+      total.count++
+      return remote
     },
+
+    /** Begins anew with everybody: what is demanded of them may be another thing now. */
     [Symbol.dispose](): void {
-      for (const sealer of known.values()) sealer[Symbol.dispose]()
-      known.clear()
+      for (const remote of known.values()) forget(remote)
     },
   }
 }

@@ -20,14 +20,15 @@ function handle(engine: Engine, call: ThreadCall): void {
   if (call.call === 'probe') engine.probe(Buffer.from(call.address), call.hopLimit, call.timeout, answer)
   else if (call.call === 'capture') answer(engine.capture(call.on, call.peer))
   else if (call.call === 'attach') answer(engine.attach(identityOf(call.attachment.secret), call.attachment.port))
+  else if (call.call === 'demand') answer(engine.demand(call.policy))
   else if (call.call === 'detach') answer(engine.detach(call.publicKey))
   else answer(engine[call.call]())
 }
 
 try {
-  const { secret, listen, peers, port } = workerData as ThreadOptions
+  const { secret, listen, peers, port, sealing } = workerData as ThreadOptions
   const captured = (line: string) => say({ event: 'captured', line })
-  const engine = createEngine({ identity: identityOf(secret), listen, peers, port, captured })
+  const engine = createEngine({ identity: identityOf(secret), listen, peers, port, sealing, captured })
   say({ event: 'ready', wakeFd: engine.wakeFd })
   engine.run(() => {
     for (let next = receiveMessageOnPort(parent); next; next = receiveMessageOnPort(parent)) {

@@ -6,18 +6,25 @@ import { GcmContext } from '#sys'
  * under the raw X25519 secret of sender and receiver, the same in both directions.
  */
 export const INNER_HEADER = 4
-const INNER_VERSION = 1
+export const INNER_VERSION = 1
 export const PACKET = 0
 export const MESSAGE = 1
 export const OOB_ICMP = 2
-const TAG = 16
-const NONCE = 12
+export const TAG = 16
+export const NONCE = 12
 /** What sealing adds to a payload. */
 export const SEAL_OVERHEAD = INNER_HEADER + TAG + NONCE
 
 /** Random nonces are drawn in bulk: one call per packet costs more than the packet's encryption. */
 const nonces = Buffer.alloc(NONCE * 1024)
 let nonceAt = nonces.length
+
+export function writeInnerHeader(bytes: Buffer, at: number, type: number): void {
+  bytes[at] = INNER_VERSION
+  bytes[at + 1] = type
+  bytes[at + 2] = 0
+  bytes[at + 3] = 0
+}
 
 /** Both directions of one pair of keys. */
 export class Sealer implements Disposable {
@@ -39,10 +46,7 @@ export class Sealer implements Disposable {
       nonceAt = 0
     }
     const start = from - INNER_HEADER
-    input[start] = INNER_VERSION
-    input[start + 1] = type
-    input[start + 2] = 0
-    input[start + 3] = 0
+    writeInnerHeader(input, start, type)
     const inner = length + INNER_HEADER
     const end = to + inner
     nonces.copy(output, end + TAG, nonceAt, nonceAt + NONCE)
