@@ -1,13 +1,15 @@
 import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
-import { close, mkdir, must, O, open, readTextIf, writeAll } from './native.ts'
+import { CLONE, close, MS, mkdir, mount, must, O, open, readTextIf, sys, writeAll, writeFile } from './native.ts'
 
 /**
- * `limit` carries the limits, `run` below it is what the workload sees as its own root: so it cannot lift them. `exec` is
- * where processes go that join a workload which has made `run` an inner node (systemd does).
+ * `limit` carries the limits, `run` below it is what the workload sees as its own root: so it cannot lift them. Its first
+ * process is in `init.scope` below that, where systemd would go: so `run` holds no process and whoever makes groups in it
+ * (systemd, podman) has all controllers. `exec` is for processes that join a workload which has done away with that.
  */
 const ROOT = '/sys/fs/cgroup'
 const LIMIT = `${ROOT}/limit`
-export const RUN = `${LIMIT}/run`
+const RUN = `${LIMIT}/run`
+export const INIT = `${RUN}/init.scope`
 export const EXEC = `${LIMIT}/exec`
 const CONTROLLERS = '+memory +cpu +pids +io'
 
@@ -26,15 +28,42 @@ export function makeCgroups(): void {
   write(`${LIMIT}/cgroup.subtree_control`, CONTROLLERS)
   mkdir(RUN)
   mkdir(EXEC)
+  keepNamespace()
+  write(`${RUN}/cgroup.subtree_control`, CONTROLLERS)
+  mkdir(INIT)
   write(`${LIMIT}/memory.oom.group`, '1')
+}
+
+/** Where the cgroup namespace whose root is RUN is kept; a process has to be in RUN to make it, and none may be later. */
+const NAMESPACE = '/cgroup'
+
+function keepNamespace(): void {
+  const home = must('Open own cgroup namespace', open('/proc/self/ns/cgroup', O.RDONLY))
+  write(`${RUN}/cgroup.procs`, '0')
+  must('Make a cgroup namespace', sys('unshare', CLONE.NEWCGROUP))
+  writeFile(NAMESPACE, new Uint8Array(0))
+  mount('/proc/self/ns/cgroup', NAMESPACE, '', MS.BIND)
+  must('Return to the cgroup namespace', sys('setns', home, CLONE.NEWCGROUP))
+  write(`${ROOT}/cgroup.procs`, '0')
+  close(home)
+}
+
+/** In a child: sees RUN as the root of all cgroups. */
+export function enterCgroups(): void {
+  const there = must('Open the cgroup namespace', open(NAMESPACE, O.RDONLY))
+  must('Enter the cgroup namespace', sys('setns', there, CLONE.NEWCGROUP))
+  close(there)
 }
 
 const PERIOD = 100_000
 
 export function setLimits(memory: number, cpus: number, pids: number): void {
-  write(`${LIMIT}/memory.max`, memory > 0 ? `${memory}` : 'max')
-  write(`${LIMIT}/cpu.max`, cpus > 0 ? `${Math.max(1000, Math.round(cpus * PERIOD))} ${PERIOD}` : `max ${PERIOD}`)
-  write(`${LIMIT}/pids.max`, pids > 0 ? `${pids}` : 'max')
+  // it holds at LIMIT; the others are where programs look for it
+  for (const group of [LIMIT, RUN, INIT]) {
+    if (memory > 0) write(`${group}/memory.max`, `${memory}`)
+    if (cpus > 0) write(`${group}/cpu.max`, `${Math.max(1000, Math.round(cpus * PERIOD))} ${PERIOD}`)
+  }
+  if (pids > 0) write(`${LIMIT}/pids.max`, `${pids}`)
 }
 
 export const openCgroup = (path: string): number => must(`Open ${path}`, open(path, O.RDONLY | O.DIRECTORY))

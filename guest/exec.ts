@@ -1,6 +1,6 @@
 import { Frame } from '../src/vm/agent/protocol.ts'
 import type { ProcessSpec } from '../src/vm/agent/types.ts'
-import { EXEC, openCgroup, RUN } from './cgroup.ts'
+import { EXEC, INIT, openCgroup } from './cgroup.ts'
 import { startChild } from './child.ts'
 import { Failure } from './failure.ts'
 import { inPidNamespace, joinWorkload } from './namespace.ts'
@@ -94,12 +94,12 @@ export function startExec(stream: number, spec: ProcessSpec, answer: Answer): vo
   }
 }
 
-/** A workload that made its own cgroup an inner node (systemd) cannot be joined there. */
+/** A workload that removed its first process's cgroup, or made it an inner node, cannot be joined there. */
 function attempt(begin: (cgroup: string) => number): number {
   try {
-    return begin(RUN)
+    return begin(INIT)
   } catch (error) {
-    if (!(error instanceof SysError) || error.errno !== E.EBUSY) throw error
+    if (!(error instanceof SysError) || (error.errno !== E.EBUSY && error.errno !== E.ENOENT)) throw error
     return begin(EXEC)
   }
 }

@@ -1,14 +1,8 @@
 import type { StartSpec } from '../src/vm/agent/types.ts'
-import { close, MS, mount, must, O, open, sys } from './native.ts'
+import { enterCgroups } from './cgroup.ts'
+import { CLONE, close, MS, mount, must, O, open, sys } from './native.ts'
 import { TREE } from './tree.ts'
 
-export const CLONE = {
-  NEWNS: 0x20000,
-  NEWCGROUP: 0x2000000,
-  NEWUTS: 0x4000000,
-  NEWIPC: 0x8000000,
-  NEWPID: 0x20000000,
-} as const
 const SAFE = MS.NOSUID | MS.NODEV | MS.NOEXEC
 const DETACH = 2
 
@@ -18,7 +12,7 @@ const MASKED = ['/proc/kcore', '/proc/keys', '/proc/timer_list']
 
 /** In the child that becomes the workload's PID 1, with its namespaces new: makes the tree its root. */
 export function enterTree(spec: StartSpec): void {
-  must('Leave the cgroup namespace', sys('unshare', CLONE.NEWCGROUP))
+  enterCgroups()
   mount('none', '/', '', MS.REC | MS.PRIVATE)
   must(`Enter ${TREE}`, sys('chdir', TREE))
   must('Change the root', sys('pivot_root', '.', '.'))

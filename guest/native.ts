@@ -214,6 +214,14 @@ export function mkdirs(path: string): boolean {
   }
 }
 
+export const CLONE = {
+  NEWNS: 0x20000,
+  NEWCGROUP: 0x2000000,
+  NEWUTS: 0x4000000,
+  NEWIPC: 0x8000000,
+  NEWPID: 0x20000000,
+} as const
+
 export const MS = {
   RDONLY: 1,
   NOSUID: 2,

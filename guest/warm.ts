@@ -1,9 +1,9 @@
 import type { StartSpec } from '../src/vm/agent/types.ts'
-import { openCgroup, RUN } from './cgroup.ts'
+import { INIT, openCgroup } from './cgroup.ts'
 import { startChild } from './child.ts'
 import { Failure } from './failure.ts'
-import { CLONE, enterTree } from './namespace.ts'
-import { close, MS, mkdir, mount, must, O, open } from './native.ts'
+import { enterTree } from './namespace.ts'
+import { CLONE, close, MS, mkdir, mount, must, O, open } from './native.ts'
 import { runProgram } from './program.ts'
 import { TREE } from './tree.ts'
 import { type Answer, main } from './workload.ts'
@@ -35,7 +35,7 @@ const SPEC: StartSpec = {
 export function warmUp(answer: Answer): void {
   if (main.phase !== 'idle') throw new Failure('already-started', 'Warm up: the workload was started')
   const none = must('Open /dev/null', open('/dev/null', O.RDWR))
-  const cgroup = openCgroup(RUN)
+  const cgroup = openCgroup(INIT)
   startChild({
     flags: CLONE.NEWPID | CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC,
     cgroup,

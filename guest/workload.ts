@@ -1,12 +1,12 @@
 import { Frame, WINDOW } from '../src/vm/agent/protocol.ts'
 import type { AgentFailure, ExitStatus, StartSpec, Window } from '../src/vm/agent/types.ts'
-import { figure, openCgroup, RUN, setLimits } from './cgroup.ts'
+import { figure, INIT, openCgroup, setLimits } from './cgroup.ts'
 import { startChild } from './child.ts'
 import { reseed, setClock } from './clock.ts'
 import { Failure, failureOf } from './failure.ts'
 import { supervise } from './init.ts'
-import { CLONE, enterTree } from './namespace.ts'
-import { close, fork, MS, mount, must, nonblocking, O, open, pipe, sys } from './native.ts'
+import { enterTree } from './namespace.ts'
+import { CLONE, close, fork, MS, mount, must, nonblocking, O, open, pipe, sys } from './native.ts'
 import { configureCard } from './network.ts'
 import { sendJson } from './port.ts'
 import { runProgram } from './program.ts'
@@ -95,7 +95,7 @@ function makeStdio(spec: StartSpec): Stdio {
 
 function launch(spec: StartSpec, failed: (failure: AgentFailure) => void, answer: Answer): void {
   const { child, ours } = makeStdio(spec)
-  const cgroup = openCgroup(RUN)
+  const cgroup = openCgroup(INIT)
   let failure: AgentFailure | null = null
   main.pid = startChild({
     flags: CLONE.NEWPID | CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC,

@@ -68,6 +68,10 @@ function argvOf(request: RunRequest, config: NonNullable<ImageConfig['config']>)
   return [...entry, ...command]
 }
 
+/** Podman's rule for `--systemd=true`: to these SIGTERM means "start yourself again", and that signal "shut down". */
+const isSystemd = (program: string): boolean =>
+  /^\/(usr\/(local\/)?)?sbin\/init$/.test(program) || /(^|\/)systemd$/.test(program)
+
 /** Joins what was asked with what the image says. */
 export function resolveSpec(
   request: RunRequest,
@@ -101,7 +105,7 @@ export function resolveSpec(
     memory: request.memory ?? DEFAULT_MEMORY,
     cpus: request.cpus ?? 1,
     restart: request.restart,
-    stopSignal: request.stopSignal ?? config.StopSignal ?? 'SIGTERM',
+    stopSignal: request.stopSignal ?? config.StopSignal ?? (isSystemd(argv[0]!) ? 'SIGRTMIN+3' : 'SIGTERM'),
     stopTimeout: request.stopTimeout ?? DEFAULT_STOP_TIMEOUT,
   }
 }
