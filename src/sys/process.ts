@@ -70,11 +70,17 @@ export function tryRun(file: string, args: readonly string[], options: RunOption
   })
 }
 
-/** Like tryRun, but an exit code other than 0 throws with the last line the program said. */
+/** What a program that failed said: its last line that speaks of an error ("compilation terminated." explains nothing), else its last. */
+function lastWord(stderr: string): string {
+  const lines = stderr.trim().split('\n')
+  return lines.findLast((line) => /\berror\b/i.test(line)) ?? lines.at(-1) ?? ''
+}
+
+/** Like tryRun, but an exit code other than 0 throws with the line in which the program said why. */
 export async function run(file: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const result = await tryRun(file, args, options)
   if (result.code !== 0) {
-    const said = result.stderr.trim().split('\n').at(-1) ?? ''
+    const said = lastWord(result.stderr)
     throw new ZosError(
       `Run "${file} ${args.slice(0, 2).join(' ')}": exit ${result.signal ?? result.code}: ${said || 'it said nothing'}`,
       {
