@@ -110,9 +110,10 @@ export const commands: Record<string, Command> = {
   },
   key: { run: () => import('./grid/key.ts'), usage: 'new NAME | ls', about: "members' keys: new, ls" },
   group: {
+    verbs: true,
     run: () => import('./grid/group.ts'),
-    usage: 'create NAME --member KEY… --threshold N | ls | show NAME',
-    about: 'groups that agree on deployments: create, ls, show',
+    usage: 'create NAME --member KEY… --threshold N | change NAME --as KEY [FLAGS] | ls | show NAME',
+    about: 'groups that agree on deployments: create, change, ls, show',
   },
   deploy: {
     run: () => import('./grid/deploy.ts'),
@@ -131,8 +132,8 @@ export const commands: Record<string, Command> = {
   },
   freeze: {
     run: () => import('./grid/steps.ts').then((m) => ({ default: m.freeze })),
-    usage: 'DEPLOYMENT --group GROUP --as KEY',
-    about: 'stop a deployment at once, as one member',
+    usage: 'DEPLOYMENT --group GROUP --as KEY [--hold]',
+    about: 'stop a deployment at once, as one member; --hold: propose to keep it so',
   },
   thaw: {
     run: () => import('./grid/steps.ts').then((m) => ({ default: m.thaw })),
@@ -158,6 +159,11 @@ export const commands: Record<string, Command> = {
     run: () => import('./grid/migrate.ts'),
     usage: 'DEPLOYMENT/SLOT --to NODE --group GROUP --as KEY',
     about: 'propose to move a slot to another node',
+  },
+  reseal: {
+    run: () => import('./grid/reseal.ts'),
+    usage: 'DEPLOYMENT --group GROUP --as KEY',
+    about: "propose to seal a deployment's specs to those who may read now",
   },
   forward: {
     run: () => import('./grid/forward.ts'),

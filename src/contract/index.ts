@@ -31,6 +31,7 @@ export {
   openRelayer,
   type Proposal,
   type Proven,
+  placedOn,
   placeOf,
   poll,
   proposalId,
@@ -58,7 +59,7 @@ export {
   submit,
   watch,
 } from './actions/index.ts'
-export { migrationOf, undoOf } from './approval/draft.ts'
+export { migrationOf, resealOf, undoOf } from './approval/draft.ts'
 export type { ConsentCode } from './approval/error.ts'
 export { type ApprovalLog, decodeLog, deploymentOf, encodeLog, type VerifiedLog, verifyLog } from './approval/log.ts'
 export { applySet, foundGroup, type GroupState } from './approval/set.ts'

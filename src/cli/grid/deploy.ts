@@ -3,7 +3,6 @@ import { reasonOf, ZosError } from '#codec'
 import {
   parseSpec,
   placeSlots,
-  ROLE,
   readConsent,
   readDeployment,
   rulesOf,
@@ -17,16 +16,8 @@ import { places } from '#wire'
 import { checkSignature, openLibrary, resolveTag } from '#zosfs'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import {
-  type Context,
-  type GroupEntry,
-  groupNamed,
-  nodesOf,
-  openContext,
-  type PlacedNode,
-  putSpec,
-  signer,
-} from './context.ts'
+import { groupNamed, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
+import { readersOf } from './sealed.ts'
 import { FLAGS, proposeStep } from './steps.ts'
 import { uploadMissing } from './upload.ts'
 
@@ -60,15 +51,6 @@ async function pin(spec: Spec, library: ReturnType<typeof openLibrary>): Promise
     workloads.push({ ...w, flist: tag.digest })
   }
   return { ...spec, workloads }
-}
-
-async function seal(context: Context, group: GroupEntry, wanted: WantedSlot[], nodes: PlacedNode[]) {
-  const { group: state } = await readConsent(context.grid, group.group, wanted[0]!.spec.deployment)
-  const readers = state.set.members.filter((m) => m.roles & ROLE.read).map((m) => m.seal)
-  return sealSpecs(
-    wanted.map((w) => salted(w.spec)),
-    (n) => [nodes[n]!.seal, ...readers],
-  )
 }
 
 function showPlan(wanted: WantedSlot[], nodes: PlacedNode[], json: boolean): void {
@@ -137,11 +119,15 @@ export default async function deploy(args: string[]): Promise<number> {
     return 0
   }
   const key = await signer(flags.as, 'deploy')
-  const { root, sealed } = await seal(context, group, wanted, chosen)
+  const readers = readersOf(consent.group.set)
+  const { root, sealed } = await sealSpecs(
+    wanted.map((w) => salted(w.spec)),
+    (n) => [chosen[n]!.seal, ...readers],
+  )
   for (const flist of new Set(spec.workloads.map((w) => w.flist!))) await uploadMissing(context, library, flist)
   for (const { bytes } of sealed) await putSpec(context, bytes)
   const act = { context, key, group, name, consent, json: flags.json }
-  return proposeStep(act, consent.state.status === 'active' ? 'update' : 'deploy', {
+  return proposeStep(act, now.state === 'active' ? 'update' : 'deploy', {
     specRoot: root,
     slots: wanted.map((w, n) => ({
       index: w.index,

@@ -1,39 +1,49 @@
 import { ZosError } from '#codec'
-import { createGroup, listKeys, type NewMember, type PublicKey, ROLE, readGroup, readPublicKey } from '#contract'
-import { JSON_FLAG, parseFlags } from '../flags.ts'
+import { createGroup, listKeys, type PublicKey, ROLE, readGroup } from '#contract'
+import { type Flags, JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { checkGroupName, groupBook, groupNamed, keysDir, namedGroups, noteGroup, openContext } from './context.ts'
+import { freezeOf, memberOf, thresholdsOf } from './terms.ts'
 
-type Hex = `0x${string}`
+const CREATE = {
+  member: { kind: 'list', about: 'KEY or 0xADDRESS[:0xSEAL], then [,weight=N][,roles=approve+stop+read]' },
+  threshold: {
+    kind: 'list',
+    about: 'the weight that decides: N for all, or deploy=N, control=N, wipe=N, membership=N',
+  },
+  freeze: { kind: 'value', about: 'how long one member alone can stop a deployment (72h)' },
+  json: JSON_FLAG,
+} as const satisfies Flags
 
-/** A key of this home by name, or 0xADDRESS[:0xSEAL] of somebody elsewhere. */
-async function memberOf(text: string): Promise<NewMember> {
-  const found = /^(0x[0-9a-fA-F]{40})(?::(0x[0-9a-fA-F]{64}))?$/.exec(text)
-  if (found)
-    return { address: found[1]!.toLowerCase() as Hex, ...(found[2] ? { seal: found[2].toLowerCase() as Hex } : {}) }
-  const { address, seal } = await readPublicKey(keysDir(), text)
-  return { address, seal }
-}
-
-async function create(name: string, members: string[], threshold: string | undefined, json: boolean): Promise<number> {
-  checkGroupName(name)
-  if (members.length === 0 || !/^\d{1,9}$/.test(threshold ?? ''))
+/** Needs no approval: a group's id commits to its founding members. */
+async function create(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('group create', args, CREATE)
+  const [name, ...more] = rest
+  if (!name || more.length > 0 || flags.member.length === 0 || flags.threshold.length === 0)
     throw new ZosError('zos group create: write zos group create NAME --member KEY … --threshold N', { code: 'usage' })
+  checkGroupName(name)
+  const terms = {
+    members: await Promise.all(flags.member.map(memberOf)),
+    threshold: thresholdsOf(flags.threshold),
+    ...(flags.freeze === undefined ? {} : { freezeSeconds: freezeOf(flags.freeze) }),
+  }
+  if (new Set(terms.members.map((m) => m.address)).size !== terms.members.length)
+    throw new ZosError(`Create group "${name}": a member is named twice`, { code: 'member-twice' })
   const context = await openContext()
   if (namedGroups(context).some((g) => g.name === name))
     throw new ZosError(`Create group "${name}": there is one of this name; take another`, { code: 'group-exists' })
-  const wanted = await Promise.all(members.map(memberOf))
-  if (new Set(wanted.map((m) => m.address)).size !== wanted.length)
-    throw new ZosError(`Create group "${name}": a member is named twice`, { code: 'member-twice' })
-  const { group } = await createGroup(context.grid, context.relayer, { members: wanted, threshold: Number(threshold) })
+  const { group } = await createGroup(context.grid, context.relayer, terms)
   await noteGroup({ name, group, contract: context.facts.contract })
-  process.stdout.write(json ? `${JSON.stringify({ name, group })}\n` : `${name}: ${group}\n`)
+  process.stdout.write(flags.json ? `${JSON.stringify({ name, group })}\n` : `${name}: ${group}\n`)
   return 0
 }
 
 const nameOf = (keys: PublicKey[], signer: string) => keys.find((k) => k.address === signer)?.name ?? signer
 
-async function show(name: string | undefined, json: boolean): Promise<number> {
+async function show(args: string[]): Promise<number> {
+  const { flags, rest } = parseFlags('group show', args, { json: JSON_FLAG })
+  const [name, ...more] = rest
+  if (more.length > 0) throw usage()
   const context = await openContext()
   const entry = groupNamed(context, name)
   const { set } = await readGroup(context.grid, entry.group)
@@ -44,13 +54,20 @@ async function show(name: string | undefined, json: boolean): Promise<number> {
     weight: m.weight,
     roles: Object.entries(ROLE).flatMap(([role, bit]) => (m.roles & bit ? [role] : [])),
   }))
-  const facts = { name: entry.name, group: entry.group, epoch: set.epoch, thresholds: set.thresholds, members }
-  if (json) process.stdout.write(`${JSON.stringify(facts)}\n`)
+  const facts = {
+    name: entry.name,
+    group: entry.group,
+    epoch: set.epoch,
+    thresholds: set.thresholds,
+    freezeSeconds: set.freezeSeconds,
+    members,
+  }
+  if (flags.json) process.stdout.write(`${JSON.stringify(facts)}\n`)
   else {
     const { deploy, control, wipe, membership } = set.thresholds
     process.stdout.write(
       `group       ${entry.name} ${entry.group}\nepoch       ${set.epoch}\n` +
-        `thresholds  deploy ${deploy}, control ${control}, wipe ${wipe}, membership ${membership}\n` +
+        `thresholds  deploy ${deploy}, control ${control}, wipe ${wipe}, membership ${membership}\nfreeze      ${set.freezeSeconds / 3600} h by one member\n` +
         table(
           ['MEMBER', 'ADDRESS', 'WEIGHT', 'ROLES'],
           members.map((m) => [m.name, m.address, String(m.weight), m.roles.join(' ')]),
@@ -60,26 +77,27 @@ async function show(name: string | undefined, json: boolean): Promise<number> {
   return 0
 }
 
-/** `zos group create|ls|show`. */
+function ls(args: string[]): number {
+  const { flags, rest } = parseFlags('group ls', args, { json: JSON_FLAG })
+  if (rest.length > 0) throw usage()
+  const all = groupBook()
+  const text = table(
+    ['NAME', 'GROUP'],
+    all.map((g) => [g.name, g.group]),
+  )
+  process.stdout.write(flags.json ? `${JSON.stringify(all)}\n` : text)
+  return 0
+}
+
+const usage = () =>
+  new ZosError('zos group: write zos group create NAME … | change NAME … | ls | show NAME', { code: 'usage' })
+
+/** `zos group create|change|ls|show`. */
 export default async function group(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('group', args, {
-    member: { kind: 'list', about: 'a key of this home, or 0xADDRESS[:0xSEAL]' },
-    threshold: { kind: 'value', about: 'the weight that agrees on anything' },
-    json: JSON_FLAG,
-  })
-  const [verb, name, ...more] = rest
-  if (verb === 'create' && name && more.length === 0) return create(name, flags.member, flags.threshold, flags.json)
-  if (verb === 'show' && more.length === 0) return show(name, flags.json)
-  if (verb === 'ls' && name === undefined) {
-    const all = groupBook()
-    const text = table(
-      ['NAME', 'GROUP'],
-      all.map((g) => [g.name, g.group]),
-    )
-    process.stdout.write(flags.json ? `${JSON.stringify(all)}\n` : text)
-    return 0
-  }
-  throw new ZosError('zos group: write zos group create NAME --member KEY … --threshold N | ls | show NAME', {
-    code: 'usage',
-  })
+  const [verb, ...rest] = args
+  if (verb === 'create') return create(rest)
+  if (verb === 'change') return (await import('./group_change.ts')).change(rest)
+  if (verb === 'show') return show(rest)
+  if (verb === 'ls') return ls(rest)
+  throw usage()
 }

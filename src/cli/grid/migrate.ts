@@ -1,7 +1,8 @@
 import { ZosError } from '#codec'
-import { migrationOf, openSealed, ROLE, readConsent, sealSpecs } from '#contract'
+import { migrationOf, readConsent, sealSpecs } from '#contract'
 import { parseFlags } from '../flags.ts'
-import { getSpec, groupOfDeployment, nodesOf, openContext, putSpec, signer } from './context.ts'
+import { groupOfDeployment, nodesOf, openContext, putSpec, signer } from './context.ts'
+import { openPlaced, readersOf } from './sealed.ts'
 import { FLAGS, proposeStep } from './steps.ts'
 
 /** How long the old place stays booked at most while the new one comes up, where the spec did not say. Seconds. */
@@ -31,18 +32,8 @@ export default async function migrate(args: string[]): Promise<number> {
     throw new ZosError(`Migrate "${rest[0]}": there is no node "${flags.to}"; "zos node ls" lists them`, {
       code: 'no-node',
     })
-  const specs = []
-  for (const [n, slot] of placed.slots.entries()) {
-    const bytes = await getSpec(context, slot.blob)
-    if (!bytes)
-      throw new ZosError(`Migrate "${rest[0]}": the sealed spec of slot ${slot.index} is not at the hub`, {
-        code: 'no-spec',
-      })
-    const expected = { blob: slot.blob, specRoot: placed.specRoot, index: n, count: placed.slots.length }
-    specs.push(await openSealed(bytes, key.sealSecret, expected))
-  }
-  const readers = consent.group.set.members.filter((m) => m.roles & ROLE.read).map((m) => m.seal)
-  const { sealed } = await sealSpecs(specs, () => [target.seal, ...readers])
+  const specs = await openPlaced(context, key, placed)
+  const { sealed } = await sealSpecs(specs, () => [target.seal, ...readersOf(consent.group.set)])
   const draft = migrationOf(consent.state, Number(slotText), { node: target.id, blob: sealed[place]!.blob })
   await putSpec(context, sealed[place]!.bytes)
   return proposeStep({ context, key, group, name, consent, json: flags.json }, 'migrate', {

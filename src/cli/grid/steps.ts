@@ -1,5 +1,17 @@
 import { ZosError } from '#codec'
-import { type Consent, type Draft, draftTransition, type Key, type Kind, propose, readConsent, undoOf } from '#contract'
+import {
+  type Consent,
+  type Draft,
+  draftTransition,
+  freeze as freezeNow,
+  type Key,
+  type Kind,
+  type Proposal,
+  propose,
+  type Receipt,
+  readConsent,
+  undoOf,
+} from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { type Context, type GroupEntry, groupOfDeployment, openContext, signer } from './context.ts'
 
@@ -15,6 +27,12 @@ export const FLAGS = {
 /** Opens what `zos VERB DEPLOYMENT --group G --as KEY` names. */
 export async function openAct(command: string, args: string[]): Promise<Act> {
   const { flags, rest } = parseFlags(command, args, FLAGS)
+  return openNamed(command, flags, rest)
+}
+
+type Said = { group: string | undefined; as: string | undefined; json: boolean }
+
+async function openNamed(command: string, flags: Said, rest: string[]): Promise<Act> {
   const [name, ...more] = rest
   if (!name || more.length > 0)
     throw new ZosError(`zos ${command}: write zos ${command} DEPLOYMENT --group GROUP --as KEY`, { code: 'usage' })
@@ -33,13 +51,16 @@ export async function proposeStep(act: Act, kind: Kind, draft: Draft = {}): Prom
     })
   const transition = draftTransition(consent.group, consent.state, kind, draft)
   const p = await propose(context.grid, context.relayer, key, { transition })
-  const facts = { id: p.id, deployment: name, kind, approvals: p.approvals, needs: p.needs }
-  if (act.json) process.stdout.write(`${JSON.stringify(facts)}\n`)
-  else if (p.receipt) process.stdout.write(`${kind} "${name}": agreed on, version ${transition.version}\n`)
-  else
-    process.stdout.write(
-      `${p.id}\n${kind} "${name}": proposed, ${p.approvals} of ${p.needs} approvals; others: zos approve ${p.id.slice(0, 12)} --as KEY\n`,
-    )
+  return sayProposed(p, `${kind} "${name}"`, `version ${transition.version}`, act.json)
+}
+
+/** Says how a proposal stands, WHAT it would do, and what came of it where one approval was enough. */
+export function sayProposed(p: Proposal & { receipt?: Receipt }, what: string, result: string, json: boolean): number {
+  const facts = { id: p.id, deployment: p.deployment, kind: p.kind, approvals: p.approvals, needs: p.needs }
+  const others = `others: zos approve ${p.id.slice(0, 12)} --as KEY`
+  if (json) process.stdout.write(`${JSON.stringify(facts)}\n`)
+  else if (p.receipt) process.stdout.write(`${what}: agreed on, ${result}\n`)
+  else process.stdout.write(`${p.id}\n${what}: proposed, ${p.approvals} of ${p.needs} approvals; ${others}\n`)
   return 0
 }
 
@@ -55,10 +76,14 @@ export async function thaw(args: string[]): Promise<number> {
   return proposeStep(act, 'thaw')
 }
 
-/** At once, by one member alone. */
+/** At once, by one member alone, for as long as the group lets one; with --hold a proposal to keep it so until thawed. */
 export async function freeze(args: string[]): Promise<number> {
-  const act = await openAct('freeze', args)
-  const { freeze: freezeNow } = await import('#contract')
+  const { flags, rest } = parseFlags('freeze', args, {
+    ...FLAGS,
+    hold: { kind: 'switch', about: 'propose to keep it frozen until it is thawed' },
+  })
+  const act = await openNamed('freeze', flags, rest)
+  if (flags.hold) return proposeStep(act, 'freeze')
   const { until } = await freezeNow(act.context.grid, act.context.relayer, act.key, act.group.group, act.name)
   const text = new Date(until * 1000).toISOString()
   process.stdout.write(

@@ -50,6 +50,7 @@ export { deployContracts, openRelayer, type Receipt, type Relayer } from './rela
 export {
   drained,
   expire,
+  placedOn,
   type Report,
   type Reported,
   readReports,

@@ -1,7 +1,7 @@
 import { stringToHex } from 'viem'
 import type { Key } from '../keys/keys.ts'
 import { deploymentId, digestOf } from '../typed/digest.ts'
-import { type Ack, PHASE } from '../typed/schema.ts'
+import { type Ack, PHASE, transitionSchema } from '../typed/schema.ts'
 import type { Grid } from './grid.ts'
 import { events } from './logs.ts'
 import { type Receipt, type Relayer, write } from './relayer.ts'
@@ -75,4 +75,24 @@ export async function readReports(grid: Grid, group: Hex, name: string): Promise
     last.set(`${slot} ${node}`, { slot, node, sequence, phase, time, reason })
   }
   return [...last.values()]
+}
+
+/** The deployments that ever had a slot on NODE, besides those KNOWN. */
+export async function placedOn(
+  grid: Grid,
+  node: number,
+  known: ReadonlySet<Hex>,
+): Promise<{ id: Hex; group: Hex; name: string }[]> {
+  const { number } = await grid.engine.finalized()
+  const to = BigInt(number)
+  const placed = await events(grid, ['Placed'], [null, `0x${node.toString(16).padStart(64, '0')}`], { to })
+  const ids = new Set(placed.map((e) => e.args.id as Hex).filter((id) => !known.has(id)))
+  const found: { id: Hex; group: Hex; name: string }[] = []
+  for (const id of ids) {
+    const [approved] = await events(grid, ['Approved'], [id], { to })
+    if (!approved) continue
+    const { group, name } = transitionSchema.parse(approved.args.transition)
+    found.push({ id, group: group as Hex, name })
+  }
+  return found
 }

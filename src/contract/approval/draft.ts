@@ -43,3 +43,9 @@ export function migrationOf(state: ConsentState, index: number, to: { node: numb
   }
   return { ...carried(placed), slots: placed.slots.map((s) => (s === slot ? { ...s, ...to } : s)) }
 }
+
+/** What a re-sealing carries: everything as it is, each slot's blob (in the slots' order) sealed to others. */
+export function resealOf(state: ConsentState, blobs: Slot['blob'][]): Carried {
+  if (!state.placed) throw new ZosError(`Reseal "${state.name}": it has no slots`, { code: 'no-slot' })
+  return { ...carried(state.placed), slots: state.placed.slots.map((s, n) => ({ ...s, blob: blobs[n]! })) }
+}

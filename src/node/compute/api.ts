@@ -20,6 +20,8 @@ export type Running = {
   restarts: number
   startedAt: string | null
   finishedAt: string | null
+  /** Stopped by a call, not by itself. */
+  byHand: boolean
 }
 
 export type Wanted = { digest: string; request: RunRequest }
@@ -35,7 +37,7 @@ export function routes({ engine, volumes, host }: Compute, storage: StoragePlane
         engine.list().map((w) => {
           const { state, exitCode, reason, restarts, startedAt, finishedAt } = view(w)
           const { name, digest } = w.spec
-          return { name, digest, state, exitCode, reason, restarts, startedAt, finishedAt }
+          return { name, digest, state, exitCode, reason, restarts, startedAt, finishedAt, byHand: w.status.byHand }
         }),
       'PUT /workloads/:name': async ({ params, body }) => {
         const { digest, request } = body as Wanted

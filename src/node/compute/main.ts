@@ -20,7 +20,7 @@ if (!home || !run) {
 
 const storage = await openStorage({ home, run, hub: undefined, elsewhere: true, log })
 // classes are warmed by use: the machine may hold several nodes
-const compute = await openCompute({ home, run, storage, templates: true, warm: [], log })
+const compute = await openCompute({ home, run, storage, templates: true, resume: false, warm: [], log })
 const path = join(run, 'compute.sock')
 const server = await serveUnix(path, routes(compute, storage))
 log(`up: pid ${process.pid}, ${compute.host.accel}`)

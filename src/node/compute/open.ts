@@ -23,6 +23,8 @@ export async function openCompute(at: {
   /** May still be opening. */
   storage: (Storage & Exports) | Promise<Storage & Exports>
   templates: boolean
+  /** Whether what always runs starts at once; else whoever drives it says when. */
+  resume: boolean
   warm?: readonly VmClass[]
   log: (line: string) => void
 }): Promise<Compute> {
@@ -36,7 +38,7 @@ export async function openCompute(at: {
   const engine = new Engine({ home, machines, storage, volumes, log })
   await engine.recover()
   machines.endStrays(engine.records())
-  engine.resume()
+  if (at.resume) engine.resume()
   machines.refill()
   return {
     host,

@@ -25,7 +25,14 @@ const hub = process.env.ZOS_HUB || undefined
 const opening = openStorage({ home, run, hub, log })
 // for measuring what templates are worth
 const templates = process.env.ZOS_TEMPLATES !== 'off'
-const { engine, machines, volumes, host, end } = await openCompute({ home, run, storage: opening, templates, log })
+const { engine, machines, volumes, host, end } = await openCompute({
+  home,
+  run,
+  storage: opening,
+  templates,
+  resume: true,
+  log,
+})
 const storage = await opening
 const images = openImages({ home, hub, storage })
 

@@ -4,14 +4,15 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { reasonOf, ZosError } from '#codec'
-import { connectRpc, type Grid, openGrid, openRelayer } from '#contract'
-import { serveUnix, sleep } from '#sys'
+import { connectRpc, openGrid, openRelayer } from '#contract'
+import { serveUnix } from '#sys'
 import { planeLog } from '../supervisor/log.ts'
 import { keyOfNode, readConfig } from './config.ts'
+import { pace } from './pace.ts'
 import { loadPinned, savePinned } from './pinned.ts'
 import { pull } from './pull.ts'
 import { reporter } from './report.ts'
-import { computeAt, slotKeeper } from './slots.ts'
+import { computeAt, slotKeeper, type Words } from './slots.ts'
 import { openSpecs } from './specs.ts'
 
 /** Milliseconds between two looks at the chain; between two heartbeats; between two looks at everything. */
@@ -34,22 +35,22 @@ const key = keyOfNode(config)
 const dir = join(home, 'provision')
 mkdirSync(dir, { recursive: true, mode: 0o700 })
 const state = join(dir, 'pinned.json')
-const pinned = loadPinned(state)
-const specs = openSpecs(join(dir, 'specs'), join(run, 'network.sock'))
+/** As saved: what was verified is remembered before it is acted on. */
+let pinned = loadPinned(state)
+/** What the slots here are, to be reported. */
+let words: Words = new Map()
+let away = ''
+
 const keep = slotKeeper({
   me: config.node,
   sealSecret: key.sealSecret,
   compute: computeAt(join(run, 'compute.sock')),
-  specs,
+  specs: openSpecs(join(dir, 'specs'), join(run, 'network.sock')),
   log,
 })
 
-let chain: { grid: Grid; report: ReturnType<typeof reporter> } | undefined
-let away = ''
-
 /** The chain this node was registered on, or an error. */
 async function reach() {
-  if (chain) return chain
   const engine = await connectRpc(rpc!.split(','))
   if (engine.chainId !== config.chainId || engine.genesis !== config.genesis)
     throw new ZosError(`Reach the chain: ${engine.chainId} with genesis ${engine.genesis} is not the one pinned`, {
@@ -57,8 +58,7 @@ async function reach() {
     })
   const grid = openGrid(engine, config.contract, { since: BigInt(config.since) })
   // whoever relays has no say, and the embedded chain is free: a throw-away key carries the node's signed words
-  chain = { grid, report: reporter({ grid, relayer: openRelayer(), key, node: config.node, log }) }
-  return chain
+  return { grid, report: reporter({ grid, relayer: openRelayer(), key, node: config.node, log }) }
 }
 
 const path = join(run, 'provision.sock')
@@ -86,38 +86,56 @@ log(`up: pid ${process.pid}, node ${config.node}`)
 const stop = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort())
 
-let beaten = 0
-let looked = Date.now()
-while (!stop.signal.aborted) {
-  const begun = Date.now()
-  let save = false
-  if (begun - looked > WHOLE) {
-    looked = begun
-    for (const d of Object.values(pinned.deployments)) d.dirty = true
-  }
-  try {
-    const { grid } = await reach()
-    save = await pull(grid, pinned, config.node, log)
-    if (away !== '') log('the chain answers')
-    away = ''
-  } catch (error) {
-    // everything runs on: what was agreed on before is still agreed on
-    if (away !== reasonOf(error)) log(reasonOf(error))
-    away = reasonOf(error)
-  }
-  // what was verified is remembered before it is acted on
-  if (save) await savePinned(state, pinned)
-  try {
-    const now = await keep(pinned.deployments)
-    if (chain && away === '' && (await chain.report.slots(pinned, now))) await savePinned(state, pinned)
-    if (chain && away === '' && begun - beaten > BEAT) {
-      beaten = begun
-      await chain.report.beat()
+// Two loops, for a chain that answers slowly must not keep the slots waiting, nor a start the next freeze.
+const chainPace = pace()
+const slotsPace = pace()
+
+async function followChain(): Promise<void> {
+  let chain: Awaited<ReturnType<typeof reach>> | undefined
+  let beaten = 0
+  let looked = 0
+  while (!stop.signal.aborted) {
+    const begun = Date.now()
+    const whole = begun - looked > WHOLE
+    try {
+      chain ??= await reach()
+      // on a copy: a look that fails half-way has taught nothing
+      const next = structuredClone(pinned)
+      const learnt = await pull(chain.grid, next, config.node, { whole, log })
+      if (whole) looked = begun
+      if (learnt) {
+        await savePinned(state, next)
+        pinned = next
+        slotsPace.hurry()
+      }
+      if (await chain.report.slots(pinned, words)) await savePinned(state, pinned)
+      if (begun - beaten > BEAT) {
+        await chain.report.beat()
+        beaten = begun
+      }
+      if (away !== '') log('the chain answers')
+      away = ''
+    } catch (error) {
+      // everything runs on: what was agreed on before is still agreed on
+      if (away !== reasonOf(error)) log(reasonOf(error))
+      away = reasonOf(error)
     }
-  } catch (error) {
-    log(`pass: ${reasonOf(error)}`)
+    await chainPace.wait(LOOK, stop.signal)
   }
-  await sleep(Math.max(50, LOOK - (Date.now() - begun)), stop.signal).catch(() => {})
 }
+
+async function keepSlots(): Promise<void> {
+  while (!stop.signal.aborted) {
+    try {
+      words = await keep(pinned.deployments)
+      chainPace.hurry()
+    } catch (error) {
+      log(`pass: ${reasonOf(error)}`)
+    }
+    await slotsPace.wait(LOOK, stop.signal)
+  }
+}
+
+await Promise.all([followChain(), keepSlots()])
 rmSync(path, { force: true })
 process.exit(0)

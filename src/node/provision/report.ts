@@ -1,11 +1,13 @@
 import { codeOf, reasonOf } from '#codec'
-import { type Grid, type Key, type Relayer, sendBeats, sendReport, signBeat, signReport } from '#contract'
+import { expire, type Grid, type Key, type Relayer, sendBeats, sendReport, signBeat, signReport } from '#contract'
 import type { Pinned, Said } from './pinned.ts'
 
 type Hex = `0x${string}`
 
 /** A slot whose state flaps is reported at most so often. Milliseconds. */
 const CALM = 5000
+/** Seconds the chain's clock may be behind ours. */
+const BEHIND = 2
 
 /** Posts what changed since the chain last took our word; true when it took something. */
 export function reporter(at: { grid: Grid; relayer: Relayer; key: Key; node: number; log: (line: string) => void }) {
@@ -36,6 +38,19 @@ export function reporter(at: { grid: Grid; relayer: Relayer; key: Key; node: num
     return true
   }
 
+  /** Consent that ended by time alone: whoever has a slot of it tells the chain, so that what was booked is free again. */
+  const overdue = async (d: Pinned['deployments'][Hex]) => {
+    const expiry = d.consent.placed?.expiry ?? 0
+    if (expiry === 0 || Date.now() / 1000 < expiry + BEHIND) return
+    const due = Date.now() - (last.get(`${d.group} ${d.name}`) ?? 0) > CALM
+    if (!due) return
+    last.set(`${d.group} ${d.name}`, Date.now())
+    await expire(grid, relayer, d.group, d.name).catch((error: unknown) => {
+      // another was first, or the chain's clock is far behind ours
+      if (!codeOf(error).startsWith('contract-')) throw error
+    })
+  }
+
   return {
     async slots(pinned: Pinned, now: Map<Hex, Map<number, Said>>): Promise<boolean> {
       let changed = false
@@ -43,6 +58,7 @@ export function reporter(at: { grid: Grid; relayer: Relayer; key: Key; node: num
         const d = pinned.deployments[id]!
         // of what ended the chain keeps no slot: nobody waits for a word
         if (d.consent.status !== 'active') continue
+        await overdue(d)
         for (const [slot, said] of slots) changed = (await post(id, d, slot, said)) || changed
       }
       return changed

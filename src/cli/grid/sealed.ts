@@ -1,0 +1,23 @@
+import { ZosError } from '#codec'
+import { type Key, type MemberSet, openSealed, ROLE, type Salted, type Transition } from '#contract'
+import { type Context, getSpec } from './context.ts'
+
+/** To whom the specs of a group are sealed besides their nodes. */
+export const readersOf = (set: MemberSet): `0x${string}`[] =>
+  set.members.filter((m) => m.roles & ROLE.read).map((m) => m.seal)
+
+/** The specs of all slots PLACED, in their order, opened with KEY: only a reader can seal them to others. */
+export async function openPlaced(context: Context, key: Key, placed: Transition): Promise<Salted[]> {
+  const specs: Salted[] = []
+  for (const [index, { blob, index: slot }] of placed.slots.entries()) {
+    const bytes = await getSpec(context, blob)
+    if (!bytes)
+      throw new ZosError(`Open the specs of "${placed.name}": that of slot ${slot} is not at the hub`, {
+        code: 'no-spec',
+      })
+    specs.push(
+      await openSealed(bytes, key.sealSecret, { blob, specRoot: placed.specRoot, index, count: placed.slots.length }),
+    )
+  }
+  return specs
+}

@@ -1,0 +1,106 @@
+import { reasonOf } from '#codec'
+import type { RestartPolicy } from '#wire'
+import type { Running } from '../compute/api.ts'
+import type { Desired, Run } from './desired.ts'
+import type { Said, Watched } from './pinned.ts'
+import { slotName } from './request.ts'
+import type { openedSpecs } from './sealed.ts'
+
+type Hex = `0x${string}`
+
+/** Milliseconds between attempts at a slot that fails, doubled up to a minute. */
+const FIRST_RETRY = 2000
+const LONGEST_RETRY = 60_000
+
+export type Compute = <T>(method: string, path: string, body?: unknown) => Promise<T>
+
+type Word = Omit<Said, 'sequence'>
+
+/**
+ * Whether it is for us to start what does not run. What ended by itself stays as its policy has it, and while its
+ * compute plane lives the policy is that plane's own affair; what was stopped by hand was stopped by us.
+ */
+function due(w: Running, policy: RestartPolicy, sameLife: boolean): boolean {
+  if (w.state === 'running' || w.state === 'paused') return false
+  if (w.startedAt === null || w.byHand) return true
+  const again = policy.name === 'on-failure' ? w.exitCode !== 0 : policy.name !== 'no'
+  return again && !sameLife
+}
+
+/** The steps that bring one slot to what is desired; each may be repeated or interrupted. */
+export function slotActs(at: { compute: Compute; open: ReturnType<typeof openedSpecs>; log: (line: string) => void }) {
+  const { compute, open, log } = at
+  /** Of starts that failed: for which step, and when to try again. */
+  const retry = new Map<string, { sequence: number; after: number; delay: number; why: string }>()
+  /** What was started, or stopped, for which step under which compute plane. */
+  const started = new Map<string, string>()
+  const stopped = new Map<string, string>()
+
+  const start = async (id: Hex, d: Watched, want: Run, mine: Running[], pid: number): Promise<Word> => {
+    const { workload, wanted } = await open(id, d, want)
+    const found = mine.find((w) => w.name === workload)
+    const others = mine.filter((w) => w.name !== workload)
+    if (!found) await compute('PUT', `/workloads/${workload}`, wanted)
+    // the version before gives its volumes up first
+    for (const w of others) if (w.state === 'running') await compute('POST', `/workloads/${w.name}/stop`)
+    const life = `${pid} ${d.consent.sequence}`
+    const start = !found || due(found, wanted.request.restart, started.get(workload) === life)
+    if (start) {
+      await compute('POST', `/workloads/${workload}/start`)
+      log(`${d.name}/${want.slot.index}: version ${d.consent.version} runs`)
+    }
+    started.set(workload, life)
+    for (const w of others) await compute('DELETE', `/workloads/${w.name}`)
+    if (start || found.state === 'running' || found.state === 'paused') return { phase: 'running', reason: '' }
+    const reason = `exited (${found.exitCode}): ${found.reason}`
+    return { phase: found.exitCode === 0 ? 'stopped' : 'failed', reason }
+  }
+
+  const run = async (id: Hex, d: Watched, want: Run, mine: Running[], pid: number): Promise<Word> => {
+    const key = slotName(id, want.slot.index)
+    const { sequence } = d.consent
+    const known = retry.get(key)
+    const failed = known?.sequence === sequence ? known : undefined
+    if (failed && Date.now() < failed.after) return { phase: 'failed', reason: failed.why }
+    try {
+      const word = await start(id, d, want, mine, pid)
+      retry.delete(key)
+      return word
+    } catch (error) {
+      const why = reasonOf(error)
+      const delay = Math.min((failed?.delay ?? FIRST_RETRY / 2) * 2, LONGEST_RETRY)
+      retry.set(key, { sequence, after: Date.now() + delay, delay, why })
+      if (why !== failed?.why) log(`${d.name}/${want.slot.index}: ${why}`)
+      return { phase: 'failed', reason: why }
+    }
+  }
+
+  const stop = async (d: Watched, why: string, mine: Running[], pid: number): Promise<Word> => {
+    const life = `${pid} ${d.consent.sequence} ${d.consent.frozenUntil} ${why}`
+    for (const w of mine) {
+      started.delete(w.name)
+      // also one that is down and waits to be restarted
+      if (w.state !== 'running' && stopped.get(w.name) === life) continue
+      await compute('POST', `/workloads/${w.name}/stop`)
+      stopped.set(w.name, life)
+    }
+    return { phase: 'stopped', reason: why }
+  }
+
+  const wipe = async (id: Hex, index: number, why: string, mine: Running[]): Promise<Word> => {
+    for (const w of mine) {
+      await compute('DELETE', `/workloads/${w.name}`)
+      log(`${w.name}: deleted: ${why}`)
+    }
+    const volumes = await compute<{ name: string }[]>('GET', '/volumes')
+    for (const v of volumes)
+      if (v.name.startsWith(`${slotName(id, index)}.`)) await compute('DELETE', `/volumes/${v.name}`)
+    return { phase: 'stopped', reason: why }
+  }
+
+  /** One act for slot INDEX, of whose workloads here are MINE, under the compute plane PID. */
+  return (id: Hex, d: Watched, index: number, want: Desired, mine: Running[], pid: number): Promise<Word> => {
+    if (want.do === 'run') return run(id, d, want, mine, pid)
+    return want.do === 'stop' ? stop(d, want.why, mine, pid) : wipe(id, index, want.why, mine)
+  }
+}

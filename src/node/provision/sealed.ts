@@ -1,0 +1,39 @@
+import { ZosError } from '#codec'
+import { leafOf, MODE, openSealed } from '#contract'
+import type { Wanted } from '../compute/api.ts'
+import type { Run } from './desired.ts'
+import type { Watched } from './pinned.ts'
+import { requestOf, workloadName } from './request.ts'
+import type { Specs } from './specs.ts'
+
+type Hex = `0x${string}`
+
+/** A slot's sealed spec as the compute plane takes it: under which name, and what. */
+export type Opened = { workload: string; wanted: Wanted }
+
+/** Specs kept open: those of the slots here, and of as many versions before. */
+const KEPT = 512
+
+/** Opens the specs sealed to this node; each once. */
+export function openedSpecs(specs: Specs, secret: Uint8Array) {
+  const opened = new Map<Hex, Opened>()
+  return async (id: Hex, d: Watched, { slot, place, count }: Run): Promise<Opened> => {
+    const known = opened.get(slot.blob)
+    if (known) return known
+    const bytes = await specs.get(slot.blob)
+    const expected = { blob: slot.blob, specRoot: d.consent.placed!.specRoot, index: place, count }
+    const { spec, salt } = await openSealed(bytes, secret, expected)
+    const wrong = (reason: string) => new ZosError(`Open slot ${slot.index}: ${reason}`, { code: 'wrong-spec' })
+    if (spec.deployment !== d.name || spec.slot !== slot.index)
+      throw wrong(`the spec inside is of "${spec.deployment}/${spec.slot}"`)
+    const { memory, cpus } = spec.workload as { memory?: unknown; cpus?: unknown }
+    // what was sealed must not be more than what was booked
+    if (memory !== slot.resources.ram || cpus !== slot.resources.cpu)
+      throw wrong('the spec asks for more or less than was agreed on')
+    const workload = workloadName(id, slot.index, leafOf(spec, salt))
+    const made = { workload, wanted: requestOf(id, slot.index, spec.workload, { fenced: slot.mode !== MODE.keep }) }
+    if (opened.size >= KEPT) opened.delete(opened.keys().next().value!)
+    opened.set(slot.blob, made)
+    return made
+  }
+}

@@ -1,0 +1,115 @@
+// What a group can do with what it runs, all through the commands: every state by consent, every stop by one.
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import { startGrid } from './grid.ts'
+import { until } from './harness.ts'
+
+const grid = startGrid(2, ['2', 'wipe=3'])
+after(() => grid[Symbol.dispose]())
+const { z, j, second, spec, status, runs, refused } = grid
+
+const stopped = (name: string) =>
+  until(`"${name}" to stop`, 60, async () => {
+    const view = await status(name)
+    return view.slots.every((s) => s.state === 'stopped') && view
+  })
+
+test('update and undo are versions of their own; both need two', async () => {
+  z('deploy', spec('web', ['env: { GREETING: one }']), '--as', 'alice')
+  second()
+  await runs('web', 1)
+  z('deploy', spec('web', ['env: { GREETING: two }']), '--as', 'bob')
+  second('carol')
+  await runs('web', 2)
+  z('undo', 'web', '--as', 'alice')
+  assert.equal((await status('web')).version, 2, 'one approval undoes nothing')
+  second()
+  const { slots } = await runs('web', 3)
+  assert.equal(slots.length, 1)
+})
+
+test('one member freezes, once per epoch; the group holds it frozen or thaws it', async () => {
+  z('freeze', 'web', '--as', 'carol')
+  await stopped('web')
+  assert.equal((await status('web')).state, 'frozen')
+  assert.match(refused('freeze', 'web', '--as', 'carol'), /used its one freeze of this epoch/)
+  z('freeze', 'web', '--hold', '--as', 'alice')
+  second()
+  z('thaw', 'web', '--as', 'alice')
+  assert.equal((await status('web')).state, 'frozen', 'one approval thaws nothing')
+  second()
+  await runs('web', 3)
+})
+
+test('a migration is in two phases: the old node goes on until the new one runs', async () => {
+  const from = (await status('web')).slots[0]!.node
+  const to = from === 'node1' ? 'node2' : 'node1'
+  z('migrate', 'web/0', '--to', to, '--as', 'alice')
+  second()
+  await until('the new node to run it', 120, async () => {
+    const [slot] = (await status('web')).slots
+    return slot!.node === to && slot!.state === 'running'
+  })
+  assert.equal(await grid.page('web/0'), 'hello from a node\n')
+  // what was booked on the old one is free again
+  await until('the old node to be free', 60, () => {
+    const { used } = j<{ used: { ram: number } }>('node', 'show', from)
+    return used.ram === 0
+  })
+  assert.match(refused('migrate', 'web/0', '--to', to, '--as', 'alice'), /is on node/)
+})
+
+test('members come and go; what the old ones approved but had not agreed on dies with their epoch', async () => {
+  z('deploy', spec('web', ['env: { GREETING: three }']), '--as', 'alice')
+  const [flying] = j<{ id: string }[]>('proposals')
+  z('key', 'new', 'dora')
+  z('group', 'change', 'team', '--remove', 'carol', '--add', 'dora', '--threshold', 'wipe=2', '--as', 'alice')
+  const open = j<{ id: string; kind: string }[]>('proposals')
+  const change = open.find((p) => p.kind === 'membership')!
+  assert.match(z('approve', change.id, '--as', 'bob'), /- carol: removed/)
+  const team = j<{ epoch: number; members: { name: string }[] }>('group', 'show', 'team')
+  assert.deepEqual([team.epoch, team.members.map((m) => m.name).sort()], [2, ['alice', 'bob', 'dora']])
+  assert.deepEqual(j('proposals'), [], 'the update in flight is void')
+  assert.match(refused('approve', flying!.id, '--as', 'bob'), /no open one has this id/)
+  assert.match(refused('freeze', 'web', '--as', 'carol'), /is not one of its members/)
+  // a new epoch gives each member a freeze again; dora reads what she was not there for once it is sealed to her
+  z('reseal', 'web', '--as', 'alice')
+  second('dora')
+  const at = (await status('web')).slots[0]!.node
+  z('migrate', 'web/0', '--to', at === 'node1' ? 'node2' : 'node1', '--as', 'dora')
+  second()
+  await runs('web', 3)
+})
+
+test('consent that was given for a time ends with it, and one that was frozen for a time runs on after it', async () => {
+  z('group', 'change', 'team', '--freeze', '70s', '--as', 'alice')
+  second()
+  z('deploy', spec('short', [], ['expires: 15s']), '--as', 'alice')
+  second()
+  z('freeze', 'web', '--as', 'dora')
+  await stopped('web')
+  await runs('web', 3)
+  await until('its time to be over', 60, async () => (await status('short')).state === 'cancelled')
+})
+
+test('cancel ends it and keeps the data, wipe deletes it; each has a threshold of its own', async () => {
+  z('cancel', 'web', '--as', 'alice')
+  second()
+  await until('it is cancelled', 60, async () => (await status('web')).state === 'cancelled')
+  z('group', 'change', 'team', '--threshold', 'wipe=3', '--as', 'alice')
+  second()
+  z('wipe', 'web', '--as', 'alice')
+  second()
+  assert.equal(j<unknown[]>('proposals').length, 1, 'two of three are not enough to wipe')
+  second('dora')
+  assert.deepEqual(j('proposals'), [])
+  assert.match(z('log', 'web'), /wipe {2}version 3/)
+})
+
+test('farms, nodes and groups are shown as the chain has them', () => {
+  const farm = j<{ name: string; nodes: string[] }>('farm', 'show', 'farm1')
+  assert.deepEqual([farm.name, farm.nodes], ['farm1', ['node1']])
+  const node = j<{ country: string; used: Record<string, number> }>('node', 'show', 'node2')
+  assert.deepEqual([node.country, node.used.ram], ['DE', 0], 'nothing stays booked')
+  assert.equal(j<{ freezeSeconds: number }>('group', 'show', 'team').freezeSeconds, 70)
+})
