@@ -70,7 +70,7 @@ export async function pull(
       const why = reasonOf(error)
       if (why !== d.held) log(`${d.name}: held: ${why}`)
       d.held = why
-      if (!(error instanceof ZosError) || error.kind !== 'user') unsure.add(d.group)
+      unsure.add(d.group)
     }
   }
   // Behind all of them: a step taken before a change of members is judged by the set known before that change. As long
