@@ -55,7 +55,7 @@ export function compileLedger(): Artifact {
       // cancun is what OpenZeppelin 5.7 needs (MCOPY) and what every L2 has
       evmVersion: 'cancun',
       viaIR: true,
-      optimizer: { enabled: true, runs: 1 },
+      optimizer: { enabled: true, runs: 200 },
       metadata: { appendCBOR: false, bytecodeHash: 'none' },
       outputSelection: {
         'Ledger.sol': { Ledger: ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object', 'storageLayout'] },

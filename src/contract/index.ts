@@ -62,7 +62,7 @@ export {
 export { migrationOf, resealOf, undoOf } from './approval/draft.ts'
 export type { ConsentCode } from './approval/error.ts'
 export { type ApprovalLog, decodeLog, deploymentOf, encodeLog, type VerifiedLog, verifyLog } from './approval/log.ts'
-export { applySet, foundGroup, type GroupState } from './approval/set.ts'
+export { applySet, type Evidence, foundGroup, type GroupState } from './approval/set.ts'
 export { applyApproval, applyFreeze, type ConsentState, carriesSpec, noConsent, thresholdOf } from './approval/step.ts'
 export { type ConnectOptions, connectRpc } from './engine/connect.ts'
 export { type ChainOptions, openEmbedded } from './engine/open.ts'

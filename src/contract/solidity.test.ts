@@ -29,7 +29,6 @@ import { ledger } from './artifact.ts'
 import { compileLedger, sourcesHash } from './compile.ts'
 import { key, openWorld, refusal, resources, root, slot, type World } from './testing/world.ts'
 import { digestOf } from './typed/digest.ts'
-import type { Slot } from './typed/schema.ts'
 
 type Hex = `0x${string}`
 
@@ -46,20 +45,6 @@ test('the committed artifact is what the sources compile to', () => {
   }
   assert.ok((ledger.deployedBytecode.length - 2) / 2 <= 24576, 'EIP-170')
 })
-
-/** What is booked on each node, counted from the slots of all deployments. */
-async function booked(w: World, group: Hex, names: string[]): Promise<Map<number, number>> {
-  const sums = new Map<number, number>()
-  const add = (node: number, ram: number) => sums.set(node, (sums.get(node) ?? 0) + ram)
-  for (const name of names) {
-    const d = await readDeployment(w.grid, group, name)
-    for (const s of d.slots) {
-      if (s.phase !== 'released') add(s.node, s.resources.ram)
-      if (s.leaving) add(s.leaving.node, s.resources.ram)
-    }
-  }
-  return sums
-}
 
 test('two groups race for the last GiB: exactly one wins', { timeout: 60_000 }, async () => {
   await using w = await openWorld()
@@ -82,67 +67,6 @@ test('two groups race for the last GiB: exactly one wins', { timeout: 60_000 }, 
   const said = await Promise.all(race.map((r) => refusal(submit(grid, openRelayer(), r.group, r.proposal))))
   assert.deepEqual(said.map((s) => s.replace(/:.*/, '')).sort(), ['contract-OverCapacity', 'it was taken'])
   assert.equal((await readNode(grid, n.id))!.used.ram, 1024)
-})
-
-test('random steps: I1 used never exceeds capacity, I2 used is the sum of live slots, I6 all is freed once', {
-  timeout: 60_000,
-}, async () => {
-  await using w = await openWorld()
-  const { grid, relayer } = w
-  const nodes = [await w.node('a', { ram: 1024 }), await w.node('b', { ram: 512 }), await w.node('c', { ram: 768 })]
-  const { group } = await w.team()
-  const names = ['p', 'q']
-  let seed = 20261123
-  const random = (n: number) => {
-    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
-    return (seed >>> 8) % n
-  }
-  const slots = (): Slot[] => {
-    const all: Slot[] = []
-    for (let i = 0; i < 3; i++)
-      if (random(3) > 0) all.push(slot(i, nodes[random(3)]!.id, { ram: 128 * (1 + random(4)) }))
-    if (all.length && random(3) === 0) all.push(slot(all[0]!.index, nodes[random(3)]!.id, { ram: 128 }, { mode: 2 }))
-    return all
-  }
-  let taken = 0
-  let refused = 0
-  for (let i = 0; i < 30; i++) {
-    const name = names[random(2)]!
-    const consent = await readConsent(grid, group, name)
-    const kind = (['deploy', 'update', 'migrate', 'undo', 'thaw', 'update', 'cancel', 'migrate'] as const)[random(8)]!
-    const same = consent.state.placed?.slots.map((s) => ({ ...s, node: nodes[random(3)]!.id })) ?? []
-    const draft =
-      kind === 'migrate'
-        ? { specRoot: consent.state.placed?.specRoot ?? root(0), slots: same, drain: random(2) * 3600 }
-        : kind === 'thaw' || kind === 'cancel'
-          ? {}
-          : { specRoot: root(i), slots: slots() }
-    const transition = draftTransition(consent.group, consent.state, kind, draft)
-    const signatures = [w.members.alice, w.members.carol]
-      .map((k) => signProposal(grid, consent.group, k, { transition }))
-      .sort((a, b) => a.member - b.member)
-    const said = await refusal(submit(grid, relayer, consent.group, { subject: { transition }, signatures }))
-    if (said === 'it was taken') taken++
-    else refused++
-    assert.match(said, /^it was taken|^contract-/)
-    const d = await readDeployment(grid, group, name)
-    const moving = d.slots.find((s) => s.leaving)
-    if (moving && random(2)) {
-      const at = moving.index + (moving.standby ? 128 : 0)
-      const report = { group, name, slot: at, node: moving.node, sequence: d.sequence, phase: 'running' as const }
-      await sendReport(grid, relayer, signReport(grid, nodes.find((n) => n.id === moving.node)!.key, report))
-    }
-    const sums = await booked(w, group, names)
-    for (const n of nodes) {
-      const { used, capacity } = (await readNode(grid, n.id))!
-      assert.ok(used.ram <= capacity.ram, 'I1')
-      assert.equal(used.ram, sums.get(n.id) ?? 0, `I2 after step ${i}: ${kind}`)
-    }
-  }
-  assert.ok(taken > 5 && refused > 5, `${taken} taken, ${refused} refused: both must occur`)
-  for (const name of names)
-    if ((await readDeployment(grid, group, name)).state === 'active') await w.agree(group, name, 'cancel')
-  for (const n of nodes) assert.deepEqual((await readNode(grid, n.id))!.used, resources({ cpu: 0, ram: 0, ssd: 0 }))
 })
 
 test('members change while an update is in flight: the old epoch’s approvals die', { timeout: 60_000 }, async () => {
@@ -184,13 +108,14 @@ test('members change while an update is in flight: the old epoch’s approvals d
 test('nodes: only their own key and their farm’s owner change them; heartbeats and notice', {
   timeout: 60_000,
 }, async () => {
-  await using w = await openWorld()
+  let ahead = 0
+  await using w = await openWorld({ clock: () => Date.now() + ahead })
   const { grid, relayer, owner } = w
   const n = await w.node('n')
   const stranger = key('stranger')
   const again = { farm: w.farm, capacity: resources(), country: 'DE' }
   assert.match(await refusal(registerNode(grid, relayer, { node: key('m'), owner: stranger }, again)), /not the owner/)
-  assert.match(await refusal(registerNode(grid, relayer, { node: n.key, owner }, again)), /key in use/)
+  assert.match(await refusal(registerNode(grid, relayer, { node: n.key, owner }, again)), /key is in use/)
   assert.match(
     await refusal(registerNode(grid, relayer, { node: n.key, owner }, { ...again, node: n.id, nonce: 1 })),
     /nonce/,
@@ -199,7 +124,7 @@ test('nodes: only their own key and their farm’s owner change them; heartbeats
     await refusal(
       registerNode(grid, relayer, { node: key('n2'), owner, old: stranger }, { ...again, node: n.id, nonce: 2 }),
     ),
-    /node's key/,
+    /the node's key/,
   )
   await registerNode(
     grid,
@@ -221,7 +146,12 @@ test('nodes: only their own key and their farm’s owner change them; heartbeats
   assert.equal((await readNode(grid, n.id))!.seen, now)
 
   const { group } = await w.team()
-  await w.agree(group, 'web', 'deploy', { specRoot: root(1), slots: [slot(0, n.id)], names: ['web'], expiry: now + 2 })
+  await w.agree(group, 'web', 'deploy', {
+    specRoot: root(1),
+    slots: [slot(0, n.id)],
+    names: ['web'],
+    expiry: now + 3600,
+  })
   assert.match(
     await refusal(write(grid, relayer, 'notice', [(await readDeployment(grid, group, 'web')).id, 0])),
     /not the owner/,
@@ -249,7 +179,7 @@ test('nodes: only their own key and their farm’s owner change them; heartbeats
     /the name "web" is taken/,
   )
   assert.match(await refusal(expire(grid, relayer, group, 'web')), /TooEarly/)
-  await new Promise((r) => setTimeout(r, 3100))
+  ahead = 3_601_000
   await expire(grid, relayer, group, 'web')
   assert.deepEqual(
     [(await readDeployment(grid, group, 'web')).state, (await readNode(grid, n.id))!.used.ram],
@@ -308,7 +238,10 @@ test('gas per operation is the snapshot’s', { timeout: 60_000 }, async () => {
   await agree('cancel', 'one', 'cancel')
   const beat = signBeat(grid, n[0]!.key, n[0]!.id, Math.floor(Date.now() / 1000))
   gas.heartbeat = Number((await sendBeats(grid, relayer, [beat])).gas)
+  const batch = n.map(({ key, id }) => signBeat(grid, key, id, beat.time + 1))
+  gas['heartbeat, each of 4'] = Math.round(Number((await sendBeats(grid, relayer, batch)).gas) / 4)
   await createFarm(grid, relayer, w.owner.address, 'second')
+  if (process.env.ZOS_GAS) console.error(gas) // to make a new snapshot by hand
   const snapshot = JSON.parse(readFileSync(join(import.meta.dirname, 'gas.json'), 'utf8')) as Record<
     string,
     { gas: number }

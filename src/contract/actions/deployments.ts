@@ -1,12 +1,13 @@
 import { ZosError } from '#codec'
 import type { ApprovalLog } from '../approval/log.ts'
 import { encodeLog, verifyLog } from '../approval/log.ts'
-import type { GroupState } from '../approval/set.ts'
+import type { Evidence, GroupState } from '../approval/set.ts'
 import { type ConsentState, noConsent } from '../approval/step.ts'
 import { deploymentId } from '../typed/digest.ts'
 import { freezeSchema, type Resources, signatureSchema, transitionSchema } from '../typed/schema.ts'
+import { evidenceOfLog, withEvidence } from './evidence.ts'
 import { type Grid, view } from './grid.ts'
-import { readSets } from './groups.ts'
+import { canonical, readSets, setDigest } from './groups.ts'
 import { events } from './logs.ts'
 import { unpack } from './nodes.ts'
 
@@ -82,25 +83,35 @@ export async function listDeployments(grid: Grid, group: Hex): Promise<string[]>
   return [...new Set(found.map((e) => transitionSchema.parse(e.args.transition).name))]
 }
 
-export type Consent = { group: GroupState; state: ConsentState; log: ApprovalLog | undefined }
+/** `evidence`: what of the chain's proven state it took, for members that are contracts; undefined when signatures were enough. */
+export type Consent = {
+  group: GroupState
+  state: ConsentState
+  log: ApprovalLog | undefined
+  evidence?: Evidence | undefined
+}
 
 /**
  * The approvals of one deployment, from its events, verified from the founding set on: what a group agreed to,
- * whatever the chain says. `log` is undefined before the first approval.
+ * whatever the chain says. Only what members that are contracts said is taken from the chain's proven state. `log` is undefined before the first approval.
  */
 export async function readConsent(grid: Grid, group: Hex, name: string): Promise<Consent> {
   const id = deploymentId(group, name)
   const { number } = await grid.engine.finalized()
   const { entries: sets, state: current } = await readSets(grid, group)
   const found = await events(grid, ['Approved', 'Frozen'], [id], { to: BigInt(number) })
+  const setOf = new Map(sets.map((e) => [setDigest(grid, e.set), e.set]))
   const approvals: ApprovalLog['approvals'] = []
   for (const e of found) {
     if (e.name === 'Approved') {
-      const signatures = (e.args.signatures as unknown[]).map((s) => signatureSchema.parse(s))
-      approvals.push({ transition: transitionSchema.parse(e.args.transition), signatures, freezes: [] })
+      const transition = transitionSchema.parse(e.args.transition)
+      const set = setOf.get(transition.set)
+      const signatures = (e.args.signatures as unknown[]).map((s) => canonical(grid, set, signatureSchema.parse(s)))
+      approvals.push({ transition, signatures, freezes: [] })
     } else {
-      const signature = signatureSchema.parse(e.args.signature)
-      approvals.at(-1)?.freezes.push({ freeze: freezeSchema.parse(e.args.freeze), signature })
+      const freeze = freezeSchema.parse(e.args.freeze)
+      const signature = canonical(grid, setOf.get(freeze.set), signatureSchema.parse(e.args.signature))
+      approvals.at(-1)?.freezes.push({ freeze, signature })
     }
   }
   if (approvals.length === 0) return { group: current, state: noConsent(name), log: undefined }
@@ -111,8 +122,12 @@ export async function readConsent(grid: Grid, group: Hex, name: string): Promise
     sets,
     approvals,
   }
-  const verified = verifyLog(encodeLog(log))
-  return { group: verified.group, state: verified.state, log }
+  const text = encodeLog(log)
+  const { result, evidence } = await withEvidence(
+    (evidence) => verifyLog(text, evidence),
+    () => evidenceOfLog(grid, group, log),
+  )
+  return { group: result.group, state: result.state, log, evidence }
 }
 
 /** The audit trail as the text of a file. */

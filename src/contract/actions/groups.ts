@@ -3,7 +3,9 @@ import { keccak256 } from 'viem'
 import { ZosError } from '#codec'
 import { applySet, foundGroup, type GroupState } from '../approval/set.ts'
 import { digestOf, ZERO } from '../typed/digest.ts'
+import { canonicalSignature, signerOf } from '../typed/passkey.ts'
 import { type Member, type MemberSet, memberSetSchema, ROLE, type Signature, signatureSchema } from '../typed/schema.ts'
+import { evidenceOfSets, type SetEntry, withEvidence } from './evidence.ts'
 import { type Grid, view } from './grid.ts'
 import { events } from './logs.ts'
 import { type Relayer, write } from './relayer.ts'
@@ -13,6 +15,7 @@ type Hex = `0x${string}`
 /** Seconds one member alone can stop a deployment for. */
 export const FREEZE_SECONDS = 72 * 3600
 
+/** address: the member's signer bytes (an address, or an ERC-7913 signer: passkeySigner). */
 export type NewMember = { address: Hex; seal?: Hex; weight?: number; roles?: number }
 
 /** Members in the one order the contract takes. A member's place in it is how signatures name it. */
@@ -59,22 +62,31 @@ export function draftMembership(state: GroupState, wanted: GroupTerms, deadline:
   return { group, epoch: set.epoch + 1, previous: digest, ...terms(wanted), deadline }
 }
 
-export type SetEntry = { set: MemberSet; signatures: Signature[] }
+/** S in the one form the verifier takes, whatever form of it a relayer posted. */
+export function canonical(grid: Grid, set: MemberSet | undefined, s: Signature): Signature {
+  const signer = set?.members[s.member]?.signer
+  return signer ? { ...s, signature: canonicalSignature(grid.domain, signer, s.signature) } : s
+}
 
 /** Every member set a group had, oldest first, as the events tell; the current one's digest must be the contract's. */
 export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEntry[]; state: GroupState }> {
   const { number } = await grid.engine.finalized()
   const found = await events(grid, ['GroupSet'], [group], { to: BigInt(number) })
-  const entries = found.map((e) => ({
-    set: memberSetSchema.parse(e.args.set),
-    signatures: (e.args.signatures as unknown[]).map((s) => signatureSchema.parse(s)),
-  }))
+  const entries: SetEntry[] = []
+  for (const e of found) {
+    const before = entries.at(-1)?.set
+    const signatures = (e.args.signatures as unknown[]).map((s) => canonical(grid, before, signatureSchema.parse(s)))
+    entries.push({ set: memberSetSchema.parse(e.args.set), signatures })
+  }
   const [first, ...later] = entries
   if (!first) throw new ZosError(`Read group "${group}": there is none on this chain`, { code: 'no-group' })
-  let state = foundGroup(grid.domain, first.set)
-  if (state.group !== group)
+  const founded = foundGroup(grid.domain, first.set)
+  if (founded.group !== group)
     throw new ZosError(`Read group "${group}": the founding set is another's`, { code: 'bad-chain', kind: 'node' })
-  for (const e of later) state = applySet(state, e.set, e.signatures)
+  const { result: state } = await withEvidence(
+    (evidence) => later.reduce((state, e) => applySet(state, e.set, e.signatures, evidence), founded),
+    () => evidenceOfSets(grid, group, entries),
+  )
   const current = (await view(grid, 'sets', [group])) as Hex
   if (current !== state.digest) {
     throw new ZosError(`Read group "${group}": its member sets on this chain are not complete; ask another RPC`, {
@@ -96,7 +108,7 @@ export async function listGroups(grid: Grid, address?: Hex): Promise<GroupState[
   const found = await events(grid, ['GroupSet'], [], { to: BigInt(number) })
   const ids = [...new Set(found.map((e) => e.args.group as Hex))]
   const groups = await Promise.all(ids.map((id) => readGroup(grid, id)))
-  const wanted = address?.toLowerCase()
+  const wanted = address && signerOf(grid.domain, address.toLowerCase() as Hex)
   return groups.filter((g) => !wanted || g.set.members.some((m) => m.signer === wanted))
 }
 
@@ -113,7 +125,8 @@ export function submitMembership(
 
 /** A member's place in the set that counts now. */
 export function placeOf(state: GroupState, address: Hex): number {
-  const place = state.set.members.findIndex((m) => m.signer === address.toLowerCase())
+  const signer = signerOf(state.domain, address.toLowerCase() as Hex)
+  const place = state.set.members.findIndex((m) => m.signer === signer)
   if (place < 0) {
     throw new ZosError(`Sign for group "${state.group.slice(0, 10)}": ${address} is not one of its members`, {
       code: 'not-a-member',

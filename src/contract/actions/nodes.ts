@@ -92,7 +92,7 @@ export function unpack(packed: bigint): Resources {
   return Object.fromEntries(LANES.map((l, n) => [l, Number((packed >> BigInt(28 * n)) & 0xfffffffn)])) as Resources
 }
 
-type Row = readonly [Hex, number, Hex, Hex, Hex, bigint, number, number, bigint, number]
+type Row = readonly [Hex, number, Hex, number, Hex, bigint, number, number, bigint, Hex]
 
 /** What the contract holds of a node, and what it said when it registered; undefined when there is none. */
 export async function readNode(grid: Grid, id: number): Promise<Node | undefined> {
@@ -116,7 +116,7 @@ async function readNodes(grid: Grid, ids: number[]): Promise<Node[]> {
     said.set(e.args.node as number, e.args)
   const rows = await Promise.all(ids.map((id) => view(grid, 'nodes', [id]) as Promise<Row>))
   return ids.flatMap((id, n) => {
-    const [key, farm, country, region, seal, capacity, state, nonce, used, seen] = rows[n]!
+    const [key, farm, country, seen, seal, capacity, state, nonce, used, region] = rows[n]!
     const args = said.get(id)
     if (BigInt(key) === 0n || !args) return []
     const r = args.registration as Registration

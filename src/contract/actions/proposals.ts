@@ -1,10 +1,11 @@
 import { hexToString, stringToHex } from 'viem'
 import { z } from 'zod'
 import { canonicalJson, ZosError } from '#codec'
-import { checkSignature, type GroupState } from '../approval/set.ts'
+import { checkSignature, type Evidence, type GroupState } from '../approval/set.ts'
 import { type ConsentState, carriesSpec, thresholdOf } from '../approval/step.ts'
 import type { Key } from '../keys/keys.ts'
 import { digestOf, ZERO } from '../typed/digest.ts'
+import { signerKind } from '../typed/passkey.ts'
 import {
   type Kind,
   type MemberSet,
@@ -16,7 +17,7 @@ import {
 } from '../typed/schema.ts'
 import { readConsent, readDeployment } from './deployments.ts'
 import type { Grid } from './grid.ts'
-import { placeOf, readGroup, submitMembership } from './groups.ts'
+import { canonical, placeOf, readGroup, submitMembership } from './groups.ts'
 import { events } from './logs.ts'
 import { type Receipt, type Relayer, write } from './relayer.ts'
 
@@ -94,7 +95,8 @@ export async function propose(
 ): Promise<Proposal & { receipt?: Receipt }> {
   const group = await readGroup(grid, 'set' in subject ? subject.set.group : subject.transition.group)
   const signature = signProposal(grid, group, key, subject)
-  const proposal = proposalOf(grid, group, subject, [signature])
+  const evidence = (await told(grid, group.set))(proposalId(grid, subject))
+  const proposal = proposalOf(grid, group, subject, [signature], evidence)
   if (proposal.approvals >= proposal.needs)
     return { ...proposal, receipt: await submit(grid, relayer, group, proposal) }
   // a step the contract would refuse is not put up: what would be short is weight alone
@@ -122,14 +124,20 @@ export async function approve(
   if (found.signatures.some((s) => s.member === signature.member))
     throw new ZosError(`Approve "${id}": "${key.name}" approved it before`, { code: 'approved-before' })
   const signatures = [...found.signatures, signature].sort((a, b) => a.member - b.member)
-  const proposal = proposalOf(grid, state, found.subject, signatures)
+  const proposal = proposalOf(grid, state, found.subject, signatures, (await told(grid, state.set))(id))
   if (proposal.approvals >= proposal.needs)
     return { ...proposal, receipt: await submit(grid, relayer, state, proposal) }
   await write(grid, relayer, 'post', [state.set, id, signature, '0x'])
   return proposal
 }
 
-function proposalOf(grid: Grid, group: GroupState, subject: Subject, signatures: Signature[]): Proposal {
+function proposalOf(
+  grid: Grid,
+  group: GroupState,
+  subject: Subject,
+  signatures: Signature[],
+  evidence?: Evidence,
+): Proposal {
   const id = proposalId(grid, subject)
   const needs = 'set' in subject ? group.set.thresholds.membership : thresholdOf(subject.transition.kind, group.set)
   return {
@@ -139,7 +147,7 @@ function proposalOf(grid: Grid, group: GroupState, subject: Subject, signatures:
     kind: 'set' in subject ? 'membership' : subject.transition.kind,
     subject,
     signatures,
-    approvals: signatures.reduce((w, s) => w + checkSignature(group.set, ROLE.approve, id, s), 0),
+    approvals: signatures.reduce((w, s) => w + checkSignature(group, ROLE.approve, id, s, evidence), 0),
     needs,
   }
 }
@@ -174,19 +182,22 @@ export async function listProposals(grid: Grid, group: Hex): Promise<Proposal[]>
   for (const e of posted) {
     if (e.args.set !== state.digest) continue
     const id = e.args.digest as Hex
-    const signature = { member: e.args.member as number, signature: e.args.signature as Hex }
+    const posted = { member: e.args.member as number, signature: e.args.signature as Hex }
+    const signature = canonical(grid, state.set, posted)
     const all = signatures.get(id) ?? new Map<number, Signature>()
     signatures.set(id, all.set(signature.member, signature))
     const subject = subjectOf(e.args.data as Hex)
     // the board is open to every member: what is told must be what was signed
     if (subject && proposalId(grid, subject) === id) subjects.set(id, subject)
   }
+  const evidenceOf = await told(grid, state.set)
   const open: Proposal[] = []
   for (const [id, subject] of subjects) {
     if (!(await stillOpen(grid, state, subject))) continue
     const all = [...signatures.get(id)!.values()].sort((a, b) => a.member - b.member)
-    const good = all.filter((s) => isGood(state, id, s))
-    open.push(proposalOf(grid, state, subject, good))
+    const evidence = evidenceOf(id)
+    const good = all.filter((s) => isGood(state, id, s, evidence))
+    open.push(proposalOf(grid, state, subject, good, evidence))
   }
   return open
 }
@@ -199,9 +210,23 @@ function subjectOf(data: Hex): Subject | undefined {
   }
 }
 
-function isGood(state: GroupState, id: Hex, s: Signature): boolean {
+/**
+ * For members that are contracts, the board's own word: the contract asked them when the signature was posted, and asks
+ * again when the step is submitted. A lie here costs a refused transaction, nothing more.
+ */
+async function told(grid: Grid, set: MemberSet): Promise<(id: Hex) => Evidence> {
+  const contracts = new Set<string>()
+  for (const { signer } of set.members) {
+    if (!['address', 'other'].includes(signerKind(grid.domain, signer))) continue
+    const address = signer.slice(0, 42) as Hex
+    if ((await grid.client.getCode({ address })) !== undefined) contracts.add(address)
+  }
+  return (id) => ({ contracts, taken: new Set([id]) })
+}
+
+function isGood(state: GroupState, id: Hex, s: Signature, evidence: Evidence): boolean {
   try {
-    checkSignature(state.set, ROLE.approve, id, s)
+    checkSignature(state, ROLE.approve, id, s, evidence)
     return true
   } catch {
     return false

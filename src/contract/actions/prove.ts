@@ -34,22 +34,62 @@ const plus = (slot: Hex, n: bigint): Hex => `0x${(BigInt(slot) + n).toString(16)
  * an engine of several RPCs agrees on: a single false word in the answer is refused. Absence is proven as well.
  */
 export async function proveDeployment(grid: Grid, group: Hex, name: string): Promise<Proven> {
+  const what = `the state of "${name}"`
+  const base = slotOf('deployments', deploymentId(group, name))
+  const slots = [slotOf('sets', group), base, plus(base, 1n), plus(base, 2n)]
+  const root = await finalRoot(grid, what)
+  const { codeHash, words } = await proveAccount(grid, what, root, grid.contract, slots)
+  if (codeHash === undefined) throw bad(what, 'the contract is not there')
+  return { ...root, codeHash, ...decode(words) }
+}
+
+/** A group's current set by digest, as PROVEN has it, for a group without a deployment. */
+export async function proveSet(grid: Grid, group: Hex): Promise<{ root: Root; set: Hex }> {
+  const what = `the members of group ${group.slice(0, 10)}`
+  const root = await finalRoot(grid, what)
+  const { words } = await proveAccount(grid, what, root, grid.contract, [slotOf('sets', group)])
+  return { root, set: words[0]! }
+}
+
+/** Which of ADDRESSES are contracts under that root. */
+export async function proveContracts(grid: Grid, root: Root, addresses: Hex[]): Promise<Set<Hex>> {
+  const found = new Set<Hex>()
+  for (const address of addresses) {
+    const { codeHash } = await proveAccount(grid, `the account ${address}`, root, address, [])
+    if (codeHash !== undefined && codeHash !== EMPTY_CODE) found.add(address)
+  }
+  return found
+}
+
+/** A final block and the root of its state. */
+export type Root = Pick<Proven, 'at' | 'stateRoot'>
+
+async function finalRoot(grid: Grid, what: string): Promise<Root> {
   const at = await grid.engine.finalized()
-  const number = `0x${at.number.toString(16)}`
-  const block = (await grid.engine.request({ method: 'eth_getBlockByNumber', params: [number, false] })) as {
+  const params = [`0x${at.number.toString(16)}`, false]
+  const block = (await grid.engine.request({ method: 'eth_getBlockByNumber', params })) as {
     hash: Hex
     stateRoot: Hex
   } | null
-  if (block?.hash !== at.hash) throw bad(name, 'the final block is not there')
-  const base = slotOf('deployments', deploymentId(group, name))
-  const slots = [slotOf('sets', group), base, plus(base, 1n), plus(base, 2n)]
-  const params = [grid.contract, slots, number]
+  if (block?.hash !== at.hash) throw bad(what, 'the final block is not there')
+  return { at, stateRoot: block.stateRoot }
+}
+
+/** An account's code hash (undefined: there is no account) and words of its storage. */
+async function proveAccount(
+  grid: Grid,
+  what: string,
+  { at, stateRoot }: Root,
+  address: Hex,
+  slots: Hex[],
+): Promise<{ codeHash: Hex | undefined; words: Hex[] }> {
+  const params = [address, slots, `0x${at.number.toString(16)}`]
   const answer = (await grid.engine.request({ method: 'eth_getProof', params })) as Answer
-  const account = await proven(name, block.stateRoot, keccak256(grid.contract), answer.accountProof)
-  if (account === null) throw bad(name, 'the contract is not there')
+  const account = await proven(what, stateRoot, keccak256(address), answer.accountProof)
+  if (account === null) return { codeHash: undefined, words: slots.map(() => ZERO) }
   const [, , storageRoot, codeHash] = fromRlp(account, 'hex') as Hex[]
-  const words = await Promise.all(slots.map((slot, n) => word(name, storageRoot!, slot, answer.storageProof[n])))
-  return { at, stateRoot: block.stateRoot, codeHash: codeHash!, ...decode(words) }
+  const words = await Promise.all(slots.map((slot, n) => word(what, storageRoot!, slot, answer.storageProof[n])))
+  return { codeHash: codeHash!, words }
 }
 
 /** The struct's packed first word, lowest field first, as in Ledger.sol. */
@@ -66,19 +106,19 @@ function decode([set, packed, head, specRoot]: Hex[]): Omit<Proven, 'at' | 'stat
 }
 
 async function word(
-  name: string,
+  what: string,
   root: Hex,
   slot: Hex,
   entry: Answer['storageProof'][number] | undefined,
 ): Promise<Hex> {
-  if (!entry) throw bad(name, 'a slot is missing')
-  const value = await proven(name, root, keccak256(slot), entry.proof)
+  if (!entry) throw bad(what, 'a slot is missing')
+  const value = await proven(what, root, keccak256(slot), entry.proof)
   if (value === null) return ZERO
   return `0x${(fromRlp(value, 'hex') as Hex).slice(2).padStart(64, '0')}`
 }
 
 /** The value at the hashed KEY under ROOT, or null where the proof shows that there is none. */
-async function proven(name: string, root: Hex, key: Hex, proof: Hex[]): Promise<Hex | null> {
+async function proven(what: string, root: Hex, key: Hex, proof: Hex[]): Promise<Hex | null> {
   // an empty trie has no nodes to show
   if (root === EMPTY_ROOT && proof.length === 0) return null
   // only whoever checks proofs loads the trie library
@@ -88,14 +128,16 @@ async function proven(name: string, root: Hex, key: Hex, proof: Hex[]): Promise<
     const value = await verifyMerkleProof(bytes(key), proof.map(bytes), { root: bytes(root) })
     return value === null ? null : `0x${Buffer.from(value).toString('hex')}`
   } catch (cause) {
-    throw bad(name, `a proof does not lead to the block's state root: ${reasonOf(cause).slice(0, 100)}`, cause)
+    throw bad(what, `a proof does not lead to the block's state root: ${reasonOf(cause).slice(0, 100)}`, cause)
   }
 }
 
 const EMPTY_ROOT = '0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421'
 
-const bad = (name: string, reason: string, cause?: unknown) =>
-  new ZosError(`Prove the state of "${name}": ${reason}`, {
+const EMPTY_CODE = '0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470'
+
+const bad = (what: string, reason: string, cause?: unknown) =>
+  new ZosError(`Prove ${what}: ${reason}`, {
     code: 'bad-proof',
     kind: 'node',
     ...(cause === undefined ? {} : { cause }),

@@ -86,14 +86,44 @@ export async function deployContracts(
   return { contract: receipt.contract!.toLowerCase() as Hex, since: receipt.block, gas: receipt.gas }
 }
 
+/** The words of the enum Why in ../solidity/Types.sol, in its order. */
+const WHY = [
+  'the member set is no founding set',
+  'the group exists',
+  'a group has 1 to 56 members',
+  'the members are not in ascending order of keccak256(signer)',
+  'a signer has 20 to 1024 bytes',
+  'a member has no such roles',
+  'a member may approve but has no weight',
+  'a threshold is 0 or above the total weight',
+  'the version is not the one due',
+  'a migration changes the spec',
+  'a step of this kind carries no spec',
+  'a report is above 256 bytes',
+  'the sequence is not the current one',
+  'a node cannot report this phase',
+  'the slot was noticed or released before',
+  'there is no such kind of step',
+  'a deployment has 1 to 128 slots',
+  'a slot has no such index or mode',
+  'the slots are not in ascending order',
+  'the slots are on too few farms',
+  'the deadline of the registration is over',
+  'the attributes are not those signed, or above 2048 bytes',
+  'the nonce is not the next one',
+  'a node cannot change its farm',
+  'the key is in use',
+  'there is no such node state',
+  "the signature is not by the node's key",
+]
+
 const sentences: Record<string, (args: readonly unknown[]) => string> = {
   StaleEpoch: () => 'it names members or an epoch that no longer count; make the proposal anew',
   Expired: () => 'its time is over; make the proposal anew',
   NotAMember: ([n]) => `member ${n} has not that right`,
   BadSignature: ([n]) => `the signature of member ${n} is not good`,
   NotEnoughWeight: ([has, needs]) => `approvals weigh ${has} of ${needs} needed`,
-  BadSet: ([why]) => `the member set is not valid: ${why}`,
-  BadTransition: ([why]) => `the step is not valid: ${why}`,
+  Invalid: ([why]) => WHY[Number(why)] ?? `reason ${why}`,
   WrongState: ([s]) => `the deployment is ${['not there', 'active', 'cancelled', 'wiped', 'expired'][Number(s)]}`,
   NotTheSuccessor: ([s]) => `the deployment has gone on to step ${s}; make the proposal anew`,
   NotAllowedThere: ([n]) => `the geo rules forbid node ${n}`,
@@ -104,7 +134,6 @@ const sentences: Record<string, (args: readonly unknown[]) => string> = {
   AlreadyFroze: ([n]) => `member ${n} used its one freeze of this epoch`,
   TooEarly: ([t]) => `not before ${t}, or nothing is there`,
   NotTheOwner: () => 'the signer is not the owner',
-  BadRegistration: ([why]) => `the registration is not valid: ${why}`,
   BadLabel: ([l]) => `"${l}" is no DNS label`,
   NameTaken: ([l]) => `the name "${l}" is taken`,
 }

@@ -225,18 +225,20 @@ test('a log verifies from its text alone, and a change of any byte does not', ()
     () => verifyLog(text.slice(0, at) + (text[at] === 'a' ? 'b' : 'a') + text.slice(at + 1)),
     /Verify approval log/,
   )
-  // each hex digit group and each number, at a stride that keeps this to a second
-  const places = [...text.matchAll(/[0-9a-f]/g)].map((m) => m.index)
-  for (let i = 0; i < places.length; i += 23) {
-    const p = places[i]!
-    const changed = text.slice(0, p) + (text[p] === '1' ? '2' : '1') + text.slice(p + 1)
-    assert.throws(() => verifyLog(changed), ZosError, `byte ${p} may be changed: ${text.slice(p - 30, p + 10)}`)
+  // one bit of each byte; by night of every byte, for a commit at a stride that keeps this to seconds
+  const stride = process.env.ZOS_NIGHTLY ? 1 : 11
+  const bytes = Buffer.from(text)
+  for (let p = 0; p < bytes.length; p += stride) {
+    const bad = Buffer.from(bytes)
+    bad[p]! ^= 1
+    const near = text.slice(p - 30, p + 10)
+    assert.throws(() => verifyLog(bad.toString()), ZosError, `byte ${p} may be changed: ${near}`)
   }
 })
 
 test('a log with anything added, cut inside, reordered or written differently is refused', () => {
   const { log, text } = sample()
-  for (let i = 0; i < text.length; i += 37) assert.throws(() => verifyLog(text.slice(0, i)), ZosError)
+  for (let i = 0; i < text.length; i += 7) assert.throws(() => verifyLog(text.slice(0, i)), ZosError)
   assert.throws(() => verifyLog(`${text} `), /canonical/)
   assert.throws(() => verifyLog(text.replace('{', '{ ')), /canonical/)
   const bad = (change: (l: ApprovalLog) => void) => {
@@ -252,5 +254,12 @@ test('a log with anything added, cut inside, reordered or written differently is
   bad((l) => l.approvals[0]!.signatures.pop())
   bad((l) => l.approvals[1]!.freezes.push(...l.approvals[0]!.freezes))
   bad((l) => l.sets[0]!.signatures.push(...l.sets[1]!.signatures))
+  // a heavier member, a lower threshold, another chain or contract: the digests no longer lead to the signatures
+  bad((l) => Object.assign(l.sets[0]!.set.members[0]!, { weight: 2 }))
+  bad((l) => Object.assign(l.sets[1]!.set.thresholds, { deploy: 1 }))
+  bad((l) => Object.assign(l, { chainId: 1 }))
+  bad((l) => Object.assign(l, { contract: `0x${'c1'.repeat(20)}` }))
+  bad((l) => Object.assign(l.approvals[1]!.transition.slots[0]!, { blob: root(9) }))
+  bad((l) => l.approvals.splice(1, 0, l.approvals[0]!))
   bad((l) => l.approvals[0]!.signatures.push({ member: 55, signature: `0x${'11'.repeat(65)}` }))
 })

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { canonicalJson, reasonOf, ZosError } from '#codec'
 import { type Domain, deploymentId } from '../typed/digest.ts'
 import { address, freezeSchema, memberSetSchema, signatureSchema, transitionSchema } from '../typed/schema.ts'
-import { applySet, foundGroup, type GroupState } from './set.ts'
+import { applySet, type Evidence, foundGroup, type GroupState } from './set.ts'
 import { applyApproval, applyFreeze, type ConsentState, noConsent } from './step.ts'
 
 const freezeEntry = z.strictObject({ freeze: freezeSchema, signature: signatureSchema })
@@ -52,10 +52,11 @@ export function decodeLog(text: string): ApprovalLog {
 /**
  * Replays a log from its founding set: every signature, every link, every rule. Needs nothing but the text. What it
  * cannot know: whether the chain has gone on since (a log cut after a step is the log as of that step), and whether
- * `group` is the group you mean: compare its id.
+ * `group` is the group you mean: compare its id. Members that are contracts count with EVIDENCE alone.
  */
-export function verifyLog(text: string): VerifiedLog {
+export function verifyLog(text: string, evidence?: Evidence): VerifiedLog {
   const log = decodeLog(text)
+  const options = evidence ? { evidence } : {}
   const domain: Domain = { chainId: log.chainId, contract: log.contract }
   const [founding, ...later] = log.sets
   if (founding!.signatures.length > 0) throw bad('the founding set carries signatures, which nothing asks for')
@@ -64,16 +65,16 @@ export function verifyLog(text: string): VerifiedLog {
   const reach = (digest: string) => {
     while (group.digest !== digest && later.length > 0) {
       const next = later.shift()!
-      group = applySet(group, next.set, next.signatures)
+      group = applySet(group, next.set, next.signatures, evidence)
     }
   }
   for (const [n, entry] of log.approvals.entries()) {
     try {
       reach(entry.transition.set)
-      state = applyApproval(group, state, entry.transition, entry.signatures)
+      state = applyApproval(group, state, entry.transition, entry.signatures, options)
       for (const f of entry.freezes) {
         reach(f.freeze.set)
-        state = applyFreeze(group, state, f.freeze, f.signature)
+        state = applyFreeze(group, state, f.freeze, f.signature, options)
       }
     } catch (cause) {
       throw new ZosError(`Verify approval log: step ${n + 1}: ${reasonOf(cause).replace(/^Verify consent: /, '')}`, {
@@ -83,7 +84,7 @@ export function verifyLog(text: string): VerifiedLog {
       })
     }
   }
-  for (const next of later) group = applySet(group, next.set, next.signatures)
+  for (const next of later) group = applySet(group, next.set, next.signatures, evidence)
   return { group, state, log }
 }
 

@@ -1,6 +1,6 @@
 import { keccak256 } from 'viem'
 import { type Domain, digestOf, ZERO } from '../typed/digest.ts'
-import { recoverSigner } from '../typed/recover.ts'
+import { signedBy, signerKind } from '../typed/passkey.ts'
 import { type MemberSet, ROLE, type Signature } from '../typed/schema.ts'
 import { refuse } from './error.ts'
 
@@ -8,6 +8,12 @@ type Hex = `0x${string}`
 
 /** A group as far as its sets are known: the one that counts now. */
 export type GroupState = { domain: Domain; group: Hex; set: MemberSet; digest: Hex }
+
+/**
+ * What a proven state says beyond signatures: which addresses have code, and which digests the contract took. A contract
+ * wallet's word can change with its chain, so it counts only for what the chain's state shows as taken.
+ */
+export type Evidence = { contracts: ReadonlySet<string>; taken: ReadonlySet<string> }
 
 /** The founding set: its digest is the group's id, so whoever knows the id needs to trust nobody for it. */
 export function foundGroup(domain: Domain, set: MemberSet): GroupState {
@@ -18,7 +24,7 @@ export function foundGroup(domain: Domain, set: MemberSet): GroupState {
 }
 
 /** The next epoch, by the membership threshold of the members before it. */
-export function applySet(state: GroupState, set: MemberSet, signatures: Signature[]): GroupState {
+export function applySet(state: GroupState, set: MemberSet, signatures: Signature[], evidence?: Evidence): GroupState {
   const { domain, group } = state
   if (set.group !== group) throw refuse('wrong-group', `the member set is of group ${set.group}, not ${group}`)
   if (set.epoch !== state.set.epoch + 1 || set.previous !== state.digest) {
@@ -26,7 +32,7 @@ export function applySet(state: GroupState, set: MemberSet, signatures: Signatur
   }
   checkSet(set)
   const digest = digestOf(domain, 'MemberSet', set)
-  checkConsent(state.set, state.set.thresholds.membership, digest, signatures)
+  checkConsent(state, state.set.thresholds.membership, digest, signatures, evidence)
   return { domain, group, set, digest }
 }
 
@@ -50,30 +56,47 @@ function checkSet(set: MemberSet): void {
 }
 
 /** Members in ascending order, so that none counts twice, each with the right to approve, together heavy enough. */
-export function checkConsent(set: MemberSet, needed: number, digest: Hex, signatures: Signature[]): void {
+export function checkConsent(
+  group: GroupState,
+  needed: number,
+  digest: Hex,
+  signatures: Signature[],
+  evidence?: Evidence,
+): void {
   let weight = 0
   let last = -1
   for (const s of signatures) {
     if (s.member <= last) throw refuse('bad-signature', `member ${s.member} signs twice or out of order`)
     last = s.member
-    weight += checkSignature(set, ROLE.approve, digest, s)
+    weight += checkSignature(group, ROLE.approve, digest, s, evidence)
   }
   if (weight < needed) {
     throw refuse('not-enough-weight', `weight ${weight} of ${needed} needed`, { weight, needed })
   }
 }
 
-/** The weight of a member whose signature over DIGEST is good. Offline only keys count: a contract's word can change. */
-export function checkSignature(set: MemberSet, role: number, digest: Hex, s: Signature): number {
+/**
+ * The weight of a member whose signature over DIGEST is good. Keys and passkeys count by their signature alone; a member
+ * that is a contract counts only with EVIDENCE.
+ */
+export function checkSignature(
+  { domain, set }: Pick<GroupState, 'domain' | 'set'>,
+  role: number,
+  digest: Hex,
+  s: Signature,
+  evidence?: Evidence,
+): number {
   const member = set.members[s.member]
   if (!member || !(member.roles & role))
     throw refuse('not-a-member', `place ${s.member} has no such right in this epoch`)
-  if (recoverSigner(digest, s.signature) !== member.signer) {
-    throw refuse(
-      'bad-signature',
-      `the signature of member ${s.member} is not by ${member.signer} for this step, chain and contract`,
-      { member: s.member, signer: member.signer },
-    )
-  }
-  return member.weight
+  const { signer, weight } = member
+  if (signedBy(domain, signer, digest, s.signature)) return weight
+  const contract = ['address', 'other'].includes(signerKind(domain, signer))
+  if (contract && evidence?.contracts.has(signer.slice(0, 42)) && evidence.taken.has(digest)) return weight
+  const hint = contract ? '; if it is a contract, only the proven state of its chain can tell' : ''
+  throw refuse(
+    'bad-signature',
+    `the signature of member ${s.member} is not by ${signer} for this step, chain and contract${hint}`,
+    { member: s.member, signer },
+  )
 }

@@ -1,7 +1,7 @@
 import { digestOf, ZERO } from '../typed/digest.ts'
 import { type Freeze, type Kind, type MemberSet, ROLE, type Signature, type Transition } from '../typed/schema.ts'
 import { refuse } from './error.ts'
-import { checkConsent, checkSignature, type GroupState } from './set.ts'
+import { checkConsent, checkSignature, type Evidence, type GroupState } from './set.ts'
 
 type Hex = `0x${string}`
 
@@ -47,17 +47,23 @@ export function thresholdOf(kind: Kind, set: MemberSet): number {
 export const carriesSpec = (kind: Kind): boolean => ['deploy', 'update', 'undo', 'migrate'].includes(kind)
 const grows = (kind: Kind): boolean => carriesSpec(kind) && kind !== 'migrate'
 
+export type StepOptions = {
+  /** Unix seconds, where the step is taken up live; a log of the past has no clock. */
+  now?: number
+  /** For members that are contracts. */
+  evidence?: Evidence
+}
+
 /**
  * The state after one approved step, or a refusal: signed by enough weight of the pinned set, for this chain and
- * contract, successor of what is running. `now` (Unix seconds) is given where the step is taken up live; a log of the
- * past has no clock.
+ * contract, successor of what is running.
  */
 export function applyApproval(
   group: GroupState,
   state: ConsentState,
   t: Transition,
   signatures: Signature[],
-  options: { now?: number } = {},
+  options: StepOptions = {},
 ): ConsentState {
   if (t.group !== group.group) throw refuse('wrong-group', `the approval is of group ${t.group}, not ${group.group}`)
   if (t.name !== state.name) throw refuse('wrong-group', `the approval is of "${t.name}", not "${state.name}"`)
@@ -65,7 +71,7 @@ export function applyApproval(
     throw refuse('stale-epoch', `the approval is of epoch ${t.epoch}; the group is at epoch ${group.set.epoch}`)
   }
   const digest = digestOf(group.domain, 'Transition', t)
-  checkConsent(group.set, thresholdOf(t.kind, group.set), digest, signatures)
+  checkConsent(group, thresholdOf(t.kind, group.set), digest, signatures, options.evidence)
   if (t.sequence !== state.sequence + 1 || t.previous !== state.head) {
     throw refuse('not-the-successor', `step ${t.sequence} does not follow step ${state.sequence} of "${t.name}"`)
   }
@@ -123,14 +129,14 @@ export function applyFreeze(
   state: ConsentState,
   f: Freeze,
   signature: Signature,
-  options: { now?: number } = {},
+  options: StepOptions = {},
 ): ConsentState {
   if (f.group !== group.group || f.name !== state.name)
     throw refuse('wrong-group', 'the freeze is of another deployment')
   if (f.set !== group.digest) throw refuse('stale-epoch', 'the freeze is of another epoch')
   if (f.previous !== state.head) throw refuse('not-the-successor', 'the freeze is of another version')
   if (state.status !== 'active') throw refuse('wrong-state', `a deployment that is ${state.status} cannot be frozen`)
-  checkSignature(group.set, ROLE.stop, digestOf(group.domain, 'Freeze', f), signature)
+  checkSignature(group, ROLE.stop, digestOf(group.domain, 'Freeze', f), signature, options.evidence)
   const by = `${group.set.epoch}:${signature.member}`
   if (state.froze.includes(by))
     throw refuse('already-froze', `member ${signature.member} froze it in this epoch before`)

@@ -22,6 +22,8 @@ export type ChainOptions = {
   chainId?: number
   /** Milliseconds between blocks; 0 makes one as soon as a transaction waits. */
   blockTime?: number
+  /** Milliseconds since 1970; the machine's own unless a test moves time. */
+  clock?: () => number
   /** Told while a start replays the journal. */
   onReplay?: (block: number) => void
 }
@@ -38,6 +40,7 @@ type Parts = {
   genesis: Block
   head: Block
   blockTime: number
+  clock: () => number
 }
 
 /** The embedded chain: journal first, then the block, then the answer. One process per folder. */
@@ -45,6 +48,7 @@ export class Chain implements AsyncDisposable {
   readonly common: Common
   readonly store: Store
   readonly genesis: Block
+  readonly clock: () => number
   readonly #journal: Journal
   readonly #vm: VM
   readonly #db: NodeDb
@@ -60,6 +64,7 @@ export class Chain implements AsyncDisposable {
     this.common = parts.common
     this.store = parts.store
     this.genesis = parts.genesis
+    this.clock = parts.clock
     this.#journal = parts.journal
     this.#vm = parts.vm
     this.#db = parts.db
@@ -123,14 +128,14 @@ export class Chain implements AsyncDisposable {
   }
 
   #tick(): Promise<void> {
-    const ms = this.#blockTime - (Date.now() % this.#blockTime)
+    const ms = this.#blockTime - (this.clock() % this.#blockTime)
     return sleep(ms, this.#stop.signal).catch(() => {})
   }
 
   async #block(batch: Waiting[]): Promise<void> {
     const record: BlockRecord = {
       number: Number(this.#head.header.number) + 1,
-      timestamp: Math.max(Math.floor(Date.now() / 1000), Number(this.#head.header.timestamp)),
+      timestamp: Math.max(Math.floor(this.clock() / 1000), Number(this.#head.header.timestamp)),
       parent: this.#head.hash(),
       transactions: batch.map((w) => w.raw),
     }
@@ -226,6 +231,7 @@ async function recover<T>(
   options: ChainOptions,
   make: (parts: Parts) => T,
 ): Promise<T> {
+  const clock = options.clock ?? Date.now
   const applied = store.meta('offset') ?? 0
   let chainId = store.meta('chainId')
   let common = commonOf(chainId ?? 1)
@@ -267,7 +273,7 @@ async function recover<T>(
     head = await applyRecord({ vm, db, store, prune }, head!, record, next)
   }
   if (chainId === undefined) {
-    const record = { chainId: options.chainId ?? 26426, timestamp: Math.floor(Date.now() / 1000) }
+    const record = { chainId: options.chainId ?? 26426, timestamp: Math.floor(clock() / 1000) }
     const payload = encodeGenesis(record)
     await journal.append(payload)
     await found(payload, journal.end)
@@ -289,5 +295,6 @@ async function recover<T>(
     genesis: genesis!,
     head: head!,
     blockTime: options.blockTime ?? 0,
+    clock,
   })
 }

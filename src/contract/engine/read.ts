@@ -58,7 +58,7 @@ export class Reader {
       if (row.number > 0) await vm.stateManager.setStateRoot(row.root)
       const header = createBlockHeaderFromRLP(row.header, { common })
       // a call sees the time of the block that would come next
-      const timestamp = Math.max(row.timestamp, Math.floor(Date.now() / 1000))
+      const timestamp = Math.max(row.timestamp, Math.floor(this.#chain.clock() / 1000))
       const block = createBlock(
         { header: { number: header.number, timestamp, gasLimit: header.gasLimit, baseFeePerGas: 0n } },
         { common },

@@ -37,9 +37,12 @@ export class NodeDb implements DB<string, Value> {
   async open(): Promise<void> {}
 }
 
-/** Cancun rules: MCOPY and transient storage, as our contracts are compiled; base fee is set to 0 by the block maker. */
+/**
+ * Cancun rules: MCOPY and transient storage, as our contracts are compiled; base fee is set to 0 by the block maker. Plus
+ * EIP-7951, the precompile for P-256, which later forks have: a passkey's signature costs 7,000 gas instead of 200,000.
+ */
 export function commonOf(chainId: number): Common {
-  return createCustomCommon({ chainId, name: 'zos' }, Mainnet, { hardfork: Hardfork.Cancun })
+  return createCustomCommon({ chainId, name: 'zos' }, Mainnet, { hardfork: Hardfork.Cancun, eips: [7951] })
 }
 
 /** State at ROOT, with caches bounded in entries. */

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { privateKeyToAccount } from 'viem/accounts'
+import { signedBy, signerOf } from '../typed/passkey.ts'
 import { recoverSigner } from '../typed/recover.ts'
 import { listKeys, newKey, openKey } from './keys.ts'
 
-const cheap = { N: 1 << 10, r: 8, p: 1 } as unknown as Parameters<typeof newKey>[3]
+const cheap = { cost: { N: 1 << 10, r: 8, p: 1 } }
 
 test('a key is kept encrypted, opens with its passphrase alone, and signs as its address', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'zos-keys-'))
@@ -42,6 +43,21 @@ test('a key is kept encrypted, opens with its passphrase alone, and signs as its
       await writeFile(file, text.slice(0, i))
       await assert.rejects(openKey(dir, 'alice', 'correct horse'), { code: 'key-damaged' })
     }
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
+
+test('a passkey is kept the same way, and signs as an authenticator does', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'zos-keys-'))
+  const domain = { chainId: 1, contract: `0x${'c0'.repeat(20)}` } as const
+  const digest = `0x${'5a'.repeat(32)}` as const
+  try {
+    const made = await newKey(dir, 'pass', 'correct horse', { ...cheap, passkey: true })
+    const opened = await openKey(dir, 'pass', 'correct horse')
+    assert.match(made.address, /^0x[0-9a-f]{128}$/)
+    assert.deepEqual([opened.address, opened.seal], [made.address, made.seal])
+    assert.ok(signedBy(domain, signerOf(domain, made.address), digest, opened.sign(digest)))
   } finally {
     await rm(dir, { recursive: true })
   }

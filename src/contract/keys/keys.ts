@@ -3,11 +3,13 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { x25519 } from '@noble/curves/ed25519.js'
+import { p256 } from '@noble/curves/nist.js'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { z } from 'zod'
 import { codeOf, reasonOf, sha256, ZosError } from '#codec'
 import { writeAtomic } from '#sys'
 import { addressOfPublicKey, signDigest } from '../typed/recover.ts'
+import { passkeyOf } from './passkey.ts'
 
 type Hex = `0x${string}`
 
@@ -27,7 +29,7 @@ const hex = (bytes?: number) =>
 const fileSchema = z.strictObject({
   format: z.literal('zos-key/1'),
   name: z.string(),
-  address: z.string().regex(/^0x[0-9a-f]{40}$/),
+  address: z.string().regex(/^0x([0-9a-f]{40}|[0-9a-f]{128})$/),
   seal: z.string().regex(/^0x[0-9a-f]{64}$/),
   // bounded, so that a forged file cannot ask for all memory
   scrypt: z.strictObject({
@@ -42,7 +44,10 @@ const fileSchema = z.strictObject({
   aesGcm: z.strictObject({ iv: hex(12), tag: hex(16), box: hex() }),
 })
 
-/** What anyone may know of a key: its member address and the X25519 key specs are sealed to. */
+/**
+ * What anyone may know of a key: its address (of a passkey: its P-256 public key, 64 bytes) and the X25519 key specs are
+ * sealed to.
+ */
 export type PublicKey = { name: string; address: Hex; seal: Hex }
 
 /** An opened key: signs digests, opens what was sealed to it. */
@@ -73,14 +78,25 @@ export function keyOf(name: string, secret: Uint8Array): Key {
 
 const fileOf = (dir: string, name: string) => join(dir, `${name}.json`)
 
+export type NewKeyOptions = {
+  /** A P-256 key that signs as a WebAuthn authenticator does, instead of a secp256k1 key. */
+  passkey?: boolean
+  cost?: { N: number; r: number; p: number }
+}
+
 /** Makes a key DIR/NAME.json, encrypted under PASSPHRASE (scrypt, AES-256-GCM bound to name and address). */
-export async function newKey(dir: string, name: string, passphrase: string, cost = COST): Promise<Key> {
+export async function newKey(
+  dir: string,
+  name: string,
+  passphrase: string,
+  { passkey = false, cost = COST }: NewKeyOptions = {},
+): Promise<Key> {
   checkName(name)
   if (passphrase === '') throw new ZosError(`Make key "${name}": the passphrase is empty`, { code: 'no-passphrase' })
   if (await stat(fileOf(dir, name)).catch(() => undefined)) {
     throw new ZosError(`Make key "${name}": it exists; take another name`, { code: 'key-exists' })
   }
-  const key = keyOf(name, secp256k1.utils.randomSecretKey())
+  const key = passkey ? passkeyOf(name, p256.utils.randomSecretKey()) : keyOf(name, secp256k1.utils.randomSecretKey())
   const salt = randomBytes(16)
   const iv = randomBytes(12)
   const cipher = createCipheriv('aes-256-gcm', await scrypt(passphrase, salt, 32, options(cost)), iv)
@@ -137,7 +153,7 @@ export async function openKey(dir: string, name: string, passphrase: string): Pr
   } catch (cause) {
     throw new ZosError(`Open key "${name}": wrong passphrase`, { code: 'wrong-passphrase', cause })
   }
-  return keyOf(name, secret)
+  return file.address.length === 42 ? keyOf(name, secret) : passkeyOf(name, secret)
 }
 
 /** The public part alone: no passphrase needed. */

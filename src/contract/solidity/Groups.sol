@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {Hash, Member, MemberSet, Signature} from "./Types.sol";
+import {Hash, Invalid, Member, MemberSet, Signature, Why} from "./Types.sol";
 
 /// Groups of weighted members. Only the digest of the current member set is stored: whoever acts for a group brings
 /// the set, so every consent names exactly the members it counts, and a removed member's weight is nowhere.
@@ -18,7 +19,6 @@ abstract contract Groups is EIP712 {
     event GroupSet(bytes32 indexed group, bytes32 indexed digest, MemberSet set, Signature[] signatures);
     event Posted(bytes32 indexed group, bytes32 indexed digest, bytes32 set, uint8 member, bytes signature, bytes data);
 
-    error BadSet(string reason);
     error StaleEpoch();
     error Expired();
     error NotAMember(uint8 member);
@@ -28,8 +28,8 @@ abstract contract Groups is EIP712 {
     /// Founds a group; needs no approval, for its id is the digest of its founding set.
     function createGroup(MemberSet calldata s) external returns (bytes32 group) {
         group = _hashTypedDataV4(Hash.memberSet(s));
-        if (s.group != 0 || s.epoch != 1) revert BadSet("not a founding set");
-        if (sets[group] != 0) revert BadSet("the group exists");
+        if (s.group != 0 || s.epoch != 1) revert Invalid(Why.FoundingSet);
+        if (sets[group] != 0) revert Invalid(Why.GroupExists);
         _validate(s);
         sets[group] = group;
         emit GroupSet(group, group, s, new Signature[](0));
@@ -85,6 +85,11 @@ abstract contract Groups is EIP712 {
         if (signature.member >= s.members.length) revert NotAMember(signature.member);
         Member calldata m = s.members[signature.member];
         if (m.roles & role == 0) revert NotAMember(signature.member);
+        // a key first: no look at its account, and what counts offline counts here, whatever code the account has
+        if (m.signer.length == 20) {
+            (address by,,) = ECDSA.tryRecover(digest, signature.signature);
+            if (by != address(0) && by == address(bytes20(m.signer))) return m.weight;
+        }
         if (!SignatureChecker.isValidSignatureNow(m.signer, digest, signature.signature)) {
             revert BadSignature(signature.member);
         }
@@ -94,15 +99,15 @@ abstract contract Groups is EIP712 {
     function _validate(MemberSet calldata s) private pure {
         uint256 total = 0;
         bytes32 last = 0;
-        if (s.members.length == 0 || s.members.length > 56) revert BadSet("1 to 56 members");
+        if (s.members.length == 0 || s.members.length > 56) revert Invalid(Why.MemberCount);
         for (uint256 i = 0; i < s.members.length; i++) {
             Member calldata m = s.members[i];
             bytes32 id = keccak256(m.signer);
-            if (id <= last) revert BadSet("members not in ascending order of keccak256(signer)");
-            if (m.signer.length < 20 || m.signer.length > 1024) revert BadSet("signer length");
-            if (m.roles == 0 || m.roles > ROLES) revert BadSet("roles");
+            if (id <= last) revert Invalid(Why.MemberOrder);
+            if (m.signer.length < 20 || m.signer.length > 1024) revert Invalid(Why.SignerLength);
+            if (m.roles == 0 || m.roles > ROLES) revert Invalid(Why.Roles);
             if (m.roles & APPROVE != 0) {
-                if (m.weight == 0) revert BadSet("an approver without weight");
+                if (m.weight == 0) revert Invalid(Why.NoWeight);
                 total += m.weight;
             }
             last = id;
@@ -114,6 +119,6 @@ abstract contract Groups is EIP712 {
     }
 
     function _reachable(uint256 threshold, uint256 total) private pure {
-        if (threshold == 0 || threshold > total) revert BadSet("a threshold is 0 or above the total weight");
+        if (threshold == 0 || threshold > total) revert Invalid(Why.Threshold);
     }
 }

@@ -2,10 +2,12 @@
 pragma solidity 0.8.37;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {ERC7913P256Verifier} from "@openzeppelin/contracts/utils/cryptography/verifiers/ERC7913P256Verifier.sol";
+import {ERC7913WebAuthnVerifier} from "@openzeppelin/contracts/utils/cryptography/verifiers/ERC7913WebAuthnVerifier.sol";
 import {Groups} from "./Groups.sol";
 import {Names} from "./Names.sol";
 import {Nodes} from "./Nodes.sol";
-import {Ack, Freeze, Hash, MemberSet, Pack, Rules, Signature, Slot, Transition} from "./Types.sol";
+import {Ack, Freeze, Hash, Invalid, MemberSet, Pack, Rules, Signature, Slot, Transition, Why} from "./Types.sol";
 
 /// Deployments and their slots. Orders what groups agreed on and books capacity for it; nodes verify the consent again
 /// themselves. Immutable; nobody, the deployer included, has a right no group gave (I10).
@@ -84,7 +86,6 @@ contract Ledger is Groups, Nodes, Names {
         bytes32 indexed id, uint24 indexed node, uint32 key, uint32 sequence, uint8 phase, uint64 time, bytes report
     );
 
-    error BadTransition(string reason);
     error WrongState(uint8 state);
     error NotTheSuccessor(uint32 sequence, bytes32 head);
     error NotAllowedThere(uint24 node);
@@ -93,7 +94,12 @@ contract Ledger is Groups, Nodes, Names {
     error AlreadyFroze(uint8 member);
     error TooEarly(uint256 time);
 
-    constructor() EIP712("ZOS", "1") {}
+    /// Brings the verifiers of passkeys with it: their addresses follow from this one's, so that whoever knows the
+    /// contract knows offline which members are P-256 keys (nonce 1) and which are WebAuthn passkeys (nonce 2).
+    constructor() EIP712("ZOS", "1") {
+        new ERC7913P256Verifier();
+        new ERC7913WebAuthnVerifier();
+    }
 
     /// Names are unique within a group, so a deployment's id needs no counter.
     function deploymentId(bytes32 group, string calldata name) public pure returns (bytes32) {
@@ -114,12 +120,12 @@ contract Ledger is Groups, Nodes, Names {
         Deployment storage d = deployments[id];
         if (t.sequence != d.sequence + 1 || t.previous != d.head) revert NotTheSuccessor(d.sequence, d.head);
         bool grows = kind == DEPLOY || kind == UPDATE || kind == UNDO;
-        if (t.version != d.version + (grows ? 1 : 0)) revert BadTransition("version");
+        if (t.version != d.version + (grows ? 1 : 0)) revert Invalid(Why.Version);
         if (kind == DEPLOY ? d.state == ACTIVE : d.state != ACTIVE && (kind != WIPE || d.state == 0)) {
             revert WrongState(d.state);
         }
         if (grows || kind == MIGRATE) {
-            if (kind == MIGRATE && t.specRoot != d.specRoot) revert BadTransition("a migration keeps the spec");
+            if (kind == MIGRATE && t.specRoot != d.specRoot) revert Invalid(Why.KeepsSpec);
             if (t.sequence == 1) _checkLabel(t.name);
             (d.slots, d.standbys) = _place(id, t);
             _claim(id, t.names);
@@ -128,7 +134,7 @@ contract Ledger is Groups, Nodes, Names {
             d.state = ACTIVE;
             if (kind == DEPLOY) d.frozenUntil = 0;
         } else {
-            if (t.slots.length + t.names.length > 0 || t.specRoot != 0) revert BadTransition("carries a spec");
+            if (t.slots.length + t.names.length > 0 || t.specRoot != 0) revert Invalid(Why.CarriesSpec);
             if (kind == THAW) d.frozenUntil = 0;
             else if (kind == FREEZE) d.frozenUntil = type(uint40).max;
             else _end(id, kind == CANCEL ? CANCELLED : WIPED);
@@ -162,12 +168,12 @@ contract Ledger is Groups, Nodes, Names {
 
     /// A node's report. The new node running, or the old one stopped, ends a migration.
     function ack(Ack calldata a, bytes calldata signature) external {
-        if (a.report.length > 256) revert BadTransition("report above 256 bytes");
+        if (a.report.length > 256) revert Invalid(Why.ReportLength);
         _signed(nodes[a.node].key, _hashTypedDataV4(Hash.ack(a)), signature);
         Placement storage p = slots[a.deployment][a.slot];
-        if (a.sequence != deployments[a.deployment].sequence) revert BadTransition("sequence");
+        if (a.sequence != deployments[a.deployment].sequence) revert Invalid(Why.Sequence);
         if (p.node == a.node && p.phase != RELEASED) {
-            if (a.phase < RUNNING || a.phase > STOPPED) revert BadTransition("phase");
+            if (a.phase < RUNNING || a.phase > STOPPED) revert Invalid(Why.Phase);
             p.phase = a.phase;
             if (a.phase == RUNNING && p.flags & DRAINING != 0) _leave(a.deployment, a.slot);
         } else if (leaving[a.deployment][a.slot].node == a.node && a.phase == STOPPED) {
@@ -197,7 +203,7 @@ contract Ledger is Groups, Nodes, Names {
     function notice(bytes32 id, uint32 key) external {
         Placement storage p = slots[id][key];
         if (msg.sender != farms[nodes[p.node].farm]) revert NotTheOwner();
-        if (p.flags & NOTICED != 0 || p.phase == RELEASED) revert BadTransition("noticed or released before");
+        if (p.flags & NOTICED != 0 || p.phase == RELEASED) revert Invalid(Why.Noticed);
         p.flags |= NOTICED;
         notices[id][key] = uint40(block.timestamp) + NOTICE;
         emit Noticed(id, p.node, key, notices[id][key]);
@@ -224,7 +230,7 @@ contract Ledger is Groups, Nodes, Names {
         if (kind == DEPLOY || kind == UPDATE || kind == UNDO || kind == MIGRATE) return s.thresholds.deploy;
         if (kind == THAW || kind == FREEZE || kind == CANCEL) return s.thresholds.control;
         if (kind == WIPE) return s.thresholds.wipe;
-        revert BadTransition("kind");
+        revert Invalid(Why.Kind);
     }
 
     /// The keys a deployment's slots may have.
@@ -236,7 +242,7 @@ contract Ledger is Groups, Nodes, Names {
 
     /// Frees the old placements, books the new: all of it or nothing, in one transaction.
     function _place(bytes32 id, Transition calldata t) private returns (uint8 primaries, uint8 standbys) {
-        if (t.slots.length == 0 || t.slots.length > 128) revert BadTransition("1 to 128 slots");
+        if (t.slots.length == 0 || t.slots.length > 128) revert Invalid(Why.SlotCount);
         if (t.expiry != 0 && t.expiry <= block.timestamp) revert Expired();
         uint32[] memory old = _keys(id);
         for (uint256 i = 0; i < old.length; i++) {
@@ -247,9 +253,9 @@ contract Ledger is Groups, Nodes, Names {
         uint256 last = 0;
         for (uint256 i = 0; i < t.slots.length; i++) {
             Slot calldata s = t.slots[i];
-            if (s.index > 127 || s.mode > STANDBY) revert BadTransition("slot index or mode");
+            if (s.index > 127 || s.mode > STANDBY) revert Invalid(Why.SlotForm);
             uint32 key = s.mode == STANDBY ? s.index + 128 : s.index;
-            if (i > 0 && key <= last) revert BadTransition("slots not in ascending order");
+            if (i > 0 && key <= last) revert Invalid(Why.SlotOrder);
             last = key;
             for (; o < old.length && old[o] < key; o++) _drop(id, old[o]);
             if (o < old.length && old[o] == key) o++;
@@ -337,6 +343,6 @@ contract Ledger is Groups, Nodes, Names {
             while (j < n && seen[j] != farm) j++;
             if (j == n) seen[n++] = farm;
         }
-        if (n < t.rules.farms) revert BadTransition("too few farms");
+        if (n < t.rules.farms) revert Invalid(Why.Farms);
     }
 }

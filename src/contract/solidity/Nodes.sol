@@ -4,24 +4,25 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {Beat, Hash, Pack, Registration} from "./Types.sol";
+import {Beat, Hash, Invalid, Pack, Registration, Why} from "./Types.sol";
 
 /// Farms and their nodes: keys, place, capacity and what is booked of it. Nodes sign, anyone relays: a node needs no funds.
 abstract contract Nodes is EIP712 {
     uint8 internal constant UP = 1;
     uint8 private constant DOWN = 3; // UP takes new slots; DRAIN (2) and DOWN keep those they have
 
+    /// Packed by what is touched together: a heartbeat reads and writes the first word alone.
     struct Node {
         address key;
         uint32 farm;
         bytes2 country;
-        bytes6 region;
+        uint40 seen;
         bytes32 seal;
         uint200 capacity;
         uint8 state;
         uint16 nonce;
         uint200 used;
-        uint40 seen;
+        bytes6 region;
     }
 
     mapping(uint24 id => Node) public nodes;
@@ -36,7 +37,6 @@ abstract contract Nodes is EIP712 {
     event Attested(uint24 indexed node, address indexed certifier, bytes32 attributes);
 
     error NotTheOwner();
-    error BadRegistration(string reason);
     error OverCapacity(uint24 node);
 
     function createFarm(address owner, string calldata name) external returns (uint32 farm) {
@@ -57,17 +57,17 @@ abstract contract Nodes is EIP712 {
         returns (uint24 id)
     {
         bytes32 digest = _hashTypedDataV4(Hash.registration(r));
-        if (block.timestamp > r.deadline) revert BadRegistration("deadline");
-        if (keccak256(attributes) != r.attributes || attributes.length > 2048) revert BadRegistration("attributes");
+        if (block.timestamp > r.deadline) revert Invalid(Why.Deadline);
+        if (keccak256(attributes) != r.attributes || attributes.length > 2048) revert Invalid(Why.Attributes);
         _signed(r.key, digest, signatures[0]);
         if (!SignatureChecker.isValidSignatureNow(farms[r.farm], digest, signatures[1])) revert NotTheOwner();
         id = r.node == 0 ? ++nodeCount : r.node;
         Node storage n = nodes[id];
-        if (r.nonce != n.nonce + 1) revert BadRegistration("nonce");
+        if (r.nonce != n.nonce + 1) revert Invalid(Why.Nonce);
         if (r.node == 0) n.state = UP;
-        else if (r.farm != n.farm) revert BadRegistration("farm");
+        else if (r.farm != n.farm) revert Invalid(Why.Farm);
         if (r.key != n.key) {
-            if (nodeOf[r.key] != 0) revert BadRegistration("key in use");
+            if (nodeOf[r.key] != 0) revert Invalid(Why.KeyInUse);
             if (r.node != 0) _signed(n.key, digest, signatures[2]);
             delete nodeOf[n.key];
             nodeOf[r.key] = id;
@@ -85,7 +85,7 @@ abstract contract Nodes is EIP712 {
 
     function setNodeState(uint24 id, uint8 state) external {
         if (msg.sender != farms[nodes[id].farm]) revert NotTheOwner();
-        if (state < UP || state > DOWN) revert BadRegistration("state");
+        if (state < UP || state > DOWN) revert Invalid(Why.NodeState);
         nodes[id].state = state;
         emit NodeState(id, state);
     }
@@ -108,7 +108,7 @@ abstract contract Nodes is EIP712 {
 
     function _signed(address key, bytes32 digest, bytes calldata signature) internal pure {
         (address by,,) = ECDSA.tryRecover(digest, signature);
-        if (by == address(0) || by != key) revert BadRegistration("signature of the node's key");
+        if (by == address(0) || by != key) revert Invalid(Why.NodeSignature);
     }
 
     /// I1: what is booked never exceeds what there is.

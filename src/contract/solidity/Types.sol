@@ -4,6 +4,15 @@ pragma solidity 0.8.37;
 // What is signed (EIP-712) and stored, and how it is hashed. The type strings here and those of ../typed/types.ts are
 // one format: docs/formats/approval-log.md.
 
+/// Why something is not taken. ../actions/relayer.ts has the words, in this order.
+enum Why {
+    FoundingSet, GroupExists, MemberCount, MemberOrder, SignerLength, Roles, NoWeight, Threshold, Version, KeepsSpec,
+    CarriesSpec, ReportLength, Sequence, Phase, Noticed, Kind, SlotCount, SlotForm, SlotOrder, Farms, Deadline,
+    Attributes, Nonce, Farm, KeyInUse, NodeState, NodeSignature
+}
+
+error Invalid(Why why);
+
 /// cpu in 1/1000, ram and ssd in MiB, hdd in GiB, uplink in kbit/s; each below 2^27.
 struct Resources {
     uint32 cpu;

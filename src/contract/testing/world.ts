@@ -59,11 +59,12 @@ export type World = AsyncDisposable & {
   agree(group: Hex, name: string, kind: Kind, draft?: Draft): Promise<bigint>
 }
 
-export async function openWorld(): Promise<World> {
+/** CLOCK (ms) moves the embedded chain's time. */
+export async function openWorld(options: { clock?: () => number } = {}): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), 'zos-contract-'))
   // ZOS_TEST_RPC (URLs) and ZOS_TEST_KEY (a funded key): the same tests on any other EVM network
   const urls = process.env.ZOS_TEST_RPC?.split(',')
-  const engine: Engine = urls ? await connectRpc(urls) : await openEmbeddedChain({ dir })
+  const engine: Engine = urls ? await connectRpc(urls) : await openEmbeddedChain({ dir, ...options })
   const relayer = openRelayer(process.env.ZOS_TEST_KEY as Hex | undefined)
   const { contract, since } = await deployContracts(engine, relayer)
   const grid = openGrid(engine, contract, { since })

@@ -7,6 +7,7 @@ import {
   type ConsentState,
   type Domain,
   digestOf,
+  type Evidence,
   foundGroup,
   type GroupState,
   noConsent,
@@ -20,13 +21,16 @@ const refuse = (code: string, reason: string) => new ZosError(`Take up the chain
 /**
  * Carries CONSENT (undefined: never seen) forward through LOG, as told by a chain that may lie. PINNED is the newest
  * member set of the group known before: a head signed by an older one is refused, unless it was taken before the change.
+ * EVIDENCE is what the proven state says of members that are contracts; keys and passkeys need none.
  */
 export function advance(
   at: { domain: Domain; groupId: `0x${string}`; name: string; pinned: GroupState | undefined },
   consent: ConsentState | undefined,
   log: ApprovalLog,
+  evidence?: Evidence,
 ): Advanced {
   const { domain, pinned } = at
+  const options = evidence ? { evidence } : {}
   if (log.chainId !== domain.chainId || log.contract !== domain.contract)
     throw refuse('wrong-chain', 'it is of another chain or contract')
   const [founding, ...later] = log.sets
@@ -34,7 +38,7 @@ export function advance(
   if (group.group !== at.groupId) throw refuse('wrong-group', `its founding set is not that of group ${at.groupId}`)
   const step = () => {
     const next = later.shift()!
-    group = applySet(group, next.set, next.signatures)
+    group = applySet(group, next.set, next.signatures, evidence)
   }
   const reach = (digest: string) => {
     while (group.digest !== digest && later.length > 0) step()
@@ -51,12 +55,12 @@ export function advance(
         throw refuse('another-history', `step ${known} is not the one that was taken up`)
     } else {
       // without a clock: the contract held the deadline, and a node may come back long after it
-      state = applyApproval(group, state, entry.transition, entry.signatures)
+      state = applyApproval(group, state, entry.transition, entry.signatures, options)
     }
     for (const f of entry.freezes) {
       reach(f.freeze.set)
       if (state.froze.includes(`${group.set.epoch}:${f.signature.member}`)) continue
-      state = applyFreeze(group, state, f.freeze, f.signature)
+      state = applyFreeze(group, state, f.freeze, f.signature, options)
     }
   }
   const last = log.approvals.at(-1)!.transition

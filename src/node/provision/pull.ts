@@ -20,16 +20,21 @@ async function checkState(grid: Grid, pinned: Pinned, d: Watched, group: GroupSt
       'kept-back',
       `the approvals told end at step ${consent.sequence}, the proven state is at step ${proven.sequence}`,
     )
-  if (proven.frozenUntil > Math.max(consent.frozenUntil, Date.now() / 1000))
-    throw unproven('kept-back', 'the proven state is frozen, but no freeze was told')
+  // a stop that was kept from us, or one that never was
+  if (consent.status === 'active' && proven.state === 'active' && !sameStop(proven.frozenUntil, consent.frozenUntil))
+    throw unproven('kept-back', 'the freezes told are not those of the proven state')
 }
+
+/** The contract keeps 40 bits of time: a stop by quorum lasts until their end there. */
+const FOREVER = 2 ** 40 - 1
+const sameStop = (proven: number, told: number): boolean => proven === Math.min(told, FOREVER)
 
 /** Looks at one deployment and takes up what is new and agreed on. Gives its group as of then. */
 async function look(grid: Grid, pinned: Pinned, d: Watched): Promise<GroupState> {
-  const { log } = await readConsent(grid, d.group, d.name)
+  const { log, evidence } = await readConsent(grid, d.group, d.name)
   if (!log) throw unproven('kept-back', 'the chain shows no approvals')
   const at = { domain: grid.domain, groupId: d.group, name: d.name, pinned: pinned.groups[d.group] }
-  const { group, consent } = advance(at, d.consent.sequence === 0 ? undefined : d.consent, log)
+  const { group, consent } = advance(at, d.consent.sequence === 0 ? undefined : d.consent, log, evidence)
   await checkState(grid, pinned, d, group, consent)
   if (consent.sequence !== d.consent.sequence) d.taken = Date.now()
   d.consent = consent
