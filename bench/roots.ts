@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { CACHE } from '#node'
 import { archivesOf, debianCodename } from '#vm'
@@ -45,4 +45,22 @@ export async function debianRoots(
     renameSync(work, dir)
   }
   return made
+}
+
+/** Bytes of regular files below DIR, hard links once, no symbolic link followed. */
+export function contentBytes(dir: string): number {
+  const seen = new Set<string>()
+  const below = (at: string): number => {
+    let bytes = 0
+    for (const e of readdirSync(at, { withFileTypes: true })) {
+      const path = join(at, e.name)
+      if (e.isDirectory()) bytes += below(path)
+      if (!e.isFile()) continue
+      const { size, nlink, dev, ino } = lstatSync(path)
+      if (nlink === 1 || !seen.has(`${dev}:${ino}`)) bytes += size
+      seen.add(`${dev}:${ino}`)
+    }
+    return bytes
+  }
+  return below(dir)
 }

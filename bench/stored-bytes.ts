@@ -1,25 +1,11 @@
 import { spawnSync } from 'node:child_process'
-import { lstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { lstatSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { filesBelow, startNode } from '../test/harness.ts'
 import { must } from './peer.ts'
-import { debianRoots } from './roots.ts'
+import { contentBytes, debianRoots } from './roots.ts'
 import type { Benchmark } from './row.ts'
-
-/** Bytes of regular files below DIR, hard links once. */
-export function contentBytes(dir: string): number {
-  const seen = new Set<string>()
-  let bytes = 0
-  for (const e of readdirSync(dir, { recursive: true, withFileTypes: true })) {
-    if (!e.isFile()) continue
-    const s = lstatSync(join(e.parentPath, e.name))
-    if (s.nlink > 1 && seen.has(`${s.dev}:${s.ino}`)) continue
-    seen.add(`${s.dev}:${s.ino}`)
-    bytes += s.size
-  }
-  return bytes
-}
 
 export const storedIn = (dir: string): number => filesBelow(dir).reduce((n, f) => n + lstatSync(f).size, 0)
 

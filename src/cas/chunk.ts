@@ -13,7 +13,7 @@ export const zeroLeaf: Buffer = sha256(zeroBlock)
 /** SHA-256 of each 4 KiB block of BYTES, the last one zero-padded: 32 bytes per block, joined. */
 export function leafHashes(bytes: Uint8Array): Buffer {
   const blocks = Math.ceil(bytes.length / LEAF_BLOCK)
-  const leaves = Buffer.allocUnsafe(blocks * 32)
+  const leaves = Buffer.allocUnsafeSlow(blocks * 32) // own memory: a message to another thread takes all of a shared pool along
   for (let n = 0; n < blocks; n++) {
     const block = bytes.subarray(n * LEAF_BLOCK, (n + 1) * LEAF_BLOCK)
     const hash = block.length === LEAF_BLOCK ? sha256(block) : sha256(block, zeroBlock.subarray(block.length))

@@ -1,15 +1,12 @@
-import { link, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { link, mkdir, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { codeOf, reasonOf, ZosError } from '#codec'
-import { syncDirectory } from '#sys'
 import type { ChunkBackend, Stored } from './backend.ts'
 import { claimSync, objectPath, temporaryPath, writeSync } from './dir_sync.ts'
+import { flusher } from './flush.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
 const REST = /^[0-9a-f]{62}$/
-
-/** Files flushed at a time: enough for the disk to merge them, few enough not to starve the thread pool. */
-const FLUSH_AT_ONCE = 4
 
 /**
  * One plain file per object: `DIR/ab/cdef…`. Half-written files are in TEMPORARY, which must be on the same file
@@ -17,8 +14,8 @@ const FLUSH_AT_ONCE = 4
  */
 export function dirBackend(dir: string, options: { temporary: string }): ChunkBackend {
   const { temporary } = options
-  const unflushed = new Set<string>()
   const place = { dir, temporary }
+  const pending = flusher(place)
   const pathOf = (id: string) => objectPath(dir, id)
 
   const away = (action: string, cause: unknown): ZosError =>
@@ -66,19 +63,19 @@ export function dirBackend(dir: string, options: { temporary: string }): ChunkBa
       } catch (error) {
         throw away('Write chunk', error)
       }
-      unflushed.add(id)
+      pending.add(id)
     },
     async touch(id) {
       try {
         // an absent folder is absence too: then the object is written, and that says what is wrong
         const claimed = claimSync(place, id)
-        if (claimed === 'recent') unflushed.add(id)
+        if (claimed === 'recent') pending.add(id)
         return claimed !== 'absent'
       } catch (error) {
         throw away('Claim chunk', error)
       }
     },
-    direct: { ...place, unflushed: (id) => unflushed.add(id) },
+    direct: { ...place, unflushed: pending.add },
     delete: (id) =>
       reach('Delete chunk', false, async () => {
         await unlink(pathOf(id))
@@ -111,33 +108,9 @@ export function dirBackend(dir: string, options: { temporary: string }): ChunkBa
       }
     },
     async flush() {
-      const ids = [...unflushed]
-      unflushed.clear()
-      const sync = async (paths: string[], act: (path: string) => Promise<void>) => {
-        const queue = paths.values()
-        await Promise.all(
-          Array.from({ length: FLUSH_AT_ONCE }, async () => {
-            for (const path of queue) await act(path)
-          }),
-        )
-      }
       try {
-        await sync(ids.map(pathOf), async (path) => {
-          const handle = await open(path, 'r').catch((error) => {
-            if (codeOf(error) === 'ENOENT') return undefined // evicted meanwhile
-            throw error
-          })
-          if (!handle) return
-          try {
-            await handle.datasync()
-          } finally {
-            await handle.close()
-          }
-        })
-        const shards = [...new Set(ids.map((id) => dirname(pathOf(id))))]
-        if (shards.length > 0) await sync([...shards, dir], syncDirectory)
+        await pending.flush()
       } catch (error) {
-        for (const id of ids) unflushed.add(id)
         throw away('Flush chunks', error)
       }
     },

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { codeOf } from '#codec'
 
 /** A folder of objects, and where half-written ones go. */
@@ -11,8 +11,12 @@ export type Place = { dir: string; temporary: string }
 /** Older files are on the disk by themselves (Linux writes back after 30 s): claiming one needs no flush. Milliseconds. */
 const WRITTEN_BACK = 300_000
 
-export const objectPath = (dir: string, id: string): string => join(dir, id.slice(0, 2), id.slice(2))
-export const temporaryPath = (temporary: string): string => join(temporary, randomBytes(12).toString('hex'))
+export const objectPath = (dir: string, id: string): string => `${dir}/${id.slice(0, 2)}/${id.slice(2)}`
+const mine = randomBytes(8).toString('hex')
+let made = 0
+/** A name nobody else has: 24 hex digits, by which what a killed process left is known. */
+export const temporaryPath = (temporary: string): string =>
+  `${temporary}/${mine}${(made++ >>> 0).toString(16).padStart(8, '0')}`
 
 /** Marks an object as in use now. RECENT: it may not have reached the disk yet. */
 export function claimSync(place: Place, id: string): 'absent' | 'recent' | 'old' {

@@ -21,6 +21,7 @@ import {
   leafHashes,
   open,
   openStore,
+  type Store,
   type StoreOptions,
   scrub,
   seal,
@@ -73,8 +74,8 @@ test('what is put is got back in whole blocks, under the id of its leaves, once'
     const put = await store.put(plain)
     assert.deepEqual(put.leaves, leafHashes(plain))
     assert.deepEqual(put.id, chunkIdOf(put.leaves))
-    assert.equal(put.isNew, true)
-    assert.equal((await store.put(plain)).isNew, false)
+    assert.ok(put.storedBytes > 0)
+    assert.equal((await store.put(plain)).storedBytes, 0)
     assert.deepEqual(await store.get(put.id), wholeBlocks(plain))
     // compressed where it pays, raw where it does not
     assert.equal(readFileSync(local(put.id))[0], plain.subarray(0, 3).toString() === 'the' ? 2 : 1)
@@ -86,18 +87,66 @@ test('what is put is got back in whole blocks, under the id of its leaves, once'
   await store.flush()
 })
 
-test('with a hub, what is published is in both places; without one in one', async () => {
-  const { store, hub } = make({ withHub: true })
-  const { id } = await store.put(text(9000))
-  assert.deepEqual(await store.local.get(id.toString('hex')), await hub.get(id.toString('hex')))
+test('what is published is kept once: at a hub that is a folder, else here; here too when the hub is far away', async () => {
+  const objects = async ({ store, hub }: ReturnType<typeof make>) => [
+    (await usage(store.local)).objects,
+    await usage(hub).then(
+      (at) => at.objects,
+      () => 0, // there is no such folder
+    ),
+  ]
+  const beside = make({ withHub: true })
   const alone = make()
-  await alone.store.put(text(9000))
-  assert.equal((await usage(alone.store.local)).objects, 1)
+  const { direct, ...far } = make().hub
+  assert.ok(direct)
+  const remote = make({ hub: far })
+  for (const { store } of [beside, alone, remote]) {
+    await store.put(text(9000))
+    await store.putBlob(text(100))
+  }
+  assert.deepEqual(await objects(alone), [2, 0])
+  assert.equal((await usage(remote.store.local)).objects, 2)
+  assert.deepEqual(await objects({ ...beside, store: openStore({ dir: beside.store.dir, workers }) }), [0, 2])
 })
+
+test('a file is cut into chunks, its holes left out, by a thread or in steps; one too short is named', async () => {
+  const beside = make({ withHub: true })
+  const { direct, ...far } = beside.hub
+  const path = join(root, 'file')
+  const bytes = Buffer.concat([randomBytes(131_072), Buffer.alloc(131_072), text(70_000)])
+  writeFileSync(path, bytes)
+  const part = { path: Buffer.from(path), at: 0, length: bytes.length, chunkSize: 131_072 }
+  const owned = () => Buffer.from(new Uint8Array(text(5000)).buffer)
+  for (const { store } of [beside, make({ hub: far })]) {
+    const [file, small] = await store.putAll([part, { bytes: owned() }])
+    assert.deepEqual(file!.leaves, leafHashes(bytes))
+    assert.deepEqual(small!.leaves, leafHashes(owned()))
+    assert.equal(file!.chunks.length, 3)
+    assert.equal(file!.chunks[1], undefined)
+    assert.deepEqual(await store.get(file!.chunks[2]!.id), wholeBlocks(text(70_000)))
+    await assert.rejects(store.putAll([{ ...part, length: bytes.length + 1 }]), {
+      code: 'source-unreadable',
+      message: new RegExp(`^Read "${path}": it ends after ${bytes.length} bytes`),
+    })
+    await assert.rejects(store.putAll([{ ...part, path: Buffer.from('/nowhere') }]), { code: 'source-unreadable' })
+  }
+})
+
+/** Puts and gets: what a cache beside a hub holds after a read. */
+const putAndRead = async (store: Store, plain: Buffer) => {
+  const put = await store.put(plain)
+  await store.get(put.id)
+  return put
+}
 
 test('a bit flipped anywhere in a cached object is noticed and healed from the hub byte for byte', async () => {
   const { store, local } = make({ withHub: true })
-  const puts = [await store.put(text(70_000)), await store.put(randomBytes(8192)), await store.putBlob(text(50_000))]
+  const puts = [
+    await putAndRead(store, text(70_000)),
+    await putAndRead(store, randomBytes(8192)),
+    await store.putBlob(text(50_000)),
+  ]
+  await store.getBlob(puts[2]!.id)
   for (const [n, { id }] of puts.entries()) {
     const good = readFileSync(local(id))
     for (const at of [0, 1, good.length >> 1, good.length - 1]) {
@@ -124,7 +173,7 @@ test('damage with no good copy is refused with id and what was found', async () 
     return true
   })
   const both = make({ withHub: true })
-  const other = await both.store.put(text(70_000))
+  const other = await putAndRead(both.store, text(70_000))
   flip(both.remote(other.id))
   assert.deepEqual(await both.store.get(other.id), wholeBlocks(text(70_000)), 'the good local copy serves')
   rmSync(both.local(other.id))
@@ -136,9 +185,8 @@ test('damage with no good copy is refused with id and what was found', async () 
 })
 
 test('a hub that is gone is source-away, and reading goes on when it is back', async () => {
-  const { store, local, hubDir } = make({ withHub: true })
+  const { store, hubDir } = make({ withHub: true })
   const { id } = await store.put(text(70_000))
-  rmSync(local(id))
   renameSync(hubDir, `${hubDir}.away`)
   await assert.rejects(store.get(id), { code: 'source-away' })
   renameSync(`${hubDir}.away`, hubDir)
@@ -146,16 +194,19 @@ test('a hub that is gone is source-away, and reading goes on when it is back', a
 })
 
 test('a hundred readers of one missing chunk fetch it once', async () => {
-  const { store, local } = make({ withHub: true })
+  const { store } = make({ withHub: true })
   const { id } = await store.put(text(200_000))
-  rmSync(local(id))
   await Promise.all(Array.from({ length: 100 }, () => store.get(id)))
   assert.equal(store.counters.fetched, 1)
 })
 
 test('scrub heals each place from the other and removes what nobody has', async () => {
   const { store, local, remote } = make({ withHub: true })
-  const [a, b, c] = [await store.put(text(30_000)), await store.put(text(40_000)), await store.put(text(50_000))]
+  const [a, b, c] = [
+    await putAndRead(store, text(30_000)),
+    await putAndRead(store, text(40_000)),
+    await putAndRead(store, text(50_000)),
+  ]
   flip(local(a.id))
   flip(remote(b.id))
   flip(local(c.id))
@@ -170,7 +221,7 @@ test('scrub heals each place from the other and removes what nobody has', async 
     report.lost.map((l) => l.where),
     ['local', 'hub'],
   )
-  assert.equal((await store.put(text(50_000))).isNew, false, 'the hub copy is left alone')
+  assert.equal((await store.put(text(50_000))).storedBytes, 0, 'the hub copy is left alone')
   assert.equal((await scrub(store)).healed.length, 0)
 })
 
@@ -183,7 +234,7 @@ test('collect removes the unreachable, and spares the young, the pinned and the 
     if (name !== 'young') utimesSync(local(ids[name]), 1e9, 1e9)
   }
   const unpin = store.pin([ids.pinned!])
-  assert.equal((await store.put(text(10_004))).isNew, false)
+  assert.equal((await store.put(text(10_004))).storedBytes, 0)
   await assert.rejects(
     collect(
       store,
@@ -207,12 +258,12 @@ test('collect removes the unreachable, and spares the young, the pinned and the 
 test('over its limit the cache drops the longest unused, never pins or what the hub lacks', async () => {
   const made = make({ withHub: true, limit: 100_000 })
   const { store, hub, local } = made
-  const first = await store.put(randomBytes(30_000))
+  const first = await putAndRead(store, randomBytes(30_000))
   const unpin = store.pin([first.id])
-  const only = await store.put(randomBytes(30_000))
+  const only = await putAndRead(store, randomBytes(30_000))
   await hub.delete(only.id.toString('hex'))
   for (let n = 0; n < 6; n++) {
-    await store.put(randomBytes(30_000))
+    await putAndRead(store, randomBytes(30_000))
     await new Promise((done) => setTimeout(done, 5))
   }
   await until('the cache to shrink', 5000, async () => (await usage(store.local)).bytes <= 100_000)

@@ -1,10 +1,12 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { codeOf, reasonOf, sha256, ZosError } from '#codec'
+import { ZosError } from '#codec'
 import type { ChunkBackend } from './backend.ts'
-import { type ChunkId, chunkIdOf } from './chunk.ts'
+import type { ChunkId } from './chunk.ts'
 import { dirBackend } from './dir_backend.ts'
 import { type Limiter, limiter } from './limit.ts'
+import { merged } from './merged.ts'
+import { type Putter, putter } from './put.ts'
 import type { Kind, Opened } from './stored.ts'
 import { startWorkers, type Workers } from './workers.ts'
 
@@ -21,15 +23,6 @@ export type StoreOptions = {
   workers?: Workers | number
 }
 
-export type Put = { id: ChunkId; leaves: Buffer; isNew: boolean; storedBytes: number }
-
-export type PutOptions = {
-  /** The chunk's leaf hashes, where the caller has computed them already. */
-  known?: Buffer
-  /** The buffer has its ArrayBuffer to itself and is not used again: it is handed over instead of copied. */
-  given?: boolean
-}
-
 /** Since the store was opened. */
 export type Counters = {
   fetched: number
@@ -39,45 +32,31 @@ export type Counters = {
   evicted: number
 }
 
-export type Store = AsyncDisposable & {
-  readonly dir: string
-  readonly local: ChunkBackend
-  readonly hub: ChunkBackend | undefined
-  readonly workers: Workers
-  readonly counters: Readonly<Counters>
-  /**
-   * A chunk's verified plaintext, whole 4 KiB blocks; a damaged local copy is replaced from the hub.
-   * ZosError `chunk-corrupt` {id, found, where}, `chunk-missing` {id}, or `source-away`: ask again later.
-   */
-  get(id: ChunkId): Promise<Buffer>
-  /** The same for a blob (a manifest), whose id is the SHA-256 of its bytes. */
-  getBlob(id: Buffer): Promise<Buffer>
-  /** Keeps the chunk whose bytes these are (at most CHUNK_LIMIT, zero-padded to blocks); durable after flush(). */
-  put(plain: Buffer, options?: PutOptions): Promise<Put>
-  putBlob(bytes: Buffer): Promise<Put>
-  /** True when it is here without asking the hub; says nothing about its health. */
-  hasLocal(id: ChunkId): Promise<boolean>
-  /** Everything put so far survives a power cut. Call once, before the tag is written. */
-  flush(): Promise<void>
-  /** These ids are neither evicted nor collected until the returned function is called. */
-  pin(ids: Iterable<ChunkId>): () => void
-  isPinned(id: string): boolean
-}
+export type Store = AsyncDisposable &
+  Putter & {
+    readonly dir: string
+    readonly local: ChunkBackend
+    readonly hub: ChunkBackend | undefined
+    readonly workers: Workers
+    readonly counters: Readonly<Counters>
+    /**
+     * A chunk's verified plaintext, whole 4 KiB blocks; a damaged local copy is replaced from the hub.
+     * ZosError `chunk-corrupt` {id, found, where}, `chunk-missing` {id}, or `source-away`: ask again later.
+     */
+    get(id: ChunkId): Promise<Buffer>
+    /** The same for a blob (a manifest), whose id is the SHA-256 of its bytes. */
+    getBlob(id: Buffer): Promise<Buffer>
+    /** True when it is here without asking the hub; says nothing about its health. */
+    hasLocal(id: ChunkId): Promise<boolean>
+    /** Everything put so far survives a power cut. Call once, before the tag is written. */
+    flush(): Promise<void>
+    /** These ids are neither evicted nor collected until the returned function is called. */
+    pin(ids: Iterable<ChunkId>): () => void
+    isPinned(id: string): boolean
+  }
 
 /** Where an object is kept for good: the hub if there is one. */
 export const homeOf = (store: Store): ChunkBackend => store.hub ?? store.local
-
-/** Merges calls for one key while the first is under way. */
-function merged<T>(): (key: string, act: () => Promise<T>) => Promise<T> {
-  const running = new Map<string, Promise<T>>()
-  return (key, act) => {
-    const known = running.get(key)
-    if (known) return known
-    const mine = act().finally(() => running.delete(key))
-    running.set(key, mine)
-    return mine
-  }
-}
 
 export function openStore(options: StoreOptions): Store {
   const { dir, hub } = options
@@ -146,30 +125,6 @@ export function openStore(options: StoreOptions): Store {
     return opened.plain
   }
 
-  const notStored = (cause: unknown): unknown => {
-    const full = ['ENOSPC', 'EDQUOT'].includes(codeOf(cause))
-    if (!full && !/^E[A-Z]+$/.test(codeOf(cause))) return cause
-    const reason = full ? 'the disk is full; free space there or run "zos store gc"' : reasonOf(cause)
-    return new ZosError(`Write chunk to "${(hub ?? local).label}": ${reason}`, {
-      code: full ? 'store-full' : 'source-away',
-      kind: 'node',
-      cause,
-    })
-  }
-
-  const puts = merged<{ isNew: boolean; storedBytes: number }>()
-  const keep = (kind: Kind, id: string, plain: Buffer) =>
-    puts(id, async () => {
-      if (await (hub ?? local).touch(id)) return { isNew: false, storedBytes: 0 }
-      const stored = await workers.seal(kind, plain)
-      await (hub ?? local).put(id, stored)
-      if (hub) {
-        await local.put(id, stored)
-        limit?.used(id, stored.length)
-      }
-      return { isNew: true, storedBytes: stored.length }
-    })
-
   return {
     dir,
     local,
@@ -178,30 +133,9 @@ export function openStore(options: StoreOptions): Store {
     counters,
     get: (id) => getKind('chunk', id),
     getBlob: (id) => getKind('blob', id),
-    async put(plain, put = {}) {
-      const places = (hub ? [hub, local] : [local]).flatMap((place) => place.direct ?? [])
-      if (places.length === (hub ? 2 : 1)) {
-        const bare = places.map(({ dir, temporary }) => ({ dir, temporary }))
-        const { recent, ...kept } = await workers.keep(plain, bare, put).catch((error) => {
-          throw notStored(error)
-        })
-        const id = kept.id.toString('hex')
-        for (const place of kept.isNew ? places : places.slice(0, 1)) if (recent) place.unflushed(id)
-        if (kept.isNew) limit?.used(id, kept.storedBytes)
-        return kept
-      }
-      const { id, leaves } = put.known ? { id: chunkIdOf(put.known), leaves: put.known } : await workers.hash(plain)
-      return { id, leaves, ...(await keep('chunk', id.toString('hex'), plain)) }
-    },
-    async putBlob(bytes) {
-      const id = sha256(bytes)
-      return { id, leaves: Buffer.alloc(0), ...(await keep('blob', id.toString('hex'), bytes)) }
-    },
+    ...putter({ local, hub, workers, limit }),
     hasLocal: (id) => local.has(id.toString('hex')).catch(() => false),
-    async flush() {
-      await hub?.flush()
-      await local.flush()
-    },
+    flush: () => (hub ?? local).flush(), // beside a hub the local folder is a cache, which may lose
     pin(ids) {
       const mine = [...new Set([...ids].map((id) => id.toString('hex')))]
       for (const id of mine) pins.set(id, (pins.get(id) ?? 0) + 1)

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads'
 import { reasonOf, ZosError } from '#codec'
 import { chunkIdOf, leafHashes } from './chunk.ts'
 import type { Place } from './dir_sync.ts'
+import type { Bytes, FilePart, Kept } from './keep.ts'
 import { type Kind, type Opened, open, seal } from './stored.ts'
 
 export type Hashed = { leaves: Buffer; id: Buffer }
@@ -9,9 +10,7 @@ export type Job =
   | { op: 'hash'; bytes: Uint8Array }
   | { op: 'seal'; kind: Kind; bytes: Uint8Array }
   | { op: 'open'; id: string; bytes: Uint8Array }
-  | { op: 'keep'; bytes: Uint8Array; known: Uint8Array | undefined; places: Place[] }
-/** RECENT: the object must be flushed before it may be named. */
-export type Kept = Hashed & { isNew: boolean; storedBytes: number; recent: boolean }
+  | { op: 'keep'; contents: readonly (Bytes | FilePart)[]; place: Place }
 export type Reply = Hashed | Buffer | Opened | Kept
 
 type Waiting = { resolve: (reply: never) => void; reject: (error: unknown) => void }
@@ -22,8 +21,8 @@ export type Workers = {
   hash(bytes: Buffer): Promise<Hashed>
   seal(kind: Kind, bytes: Buffer): Promise<Buffer>
   open(id: string, stored: Buffer): Promise<Opened>
-  /** A whole put into folders. GIVEN: BYTES is the only view of its ArrayBuffer and not used again. */
-  keep(bytes: Buffer, places: Place[], options: { known?: Buffer | undefined; given?: boolean }): Promise<Kept>
+  /** Whole puts into a folder. Bytes are handed over; files are read by the thread. */
+  keep(contents: readonly (Bytes | FilePart)[], place: Place): Promise<Kept>
   close(): Promise<void>
 }
 
@@ -37,7 +36,13 @@ export function startWorkers(count = 2): Workers {
   let ticket = 0
 
   const start = (): Thread => {
-    const thread: Thread = { worker: new Worker(new URL('./worker.ts', import.meta.url)), waiting: new Map() }
+    const thread: Thread = {
+      worker: new Worker(new URL('./worker.ts', import.meta.url), {
+        // many short-lived buffers: collected seldom and all at once
+        resourceLimits: { maxYoungGenerationSizeMb: 64 },
+      }),
+      waiting: new Map(),
+    }
     thread.worker.on('message', ({ ticket, reply, error }) => {
       const { resolve, reject } = thread.waiting.get(ticket)!
       thread.waiting.delete(ticket)
@@ -58,7 +63,7 @@ export function startWorkers(count = 2): Workers {
     return thread
   }
 
-  const give = <T>(job: Job, given = false): Promise<T> => {
+  const give = <T>(job: Job, handedOver: Uint8Array[]): Promise<T> => {
     let thread = threads.length < count ? undefined : threads[0]
     for (const other of threads) if (other.waiting.size < (thread?.waiting.size ?? 1)) thread = other
     const chosen = thread ?? start()
@@ -66,10 +71,16 @@ export function startWorkers(count = 2): Workers {
     return new Promise((resolve, reject) => {
       chosen.waiting.set(mine, { resolve, reject })
       chosen.worker.ref()
-      // a view would drag its whole ArrayBuffer along: one exact copy, handed over
-      const bytes = given ? job.bytes : new Uint8Array(job.bytes)
-      chosen.worker.postMessage({ ticket: mine, job: { ...job, bytes } }, [bytes.buffer as ArrayBuffer])
+      chosen.worker.postMessage(
+        { ticket: mine, job },
+        handedOver.map((bytes) => bytes.buffer as ArrayBuffer),
+      )
     })
+  }
+  /** A view would drag its whole ArrayBuffer along: one exact copy, handed over. */
+  const giveCopy = <T>(make: (bytes: Uint8Array) => Job, of: Uint8Array): Promise<T> => {
+    const bytes = new Uint8Array(of)
+    return give<T>(make(bytes), [bytes])
   }
 
   return {
@@ -78,21 +89,22 @@ export function startWorkers(count = 2): Workers {
         const leaves = leafHashes(bytes)
         return { leaves, id: chunkIdOf(leaves) }
       }
-      const { leaves, id } = await give<Hashed>({ op: 'hash', bytes })
+      const { leaves, id } = await giveCopy<Hashed>((copy) => ({ op: 'hash', bytes: copy }), bytes)
       return { leaves: view(leaves), id: view(id) }
     },
     async seal(kind, bytes) {
       if (bytes.length <= INLINE) return seal(kind, bytes)
-      return view(await give<Buffer>({ op: 'seal', kind, bytes }))
+      return view(await giveCopy<Buffer>((copy) => ({ op: 'seal', kind, bytes: copy }), bytes))
     },
     async open(id, stored) {
       if (stored.length <= INLINE / 4) return open(id, stored)
-      const opened = await give<Opened>({ op: 'open', id, bytes: stored })
+      const opened = await giveCopy<Opened>((bytes) => ({ op: 'open', id, bytes }), stored)
       return opened.ok ? { ...opened, plain: view(opened.plain) } : opened
     },
-    async keep(bytes, places, { known, given }) {
-      const kept = await give<Kept>({ op: 'keep', bytes, known: known && new Uint8Array(known), places }, given)
-      return { ...kept, id: view(kept.id), leaves: view(kept.leaves) }
+    async keep(contents, place) {
+      const bytes = contents.flatMap((c) => ('bytes' in c ? c.bytes : []))
+      const kept = await give<Kept>({ op: 'keep', contents, place }, bytes)
+      return { ...kept, ids: view(kept.ids), leaves: view(kept.leaves) }
     },
     async close() {
       await Promise.all(threads.splice(0).map((t) => t.worker.terminate()))

@@ -109,6 +109,8 @@ test('every flipped object here heals from the hub, manifests too; flipped at bo
   const hub = join(root, 'hub-1')
   const lib = library(hub)
   const { digest } = await publish(lib, `dir:${source}`, 'web')
+  assert.deepEqual(filesBelow(lib.store.dir), [], 'a hub that is a folder has it alone')
+  await verify(lib.store, digest) // and now the cache has it too
   const mine = filesBelow(lib.store.dir)
   assert.deepEqual(mine.length, (await usage(lib.store.hub!)).objects)
   for (const file of mine) flip(file)
@@ -190,6 +192,7 @@ test('with the hub away a known tag still resolves; an unknown one says source-a
   const hub = join(root, 'hub-3')
   const lib = library(hub)
   const { digest } = await publish(lib, `dir:${source}`, 'web')
+  await verify(lib.store, digest)
   execFileSync('mv', [hub, `${hub}.away`])
   assert.equal((await resolveTag(lib, 'web'))!.digest, digest)
   await assert.rejects(resolveTag(lib, 'unknown'), { code: 'source-away' })

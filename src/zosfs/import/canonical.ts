@@ -9,7 +9,6 @@ import type { Node, Tree } from './tree.ts'
  * The same tree gives the same entries, whatever order it was read in.
  */
 export async function finishTree(tree: Tree, sink: Sink): Promise<Pick<Manifest, 'entries' | 'packs'>> {
-  await sink.settled()
   if (!tree.explicitRoot) {
     // images rarely describe their root; /usr is made by the same hands, and composefs takes its attributes too
     const usr = tree.root.children.get('usr')?.node
@@ -86,5 +85,10 @@ export async function finishTree(tree: Tree, sink: Sink): Promise<Pick<Manifest,
     )
   }
   await sink.settled()
+  // known only now that every chunk is hashed
+  nodes.forEach((node, n) => {
+    const entry = entries[n]!
+    if (node.type === 'file' && entry.type === 'file') entry.fingerprint = node.data.fingerprint
+  })
   return { entries, packs }
 }

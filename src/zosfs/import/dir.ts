@@ -1,10 +1,10 @@
 import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { readXattrs } from '#sys'
-import { CHUNK, PACKED } from '../types.ts'
-import { fileWriter, type Sink } from './sink.ts'
-import { type Directory, emptyTree, type FileData, type Meta, type Node, type Tree } from './tree.ts'
+import { PACKED } from '../types.ts'
+import { fileWriter } from './file_writer.ts'
+import type { Sink } from './sink.ts'
+import { type Directory, emptyTree, type Meta, type Node, type Tree } from './tree.ts'
 
 const SLASH = Buffer.from('/')
 const NS = 1_000_000_000n
@@ -23,9 +23,6 @@ function metaOf(path: Buffer, facts: Facts): Meta {
   }
 }
 
-/** Large files read at a time: keeps the hashing threads busy while one waits for the disk. */
-const AT_ONCE = 4
-
 /** A small file in one go: four trips through the thread pool would take longer than the reading. */
 function readSmall(path: Buffer, size: number): Buffer {
   const file = openSync(path, 'r')
@@ -39,56 +36,17 @@ function readSmall(path: Buffer, size: number): Buffer {
   }
 }
 
-async function readLarge(sink: Sink, path: Buffer, size: number): Promise<FileData> {
-  const writer = fileWriter(sink, size, path.toString())
-  const file = await open(path, 'r')
-  try {
-    for (let at = 0; at < size; ) {
-      const { bytesRead, buffer } = await file.read(
-        Buffer.allocUnsafe(Math.min(4 * CHUNK, size - at)),
-        0,
-        undefined,
-        at,
-      )
-      if (bytesRead === 0) break
-      await writer.data(buffer.subarray(0, bytesRead))
-      at += bytesRead
-    }
-  } finally {
-    await file.close()
-  }
-  return writer.finish()
-}
-
 /** Everything below the directory PATH, as it is: nothing is left out, no symbolic link is followed. */
 export async function importDirectory(path: string, sink: Sink, onFile: () => void = () => {}): Promise<Tree> {
   const tree = emptyTree()
   /** Inodes with more than one name, by device and number. */
   const linked = new Map<string, Node>()
 
-  const reading = new Set<Promise<void>>()
-  let failure: unknown
-
   const fileOf = async (meta: Meta, file: Buffer, size: number): Promise<Node> => {
-    if (size <= PACKED) {
-      const writer = fileWriter(sink, size, file.toString())
-      if (size > 0) await writer.data(readSmall(file, size))
-      return { meta, type: 'file', data: await writer.finish() }
-    }
-    while (reading.size >= AT_ONCE) await Promise.race(reading)
-    if (failure !== undefined) throw failure
-    const node: Node = { meta, type: 'file', data: { size, fingerprint: Buffer.alloc(0), content: { kind: 'empty' } } }
-    const mine = readLarge(sink, file, size).then(
-      (data) => {
-        node.data = data
-      },
-      (error) => {
-        failure ??= error
-      },
-    )
-    reading.add(mine)
-    mine.finally(() => reading.delete(mine))
-    return node
+    if (size > PACKED) return { meta, type: 'file', data: await sink.putFile(file, size) }
+    const writer = fileWriter(sink, size, file.toString())
+    if (size > 0) await writer.data(readSmall(file, size))
+    return { meta, type: 'file', data: await writer.finish() }
   }
 
   const shapeOf = async (file: Buffer, facts: Facts): Promise<Node> => {
@@ -131,8 +89,6 @@ export async function importDirectory(path: string, sink: Sink, onFile: () => vo
     tree.root.meta = metaOf(at, factsOf(at))
     tree.explicitRoot = true
     await fill(tree.root, Buffer.from(path))
-    await Promise.all(reading)
-    if (failure !== undefined) throw failure
   } catch (error) {
     if (error instanceof ZosError || (error as Error).name === 'AbortError') throw error
     const gone = codeOf(error) === 'ENOENT'

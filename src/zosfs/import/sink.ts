@@ -1,14 +1,17 @@
-import { type ChunkId, isZero, leafHashes, type Store, zeroLeaf } from '#cas'
+import type { ChunkId, Content, PutChunk, Store } from '#cas'
 import { ZosError } from '#codec'
 import { fsVerityDigest } from '../disk/verity.ts'
 import { chunkSizeOf, LIMITS } from '../flist/layout.ts'
-import { isPacked } from '../flist/packing.ts'
 import { BLOCK } from '../types.ts'
 import type { Spool } from './spool.ts'
 import type { FileData } from './tree.ts'
 
-/** Chunks being hashed, compressed and written at a time: enough for two workers and the disk, at most 16 × 512 KiB. */
-const AT_ONCE = 16
+/** Bytes that go to a thread in one message: what a message costs no longer counts. */
+const BATCH = 1 << 20
+/** Batches being hashed, compressed and written at a time: enough for two threads. */
+const AT_ONCE = 6
+/** Bytes of a file that one thread takes at a time: a whole number of chunks of either size. */
+const PART = 4 << 20
 
 export type Tally = { files: number; bytes: number; chunks: number; newChunks: number; newBytes: number }
 
@@ -20,153 +23,118 @@ export type Sink = {
   readonly leaves: Map<string, Buffer>
   /** Takes over one chunk's buffer; LEAVES when they are known already. Waits while too much is under way. */
   put(bytes: Buffer, done: (id: ChunkId, leaves: Buffer) => void, leaves?: Buffer): Promise<void>
+  /** Takes in the file PATH of SIZE bytes, which is not packed; what is given back is complete once settled. */
+  putFile(path: Buffer, size: number): Promise<FileData>
   /** Resolves when all chunks put so far are stored; throws the first failure. */
   settled(): Promise<void>
+}
+
+type Waiting = { content: Content; done: (ids: (ChunkId | undefined)[], leaves: Buffer) => void }
+
+export function checkSize(size: number, path: string): void {
+  if (size <= LIMITS.size) return
+  throw new ZosError(`Import "${path}": ${size} bytes are more than a file may have`, {
+    code: 'bad-entry',
+    details: { path },
+  })
 }
 
 export function openSink(store: Store, spool: Spool, options: { signal?: AbortSignal; onPut?: () => void } = {}): Sink {
   const tally: Tally = { files: 0, bytes: 0, chunks: 0, newChunks: 0, newBytes: 0 }
   const leavesOf = new Map<string, Buffer>()
   const running = new Set<Promise<void>>()
+  const fresh = new Set<string>()
+  let waiting: Waiting[] = []
+  let waitingBytes = 0
   let failure: unknown
   const check = () => {
     if (failure !== undefined) throw failure
     options.signal?.throwIfAborted()
   }
+
+  const count = ({ id, storedBytes }: PutChunk, leaves: Buffer) => {
+    const key = id.toString('latin1')
+    leavesOf.set(key, leaves)
+    tally.chunks = leavesOf.size
+    // two puts of one chunk at the same time are both told that it is new
+    if (storedBytes === 0 || fresh.has(key)) return
+    fresh.add(key)
+    tally.newChunks++
+    tally.newBytes += storedBytes
+  }
+
+  /** Hands what waits to the store. */
+  const send = () => {
+    const batch = waiting
+    waiting = []
+    waitingBytes = 0
+    if (batch.length === 0) return
+    const stored = store.putAll(batch.map(({ content }) => content)).then((all) => {
+      for (const [n, { chunks, leaves }] of all.entries()) {
+        const { content, done } = batch[n]!
+        const step = 'chunkSize' in content ? leavesIn(content.chunkSize) : leaves.length
+        chunks.forEach((chunk, k) => {
+          if (chunk) count(chunk, leaves.subarray(k * step, (k + 1) * step))
+        })
+        done(
+          chunks.map((chunk) => chunk?.id),
+          leaves,
+        )
+      }
+      options.onPut?.()
+    })
+    const mine = stored.catch((error) => {
+      failure ??= error
+    })
+    running.add(mine)
+    mine.finally(() => running.delete(mine))
+  }
+
+  const take = async (content: Content, bytes: number, done: Waiting['done']): Promise<void> => {
+    check()
+    waiting.push({ content, done })
+    waitingBytes += bytes
+    if (waitingBytes < BATCH) return
+    while (running.size >= AT_ONCE) {
+      await Promise.race(running)
+      check()
+    }
+    send()
+  }
+
   return {
     tally,
     spool,
     leaves: leavesOf,
-    async put(bytes, done, known) {
-      check()
-      while (running.size >= AT_ONCE) {
-        await Promise.race(running)
-        check()
-      }
-      const mine = (async () => {
-        try {
-          const { id, leaves, isNew, storedBytes } = await store.put(bytes, {
-            given: true,
-            ...(known ? { known } : {}),
+    put: (bytes, done, known) => take({ bytes, known }, bytes.length, ([id], leaves) => done(id!, leaves)),
+    async putFile(path, size) {
+      checkSize(size, path.toString())
+      tally.files++
+      tally.bytes += size
+      const chunkSize = chunkSizeOf(size)
+      const chunks: (ChunkId | undefined)[] = new Array(Math.ceil(size / chunkSize))
+      const all = Buffer.allocUnsafe(leavesIn(size))
+      const data: FileData = { size, fingerprint: Buffer.alloc(0), content: { kind: 'chunks', chunks } }
+      let left = Math.ceil(size / PART)
+      for (let at = 0; at < size; at += PART) {
+        const length = Math.min(PART, size - at)
+        await take({ path, at, length, chunkSize }, length, (ids, leaves) => {
+          ids.forEach((id, n) => {
+            chunks[at / chunkSize + n] = id
           })
-          const key = id.toString('latin1')
-          if (!leavesOf.has(key)) {
-            tally.chunks++
-            // two puts of one chunk at the same time are merged, and both say it is new
-            if (isNew) tally.newChunks++
-            tally.newBytes += storedBytes
-          }
-          leavesOf.set(key, leaves)
-          done(id, leaves)
-          options.onPut?.()
-        } catch (error) {
-          failure ??= error
-        }
-      })()
-      running.add(mine)
-      mine.finally(() => running.delete(mine))
+          all.set(leaves, leavesIn(at))
+          if (--left === 0) data.fingerprint = fsVerityDigest(all, size)
+        })
+      }
+      return data
     },
     async settled() {
+      send()
       while (running.size > 0) await Promise.all(running)
       check()
     },
   }
 }
 
-/** Receives one file's bytes in order; `finish` gives what came of it, complete once the sink is settled. */
-export type FileWriter = {
-  data(bytes: Buffer): Promise<void>
-  /** COUNT zero bytes that nobody has to make. */
-  gap(count: number): Promise<void>
-  finish(): Promise<FileData>
-}
-
-/** A writer for a file of SIZE bytes; PATH is for messages. */
-export function fileWriter(sink: Sink, size: number, path: string): FileWriter {
-  const fail = (why: string): never => {
-    throw new ZosError(`Import "${path}": ${why}`, { code: 'bad-entry', details: { path } })
-  }
-  if (size > LIMITS.size) fail(`${size} bytes are more than a file may have`)
-  const chunkSize = chunkSizeOf(size)
-  const chunks: (ChunkId | undefined)[] = []
-  const leaves: Buffer[] = []
-  let buffer: Buffer | undefined
-  let filled = 0
-  let got = 0
-  let underWay = 0
-  let finished: FileData | undefined
-
-  const complete = () => {
-    if (finished && underWay === 0) finished.fingerprint = fsVerityDigest(Buffer.concat(leaves), size)
-  }
-  const lengthOf = (index: number) => Math.min(chunkSize, size - index * chunkSize)
-  const hole = (length: number) => {
-    leaves.push(Buffer.alloc(Math.ceil(length / BLOCK) * 32, zeroLeaf))
-    chunks.push(undefined)
-  }
-  const close = async () => {
-    const bytes = buffer!
-    buffer = undefined
-    filled = 0
-    if (isZero(bytes)) return hole(bytes.length)
-    const index = chunks.length
-    chunks.push(undefined)
-    leaves.push(bytes) // its place; replaced when the hashes are there
-    underWay++
-    await sink.put(bytes, (id, hashes) => {
-      chunks[index] = id
-      leaves[index] = hashes
-      underWay--
-      complete()
-    })
-  }
-  const take = async (count: number, fill: (into: Buffer, at: number, from: number, length: number) => void) => {
-    got += count
-    sink.tally.bytes += count
-    if (got > size) fail(`it has more bytes than the ${size} announced`)
-    let from = 0
-    while (from < count) {
-      buffer ??= Buffer.allocUnsafeSlow(isPacked(size) ? size : lengthOf(chunks.length))
-      const length = Math.min(count - from, buffer.length - filled)
-      fill(buffer, filled, from, length)
-      filled += length
-      from += length
-      if (filled === buffer.length && !isPacked(size)) await close()
-    }
-  }
-
-  return {
-    data: (bytes) => take(bytes.length, (into, at, from, length) => bytes.copy(into, at, from, from + length)),
-    async gap(count) {
-      let left = count
-      const step = async (length: number) => {
-        await take(length, (into, at, _from, n) => into.fill(0, at, at + n))
-        left -= length
-      }
-      if (isPacked(size)) return step(left)
-      if (buffer) await step(Math.min(left, buffer.length - filled))
-      while (left > 0 && left >= lengthOf(chunks.length)) {
-        const length = lengthOf(chunks.length)
-        if (length <= 0) fail(`it has more bytes than the ${size} announced`)
-        hole(length)
-        got += length
-        sink.tally.bytes += length
-        left -= length
-      }
-      if (left > 0) await step(left)
-    },
-    async finish() {
-      if (got !== size) fail(`it ends after ${got} of ${size} bytes`)
-      sink.tally.files++
-      if (size === 0) return { size, fingerprint: fsVerityDigest(Buffer.alloc(0), 0), content: { kind: 'empty' } }
-      if (isPacked(size)) {
-        const hashes = leafHashes(buffer!)
-        const content = { kind: 'small' as const, bytes: sink.spool.add(buffer!), leaves: hashes }
-        return { size, fingerprint: fsVerityDigest(hashes, size), content }
-      }
-      finished = { size, fingerprint: Buffer.alloc(0), content: { kind: 'chunks', chunks } }
-      complete()
-      return finished
-    },
-  }
-}
+/** Bytes of the leaf hashes of BYTES. */
+const leavesIn = (bytes: number) => Math.ceil(bytes / BLOCK) * 32
