@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import test, { after } from 'node:test'
 import { chunkIdOf, hubCall, leafHashes, seal } from '#cas'
 import { sha256Hex } from '#codec'
+import { decodeTrace, encodeTrace, TRACE_LIMIT } from '#zosfs'
 import { serveHub } from './server.ts'
 
 const dirs: string[] = []
@@ -51,6 +52,21 @@ test('a sealed spec is kept under its hash, whoever asks for another gets nothin
   assert.equal((await call('PUT', `/specs/${hash}`, spec)).status, 201)
   assert.deepEqual((await call('GET', `/specs/${hash}`)).body, spec)
   assert.equal((await call('GET', `/specs/${sha256Hex()}`)).status, 404)
+})
+
+test('a trace is kept beside a manifest that is there, and nothing else as one', async () => {
+  const { call } = await hub()
+  const manifest = Buffer.from('manifest')
+  const digest = sha256Hex(manifest)
+  const trace = encodeTrace([3, 1, 2])
+  await assert.rejects(call('PUT', `/traces/${digest}`, trace), { code: 'bad-trace' })
+  await call('PUT', `/objects/${digest}`, seal('blob', manifest))
+  assert.equal((await call('GET', `/traces/${digest}`)).status, 404)
+  for (const bad of [trace.subarray(1), Buffer.concat([trace, Buffer.alloc(1)]), Buffer.from('junk')])
+    await assert.rejects(call('PUT', `/traces/${digest}`, bad), { code: 'bad-trace' })
+  await assert.rejects(call('PUT', `/traces/${digest}`, Buffer.alloc(TRACE_LIMIT + 1)), { code: 'body-too-large' })
+  await call('PUT', `/traces/${digest}`, trace)
+  assert.deepEqual(decodeTrace((await call('GET', `/traces/${digest}`)).body), [3, 1, 2])
 })
 
 test('a page in a browser is turned away', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { dirBackend } from '#cas'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { writeAtomic } from '#sys'
+import { decodeTrace, TRACE_LIMIT } from '#zosfs'
 import { readBody } from './body.ts'
 import { byContent, type Check, checkId, checkSpec, missing, takeObject } from './objects.ts'
 
@@ -34,6 +35,7 @@ export async function serveHub(options: HubOptions): Promise<Server> {
   await mkdir(join(dir, 'specs'), { recursive: true })
   const backend = dirBackend(dir, { temporary: join(dir, 'tmp') })
   const specFile = (hash: string) => join(dir, 'specs', checkId(hash))
+  const traceFile = (digest: string) => join(dir, 'traces', checkId(digest))
   const json = async (req: IncomingMessage) => JSON.parse((await readBody(req, JSON_LIMIT)).toString() || '{}')
   const removal = async ({ id, query }: Ask): Promise<Reply> => {
     if (!options.deletes)
@@ -69,13 +71,14 @@ export async function serveHub(options: HubOptions): Promise<Server> {
       await backend.flush()
       return { status: 204 }
     },
-    'GET /specs/:id': async ({ id }) => {
-      try {
-        return { status: 200, body: await readFile(specFile(id)) }
-      } catch (error) {
-        if (codeOf(error) === 'ENOENT') return { status: 404 }
-        throw error
-      }
+    'GET /specs/:id': ({ id }) => fileReply(specFile(id)),
+    'GET /traces/:id': ({ id }) => fileReply(traceFile(id)),
+    'PUT /traces/:id': async ({ id, req }) => {
+      const bytes = await readBody(req, TRACE_LIMIT)
+      if (!decodeTrace(bytes) || !(await backend.has(checkId(id))))
+        throw new ZosError(`Keep trace "${id}": it is none, or there is no such manifest here`, { code: 'bad-trace' })
+      await writeAtomic(traceFile(id), bytes, { sync: false })
+      return { status: 201 }
     },
     'PUT /specs/:id': async ({ id, req }) => {
       const bytes = await readBody(req, SPEC_LIMIT)
@@ -123,6 +126,15 @@ export async function serveHub(options: HubOptions): Promise<Server> {
     server.listen(options.port, '127.0.0.1', resolve)
   })
   return server
+}
+
+async function fileReply(path: string): Promise<Reply> {
+  try {
+    return { status: 200, body: await readFile(path) }
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return { status: 404 }
+    throw error
+  }
 }
 
 function end(res: ServerResponse, { status, body }: Reply): void {

@@ -53,6 +53,8 @@ export type WorkloadView = {
   command: string
   /** Bytes of memory it may use. */
   memory: number
+  /** True when all of its image is on this node, so that it runs on without hub and network; null while that is unknown. */
+  selfContained?: boolean | null
 }
 
 /** One row of `zos images --json`. */

@@ -8,7 +8,7 @@ import type { Volumes } from '../compute/volumes.ts'
 import { agentOf, view } from '../compute/workload.ts'
 import { copyInStream, copyOutStream } from './copy.ts'
 import type { Images } from './images.ts'
-import { reportOf, statsOf } from './stats.ts'
+import { reportOf, statsOf, viewsOf } from './stats.ts'
 import type { StoragePlane } from './storage-client.ts'
 import { execStream, logsStream, runStream } from './streams.ts'
 
@@ -38,7 +38,7 @@ export function routes(parts: Parts): Routes {
     calls: {
       'GET /ping': () => ({ pid: process.pid }),
       'GET /status': () => parts.status(),
-      'GET /workloads': () => engine.views(),
+      'GET /workloads': () => viewsOf(engine, storage),
       'GET /workloads/:ref': (c) => view(engine.find(ref(c))),
       'GET /workloads/:ref/report': (c) => reportOf(engine.find(ref(c)), storage),
       'POST /workloads/:ref/start': (c) => start(engine.find(ref(c)), () => {}),

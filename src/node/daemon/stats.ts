@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { WorkloadView } from '#wire'
 import type { Engine } from '../compute/engine.ts'
 import { agentOf, type Workload } from '../compute/workload.ts'
 import type { StoragePlane } from './storage-client.ts'
@@ -36,6 +37,21 @@ export function statsOf(engine: Engine, names: string[]) {
   const chosen =
     names.length > 0 ? names.map((n) => engine.find(n)) : engine.list().filter((w) => w.status.state === 'running')
   return Promise.all(chosen.map(statOf))
+}
+
+/** A storage plane that is starting anew must not hold up `zos ps`. Milliseconds. */
+const ASK_MS = 2000
+
+/** All workloads, and of those that have a disk whether all of it is here. */
+export async function viewsOf(engine: Engine, storage: StoragePlane): Promise<WorkloadView[]> {
+  const views = engine.views()
+  if (!views.some(({ pid }) => pid !== null)) return views
+  type Exports = Record<string, { selfContained: boolean }>
+  const exports = await storage.call<Exports>('GET', '/exports', undefined, ASK_MS).catch((): Exports => ({}))
+  return views.map((v) => {
+    const { machine } = engine.find(v.id)
+    return machine ? { ...v, selfContained: exports[machine.exportId]?.selfContained ?? null } : v
+  })
 }
 
 /** What the start of a workload cost: for the main job's summary. */

@@ -3,7 +3,7 @@ import { Agent, createServer, type IncomingMessage, request, type Server, type S
 import { ZosError } from '#codec'
 
 /** Reads alone pass: a node's storage has nothing to tell a hub. */
-const ALLOWED = /^\/(objects|specs)\/[0-9a-f]{64}$/
+const ALLOWED = /^\/(objects|specs|traces)\/[0-9a-f]{64}$/
 /** No byte for this long and the next hub is asked. */
 const SILENCE = 15_000
 const CONNECTIONS = 32

@@ -39,6 +39,7 @@ export function routes(plane: StoragePlane): Routes {
         ...library.store.counters,
       }),
       'GET /images/:digest': async ({ params }) => bindingOf(await images.get(params.digest!)),
+      'GET /exports': () => Object.fromEntries([...exports].map(([id, e]) => [id, e.stat()])),
       'PUT /exports/:id': ({ params, body }) => {
         const { socket, uid, gid } = parse(Put, body)
         const owner = uid === undefined ? {} : gid === undefined ? { uid } : { uid, gid }
@@ -52,7 +53,6 @@ export function routes(plane: StoragePlane): Routes {
         return plane.find(params.id!).check(asked)
       },
       'POST /exports/:id/ready': ({ params }) => plane.find(params.id!).ready(),
-      'POST /exports/:id/fill': ({ params }) => plane.find(params.id!).fill(),
       'POST /gc': ({ body }) => {
         const { grace, keep } = parse(Gc, body ?? {})
         return collectGarbage(library, [...digests(), ...keep], grace)

@@ -8,7 +8,7 @@ import type { Verified } from './verified.ts'
 
 export type Checked = { files: number; bytes: number; ms: number }
 
-const AT_ONCE = 8
+const AT_ONCE = 12
 /** How long a start waits for a source that is away before it says so. */
 const PATIENCE_MS = 30_000
 

@@ -1,9 +1,10 @@
-import { codeOf, ZosError } from '#codec'
+import { codeOf, reasonOf, ZosError } from '#codec'
 import { type ChunkCache, type ExportOptions, type Library, type Start, serveNbd } from '#zosfs'
 import { type Checked, describe, launchCheck } from './check.ts'
-import { type Fill, startFill } from './fill.ts'
+import type { Fill, Filler } from './fill.ts'
 import type { Image, Images } from './images.ts'
-import { prefetch } from './prefetch.ts'
+import { closureChunks, prefetch, tracedChunks } from './prefetch.ts'
+import { recordTouches, type Touches } from './touch.ts'
 import type { Traces } from './trace.ts'
 import type { Verified } from './verified.ts'
 
@@ -12,6 +13,7 @@ export type Plane = {
   cache: ChunkCache
   images: Images
   traces: Traces
+  filler: Filler
   verified: Verified
   log: (line: string) => void
 }
@@ -29,15 +31,19 @@ export type Export = {
   readonly options: ExportOptions
   bind(digest: string): Promise<Binding>
   check(start?: Start): Promise<Checked>
-  /** The start is over: what it touched is kept for the next one, a little later. */
+  /** The start is over: a little later what it touched is kept for the next one, and the rest is filled in. */
   ready(): void
-  fill(): Fill
   stat(): Record<string, unknown>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /** What is touched within this time after `ready` still belongs to the start. Milliseconds. */
 const SETTLE_MS = 3000
+/** One that nobody calls ready, as after a restart of this process, is filled when it has been bound this long. */
+const FILL_AFTER_MS = 30_000
+
+/** A timer that keeps no process alive. */
+const later = (ms: number, act: () => void) => setTimeout(act, ms).unref()
 
 export const bindingOf = ({ manifest, config, size, files }: Image): Binding => ({
   root: manifest.disk.root.toString('hex'),
@@ -50,20 +56,18 @@ export const bindingOf = ({ manifest, config, size, files }: Image): Binding => 
 
 /** An NBD export of the storage plane: made empty, bound to one image later, and never to another. */
 export async function openExport(plane: Plane, options: ExportOptions): Promise<Export> {
-  const { library, cache, images, traces, verified, log } = plane
+  const { library, cache, images, traces, filler, verified, log } = plane
   const { store } = library
   const closed = new AbortController()
   let image: Image | undefined
   let binding: Promise<Image> | undefined
   let bound = ''
-  let unpin = () => {}
+  const unpins: (() => void)[] = []
   let fill: Fill | undefined
   let checked: Checked = { files: 0, bytes: 0, ms: 0 }
   let ending: NodeJS.Timeout | undefined
-  let seen = new Uint8Array(0)
-  let order: number[] = []
-  let earlier: number[] = []
-  let touchedBytes = 0
+  let filling: NodeJS.Timeout | undefined
+  let touches: Touches | undefined
   let logged = -1000
 
   const nbd = await serveNbd({
@@ -80,32 +84,35 @@ export async function openExport(plane: Plane, options: ExportOptions): Promise<
     const opened = await images.get(digest)
     image = opened
     const { manifest, disk } = opened
-    unpin = store.pin([Buffer.from(digest, 'hex'), ...manifest.disk.tree])
-    seen = new Uint8Array(disk.extents.length)
-    nbd.onTouch((n) => {
-      if (seen[n]) return
-      seen[n] = 1
-      order.push(n)
-      touchedBytes += disk.extents[n]!.blocks * 4096
-    })
+    const closure = closureChunks(opened)
+    unpins.push(store.pin([Buffer.from(digest, 'hex'), ...manifest.disk.tree, ...closure]))
+    touches = recordTouches(opened, traces)
+    nbd.onTouch(touches.note)
     nbd.bind(disk)
-    earlier = await traces.load(digest, disk.extents.length)
-    prefetch(cache, opened, earlier, closed.signal).catch(() => {})
+    void fetchAhead(opened, closure)
+    filling = later(FILL_AFTER_MS, () => startFill(opened))
     return opened
+  }
+
+  /** The published closure at once, then what earlier starts touched, when the hub has said what that was. */
+  const fetchAhead = async (opened: Image, closure: Buffer[]) => {
+    const { signal } = closed
+    const asked = traces.load(opened.digest, opened.disk.extents.length)
+    await prefetch(cache, closure, signal)
+    const traced = tracedChunks(opened, await asked)
+    if (signal.aborted) return
+    unpins.push(store.pin(traced))
+    await prefetch(cache, traced, signal)
+  }
+
+  const startFill = (opened: Image) => {
+    clearTimeout(filling)
+    fill ??= filler.start(opened, closed.signal)
   }
 
   const need = async (): Promise<Image> => {
     if (binding) return await binding
     throw new ZosError(`Use export "${options.name}": nothing is bound to it yet`, { code: 'not-bound', kind: 'bug' })
-  }
-
-  const keepTrace = () => {
-    const known = new Set(earlier)
-    const fresh = order.filter((n) => !known.has(n))
-    order = []
-    if (fresh.length === 0) return
-    earlier = [...earlier, ...fresh]
-    traces.save(bound, earlier).catch((error) => log(`trace of "${bound}": ${error}`))
   }
 
   return {
@@ -130,24 +137,15 @@ export async function openExport(plane: Plane, options: ExportOptions): Promise<
       return checked
     },
     ready() {
-      if (ending) return
-      ending = setTimeout(keepTrace, SETTLE_MS)
-      ending.unref()
-    },
-    fill() {
-      if (!image)
-        throw new ZosError(`Fill export "${options.name}": nothing is bound to it yet`, {
-          code: 'not-bound',
-          kind: 'bug',
-        })
-      fill ??= startFill(store, image, closed.signal)
-      return fill
+      ending ??= later(SETTLE_MS, () => {
+        touches?.keep().catch((error) => log(`trace of "${bound}": ${reasonOf(error)}`))
+        if (image) startFill(image)
+      })
     },
     stat: () => ({
       digest: bound,
       ...nbd.stat(),
-      chunks: seen.reduce((sum, touched) => sum + touched, 0),
-      fetchedBytes: touchedBytes,
+      ...(touches?.stat() ?? { chunks: 0, fetchedBytes: 0 }),
       files: checked.files,
       checkedBytes: checked.bytes,
       selfContained: fill?.selfContained ?? !store.hub,
@@ -155,8 +153,9 @@ export async function openExport(plane: Plane, options: ExportOptions): Promise<
     }),
     async [Symbol.asyncDispose]() {
       clearTimeout(ending)
+      clearTimeout(filling)
       closed.abort()
-      unpin()
+      for (const unpin of unpins) unpin()
       await nbd[Symbol.asyncDispose]()
     },
   }

@@ -2,6 +2,7 @@ import { totalmem } from 'node:os'
 import { ZosError } from '#codec'
 import { chunkCache, openLibrary } from '#zosfs'
 import { type Export, openExport, type Plane } from './export.ts'
+import { openFiller } from './fill.ts'
 import { openImages } from './images.ts'
 import { openTraces } from './trace.ts'
 import { verifiedFiles } from './verified.ts'
@@ -34,7 +35,8 @@ export function openPlane(options: {
     library,
     cache,
     images: openImages(library, cache),
-    traces: openTraces(`${options.home}/traces`),
+    traces: openTraces(`${options.home}/traces`, library.hubHints),
+    filler: openFiller(library.store, () => cache.stat().loading),
     verified: verifiedFiles(library.store.dir),
     log: options.log,
   }

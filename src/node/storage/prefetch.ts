@@ -3,22 +3,28 @@ import { chunksOf } from './check.ts'
 import { each } from './each.ts'
 import type { Image } from './images.ts'
 
-const AT_ONCE = 8
+/** Enough to fill a line of 100 Mbit/s and 30 ms; readers have connections left. */
+const AT_ONCE = 12
+
+/** The chunks of the published start closure. */
+export function closureChunks(image: Image): Buffer[] {
+  return image.manifest.startClosure.flatMap((file) => chunksOf(image, file))
+}
+
+/** The chunks of a trace, in its order. */
+export const tracedChunks = ({ disk }: Image, order: readonly number[]): Buffer[] =>
+  order.map((n) => disk.extents[n]!.id)
 
 /**
- * Brings into memory what a start will read: first the published start closure, then what earlier starts touched (ORDER,
- * extent numbers), in that order. Ends early when half the cache is filled; failures are left to whoever reads.
+ * Brings IDS into memory in order, before anybody asks. Ends early when half the cache is filled; failures are left to
+ * whoever reads.
  */
-export async function prefetch(cache: ChunkCache, image: Image, order: readonly number[], signal: AbortSignal) {
-  const { manifest, disk } = image
-  const ids = new Map<string, Buffer>()
-  for (const file of manifest.startClosure) for (const id of chunksOf(image, file)) ids.set(keyOf(id), id)
-  for (const n of order) ids.set(keyOf(disk.extents[n]!.id), disk.extents[n]!.id)
+export async function prefetch(cache: ChunkCache, ids: readonly Buffer[], signal: AbortSignal): Promise<void> {
   let room = cache.stat().limit / 2
-  const fetch = async ([key, id]: [string, Buffer]) => {
+  const fetch = async (id: Buffer) => {
     if (room <= 0) return
-    const known = cache.peek(key)
-    room -= (known ?? (await cache.load(id, key, { signal }).catch(() => Buffer.alloc(0)))).length
+    const key = keyOf(id)
+    room -= (cache.peek(key) ?? (await cache.load(id, key, { signal }).catch(() => Buffer.alloc(0)))).length
   }
   await each(ids, AT_ONCE, fetch, signal)
 }

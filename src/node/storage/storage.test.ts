@@ -16,8 +16,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, before } from 'node:test'
-import { callUnix, run, sleep, tryRun, until } from '#sys'
-import { loadManifest, openLibrary, type Published, publish } from '#zosfs'
+import { callUnix, freePort, run, sleep, tryRun, until } from '#sys'
+import { decodeTrace, loadManifest, openLibrary, type Published, publish } from '#zosfs'
 
 const MAIN = join(import.meta.dirname, 'main.ts')
 let top: string
@@ -61,7 +61,7 @@ async function node(options: { hub?: string } = {}): Promise<Node> {
     call: <T>(method: string, path: string, body?: unknown) =>
       callUnix<T>(join(runDir, 'storage.sock'), method, path, body === undefined ? {} : { body }),
     async start() {
-      const args = [MAIN, '--home', home, '--run', runDir, '--hub', `dir:${options.hub ?? join(top, 'hub')}`]
+      const args = [MAIN, '--home', home, '--run', runDir, '--hub', options.hub ?? `dir:${join(top, 'hub')}`]
       it.child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
         stdio: ['ignore', 'ignore', 'pipe'],
       })
@@ -154,7 +154,7 @@ test('an export is made, bound, checked and read; the same calls again change no
 test('a flipped bit in the cache heals; one at the hub too stops the start and names the file', async () => {
   const hub = join(top, 'hub-damaged')
   cpSync(join(top, 'hub'), hub, { recursive: true })
-  await using n = await node({ hub })
+  await using n = await node({ hub: `dir:${hub}` })
   await put(n, 'vm-1')
   await n.call('POST', '/exports/vm-1/bind', { digest: published.digest })
   const check = () =>
@@ -191,7 +191,7 @@ test('a damaged chunk no start needs is an I/O error to who reads it, and the lo
   cpSync(join(top, 'hub'), hub, { recursive: true })
   const [id] = await idsOf('data-7')
   flip(chunkFile(hub, id!))
-  await using n = await node({ hub })
+  await using n = await node({ hub: `dir:${hub}` })
   const image = await put(n, 'vm-1')
   const { hashStart } = await n.call<{ hashStart: number }>('POST', '/exports/vm-1/bind', { digest: published.digest })
   await n.call('POST', '/exports/vm-1/check', { argv: ['/bin/go'] })
@@ -243,7 +243,7 @@ test('kill -9 and restart under a reader; everything posted again', async () => 
 test('while the hub is away reads wait, and go on when it is back', async () => {
   const hub = join(top, 'hub-away')
   cpSync(join(top, 'hub'), hub, { recursive: true })
-  await using n = await node({ hub })
+  await using n = await node({ hub: `dir:${hub}` })
   const image = await put(n, 'vm-1')
   const { hashStart } = await n.call<{ hashStart: number }>('POST', '/exports/vm-1/bind', { digest: published.digest })
   renameSync(hub, `${hub}-gone`)
@@ -268,28 +268,90 @@ test('while the hub is away reads wait, and go on when it is back', async () => 
   assert.equal((await n.call('GET', '/exports/vm-1')).errors, 0)
 })
 
-test('what a start touched is remembered and fetched at the next bind; a fill brings the rest', async () => {
-  await using n = await node()
+/** The hub as a process of its own, over HTTP. */
+async function hubProcess(dir: string, port = 0) {
+  const main = join(import.meta.dirname, '../../hub/main.ts')
+  const wanted = port || (await freePort())
+  const child = spawn(process.execPath, [
+    '--disable-warning=ExperimentalWarning',
+    main,
+    '--dir',
+    dir,
+    '--port',
+    `${wanted}`,
+  ])
+  await until('the hub', 10_000, () =>
+    fetch(`http://127.0.0.1:${wanted}/`).then(
+      () => true,
+      () => false,
+    ),
+  )
+  const exit = new Promise((resolve) => child.once('exit', resolve))
+  const kill = async () => {
+    child.kill('SIGKILL')
+    await exit
+  }
+  return { port: wanted, kill, [Symbol.asyncDispose]: kill }
+}
+
+test('the hub is killed in the middle of a read and stays away for seconds: the read waits, and ends well', async () => {
+  await using hub = await hubProcess(join(top, 'hub'))
+  await using n = await node({ hub: `http://127.0.0.1:${hub.port}` })
   const image = await put(n, 'vm-1')
-  await n.call('POST', '/exports/vm-1/bind', { digest: published.digest })
-  await run('qemu-io', ['-r', '-c', 'read 2M 1M', '--image-opts', image])
-  await n.call('POST', '/exports/vm-1/ready')
-  const traces = join(n.home, 'traces')
-  await until('the trace', 6000, () => existsSync(traces) && readdirSync(traces).includes(published.digest))
-  const before = (await n.call<{ fetched: number }>('GET', '/status')).fetched
+  const { hashStart } = await n.call<{ hashStart: number }>('POST', '/exports/vm-1/bind', { digest: published.digest })
+  const stat = () => n.call<{ requests: number; errors: number }>('GET', '/exports/vm-1')
+  const out = join(top, 'hub-killed')
+  let finished = false
+  const whole = `driver=raw,size=${hashStart * 4096},${image.replace('driver=raw,', '')}`
+  const reading = run('qemu-img', ['convert', '-r', '2M', '-O', 'raw', '--image-opts', whole, out]).finally(() => {
+    finished = true
+  })
+  await until('reads', 5000, async () => (await stat()).requests > 0)
+  await hub.kill()
+  await sleep(3000)
+  assert.equal(finished, false)
+  await using _back = await hubProcess(join(top, 'hub'), hub.port)
+  await reading
+  assert.equal((await stat()).errors, 0)
+  await run('fsck.erofs', ['--extract', out])
+})
 
-  n.child.kill('SIGKILL')
-  rmSync(join(n.home, 'cas'), { recursive: true })
-  await n.start()
+test('what a start touched is kept beside the manifest: a node that never ran it fetches that, then fills in the rest', async () => {
+  const hub = join(top, 'hub-traced')
+  cpSync(join(top, 'hub'), hub, { recursive: true })
+  await using first = await node({ hub: `dir:${hub}` })
+  const image = await put(first, 'vm-1')
+  await first.call('POST', '/exports/vm-1/bind', { digest: published.digest })
+  await run('qemu-io', ['-r', '-c', 'read 3M 1M', '--image-opts', image])
+  await first.call('POST', '/exports/vm-1/ready')
+  await until('the trace', 6000, () => existsSync(join(hub, 'traces', published.digest)))
+
+  await using server = await hubProcess(hub)
+  await using n = await node({ hub: `http://127.0.0.1:${server.port}` })
   await put(n, 'vm-2')
+  type Stat = { selfContained: boolean; requests: number; fill?: { total: number; done: number } }
+  const stat = () => n.call<Stat>('GET', '/exports/vm-2')
   await n.call('POST', '/exports/vm-2/bind', { digest: published.digest })
-  await until('the prefetch', 5000, async () => (await n.call<{ fetched: number }>('GET', '/status')).fetched > 8)
-  assert.ok(before > 0)
+  const order = decodeTrace(readFileSync(join(hub, 'traces', published.digest)))!
+  assert.ok(order.length >= 8, `${order.length} extents`)
+  await until(
+    'the prefetch',
+    5000,
+    async () => (await n.call<{ fetched: number }>('GET', '/status')).fetched > order.length,
+  )
+  assert.deepEqual([(await stat()).requests, (await stat()).selfContained], [0, false])
 
-  type Fill = { total: number; done: number; selfContained: boolean }
-  await until('the fill', 10_000, async () => (await n.call<Fill>('POST', '/exports/vm-2/fill')).selfContained)
-  const { total, done } = await n.call<Fill>('POST', '/exports/vm-2/fill')
-  assert.equal(done, total)
+  await n.call('POST', '/exports/vm-2/ready')
+  const filled = await until('the fill', 20_000, async () => ((await stat()).selfContained ? stat() : undefined))
+  assert.equal(filled.fill?.done, filled.fill?.total)
+  await server.kill() // and from now on it needs nobody
+  n.child.kill('SIGKILL')
+  await n.start()
+  const again = await put(n, 'vm-2')
+  const { hashStart } = await n.call<{ hashStart: number }>('POST', '/exports/vm-2/bind', { digest: published.digest })
+  const whole = `driver=raw,size=${hashStart * 4096},${again.replace('driver=raw,', '')}`
+  await run('qemu-img', ['convert', '-O', 'raw', '--image-opts', whole, join(top, 'alone')])
+  await run('fsck.erofs', ['--extract', join(top, 'alone')])
 })
 
 test('gc keeps what tags and exports need; stat and scrub count', async () => {

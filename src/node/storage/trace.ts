@@ -2,40 +2,40 @@ import { mkdirSync } from 'node:fs'
 import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeAtomic } from '#sys'
+import { decodeTrace, encodeTrace, type Hints } from '#zosfs'
 
-/** Extents in the order in which starts first touched them: a hint, so anything odd in a file means no trace. */
+/**
+ * Extents in the order in which starts first touched them, here and beside the manifest at the hub, so that a node that
+ * never ran an image knows as well. A hint: whatever is odd, or cannot be had, means no trace.
+ */
 export type Traces = {
   load(digest: string, extents: number): Promise<number[]>
+  /** Keeps ORDER, here at once, at the hub when it can be reached. */
   save(digest: string, order: readonly number[]): Promise<void>
 }
 
-/** Extents per trace: 512 MiB of 128 KiB chunks, more than any start reads. */
-const LONGEST = 4096
-/** Traces kept; the oldest go. */
+/** Traces kept here; the oldest go. */
 const KEPT = 500
-const MAGIC = Buffer.from('zfl-trace/1\n')
 
-/** Traces below DIR, one file per manifest digest: a line of magic, then 32-bit little-endian extent numbers. */
-export function openTraces(dir: string): Traces {
+/** Traces below DIR, one file per manifest digest, and HUB's. */
+export function openTraces(dir: string, hub: Hints | undefined): Traces {
   const path = (digest: string) => join(dir, digest)
   return {
     async load(digest, extents) {
-      const bytes = await readFile(path(digest)).catch(() => undefined)
-      const body = bytes?.subarray(MAGIC.length)
-      if (!bytes?.subarray(0, MAGIC.length).equals(MAGIC) || !body || body.length % 4 || body.length > 4 * LONGEST)
-        return []
-      const order = Array.from({ length: body.length / 4 }, (_, n) => body.readUInt32LE(4 * n))
-      return order.every((n) => n < extents) ? order : []
+      const sources = [() => readFile(path(digest)), () => hub?.get(digest)]
+      for (const source of sources) {
+        const bytes = await Promise.try(source).catch(() => undefined)
+        const order = bytes && decodeTrace(bytes)
+        if (order?.every((n) => n < extents)) return order
+      }
+      return []
     },
     async save(digest, order) {
-      const kept = order.slice(0, LONGEST)
-      const body = Buffer.alloc(4 * kept.length)
-      kept.forEach((n, k) => {
-        body.writeUInt32LE(n, 4 * k)
-      })
+      const bytes = encodeTrace(order)
       mkdirSync(dir, { recursive: true, mode: 0o700 })
-      await writeAtomic(path(digest), Buffer.concat([MAGIC, body]), { sync: false, mode: 0o600 })
+      await writeAtomic(path(digest), bytes, { sync: false, mode: 0o600 })
       await prune(dir)
+      await hub?.put(digest, bytes).catch(() => {}) // one that is away, or that only gives
     },
   }
 }

@@ -1,6 +1,15 @@
 import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { type ChunkBackend, dirBackend, httpBackend, openStore, parseHttpPlace, type Store } from '#cas'
+import {
+  type ChunkBackend,
+  dirBackend,
+  type HubCall,
+  httpBackend,
+  hubCall,
+  openStore,
+  parseHttpPlace,
+  type Store,
+} from '#cas'
 import { ZosError } from '#codec'
 import { dirRecords, type Records } from './records.ts'
 
@@ -13,6 +22,14 @@ export type Library = AsyncDisposable & {
   readonly records: Records
   /** Those at the hub; undefined without one. */
   readonly hubRecords: Records | undefined
+  /** What the hub knows of starts, by the digest of the manifest; undefined without one. */
+  readonly hubHints: Hints | undefined
+}
+
+/** Advice anybody may have given: nothing may be wrong for having taken it. */
+export type Hints = {
+  get(digest: string): Promise<Buffer | undefined>
+  put(digest: string, bytes: Uint8Array): Promise<void>
 }
 
 /**
@@ -35,19 +52,37 @@ export function openLibrary(options: { home: string; hub?: string | undefined; l
     store,
     records: dirRecords(home),
     hubRecords: hub?.records,
+    hubHints: hub?.hints,
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   }
 }
 
-function openHub(text: string): { backend: ChunkBackend; records: Records | undefined } {
+type Hub = { backend: ChunkBackend; records: Records | undefined; hints: Hints }
+
+function openHub(text: string): Hub {
   const path = /^dir:(.+)$/.exec(text)?.[1]
   if (path) {
     const dir = resolve(path)
-    return { backend: dirBackend(dir, { temporary: join(dir, 'tmp') }), records: dirRecords(dir) }
+    const records = dirRecords(dir)
+    return {
+      backend: dirBackend(dir, { temporary: join(dir, 'tmp') }),
+      records,
+      hints: { get: (digest) => records.get('traces', digest), put: (digest, b) => records.put('traces', digest, b) },
+    }
   }
   const place = parseHttpPlace(text)
-  if (place) return { backend: httpBackend(place, text), records: undefined }
+  if (place) return { backend: httpBackend(place, text), records: undefined, hints: httpHints(hubCall(place, text)) }
   throw new ZosError(`Open hub "${text}": not of the form dir:PATH or http://HOST:PORT; set ZOS_HUB so, or unset it`, {
     code: 'bad-hub',
   })
 }
+
+const httpHints = (call: HubCall): Hints => ({
+  async get(digest) {
+    const { status, body } = await call('GET', `/traces/${digest}`)
+    return status === 404 ? undefined : body
+  },
+  async put(digest, bytes) {
+    await call('PUT', `/traces/${digest}`, bytes)
+  },
+})

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { writeAtomic } from '#sys'
 
-export type Folder = 'tags' | 'rotations' | `signatures/${string}`
+export type Folder = 'tags' | 'rotations' | 'traces' | `signatures/${string}`
 
 /** Small signed documents beside the chunks. Names are any text; each is one file. */
 export type Records = {
