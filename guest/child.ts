@@ -2,7 +2,7 @@ import type { AgentFailure } from '../src/vm/agent/types.ts'
 import { decodeUtf8, encodeUtf8 } from '../src/vm/agent/utf8.ts'
 import { failureOf } from './failure.ts'
 import { arm, IN, unwatch, watch } from './loop.ts'
-import { close, E, exit, fork, must, nonblocking, O, pipe, sys } from './native.ts'
+import { close, E, exit, fork, must, nonblocking, O, open, pipe, sys } from './native.ts'
 
 const waiters = new Map<number, (status: number) => void>()
 const signals = new Uint8Array(128)
@@ -56,7 +56,7 @@ export type ChildOptions = {
 const ERRORS = 3
 export const KEPT = 4
 
-function inChild(options: ChildOptions, errors: number): never {
+function becomeChild(options: ChildOptions, errors: number): never {
   try {
     // out of the way of 0…3 first, then to their places
     const kept = options.keep === undefined ? [] : [options.keep]
@@ -85,7 +85,7 @@ export function startChild(options: ChildOptions): number {
   const [told, errors] = pipe()
   nonblocking(told)
   const pid = fork(options.flags, options.cgroup)
-  if (pid === 0) inChild(options, errors)
+  if (pid === 0) becomeChild(options, errors)
   close(errors)
   if (pid < 0) {
     close(told)
@@ -118,6 +118,22 @@ export function startChild(options: ChildOptions): number {
   })
   arm(told, IN)
   return pid
+}
+
+/** RUN in a child of ours that has nothing to read or write; DONE says whether it threw. */
+export function inChild(run: () => void, done: (failure: AgentFailure | null) => void): void {
+  const none = must('Open /dev/null', open('/dev/null', O.RDWR))
+  let failure: AgentFailure | null = null
+  startChild({
+    flags: 0,
+    cgroup: -1,
+    stdio: [none, none, none],
+    run,
+    started: (f) => {
+      failure = f
+    },
+    ended: () => done(failure),
+  })
 }
 
 /** Nobody wants to know about PID any more. */

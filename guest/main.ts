@@ -10,6 +10,7 @@ import { openPort } from './port.ts'
 import { handleRequest } from './requests.ts'
 import { acknowledge } from './ring.ts'
 import { sessionFrame } from './session.ts'
+import { hireUnderstudy } from './warm.ts'
 import { mainInput, mainInputEnd } from './workload.ts'
 
 function frame(type: number, stream: number, payload: Uint8Array): void {
@@ -26,4 +27,5 @@ if (wantedModule !== null) exit(loadModule(wantedModule) ? 0 : 1)
 superviseChildren()
 boot()
 openPort('zos.agent', frame)
+hireUnderstudy()
 Object.assign(globalThis, { tick: turn })

@@ -1,4 +1,3 @@
-import type { StartSpec } from '../src/vm/agent/types.ts'
 import { enterCgroups } from './cgroup.ts'
 import { CLONE, close, MS, mount, must, O, open, sys } from './native.ts'
 import { TREE } from './tree.ts'
@@ -11,7 +10,7 @@ const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sys
 const MASKED = ['/proc/kcore', '/proc/keys', '/proc/timer_list']
 
 /** In the child that becomes the workload's PID 1, with its namespaces new: makes the tree its root. */
-export function enterTree(spec: StartSpec): void {
+export function enterTree(confined: boolean, readOnly: boolean): void {
   enterCgroups()
   mount('none', '/', '', MS.REC | MS.PRIVATE)
   must(`Enter ${TREE}`, sys('chdir', TREE))
@@ -19,20 +18,19 @@ export function enterTree(spec: StartSpec): void {
   must('Leave the old root', sys('umount2', '.', DETACH))
   must('Enter /', sys('chdir', '/'))
 
-  const sysFlags = spec.confined ? SAFE | MS.RDONLY : SAFE
+  const sysFlags = confined ? SAFE | MS.RDONLY : SAFE
   mount('proc', '/proc', 'proc', SAFE)
   mount('sysfs', '/sys', 'sysfs', sysFlags)
   mount('cgroup', '/sys/fs/cgroup', 'cgroup2', sysFlags, 'nsdelegate,memory_recursiveprot')
   mount('mqueue', '/dev/mqueue', 'mqueue', SAFE)
-  if (spec.confined) {
+  if (confined) {
     for (const path of READ_ONLY) {
       mount(path, path, '', MS.BIND | MS.REC)
       mount('none', path, '', MS.REMOUNT | MS.BIND | MS.RDONLY | SAFE)
     }
     for (const path of MASKED) sys('mount', '/dev/null', path, '', MS.BIND, null)
   }
-  if (spec.readOnly) mount('none', '/', '', MS.REMOUNT | MS.BIND | MS.RDONLY | MS.RELATIME)
-  must('Set the host name', sys('sethostname', spec.hostname, spec.hostname.length))
+  if (readOnly) mount('none', '/', '', MS.REMOUNT | MS.BIND | MS.RDONLY | MS.RELATIME)
 }
 
 /** In a child born into the workload's PID namespace: joins the others. */

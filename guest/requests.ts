@@ -7,21 +7,24 @@ import { startExec } from './exec.ts'
 import { Failure, failureOf } from './failure.ts'
 import { currentHost } from './hello.ts'
 import { startHelper } from './helper.ts'
+import { startWorkload } from './launch.ts'
 import { sayProcesses, sayStat } from './look.ts'
 import { sys } from './native.ts'
 import { sendJson } from './port.ts'
 import { powerOff } from './power.ts'
+import { prepare } from './prepare.ts'
 import { MAX_SESSIONS, sessionResize, sessions, signalPid } from './session.ts'
 import { stats } from './stats.ts'
 import { warmUp } from './warm.ts'
-import { type Answer, main, mainResize, startWorkload } from './workload.ts'
+import { type Answer, main, mainResize } from './workload.ts'
 
 type Handlers = { [M in keyof Methods]: (stream: number, params: Methods[M][0], answer: Answer) => void }
 
 const handlers: Handlers = {
   start: (_stream, spec: StartSpec, answer) => startWorkload(spec, answer),
   exec: (stream, spec: ProcessSpec, answer) => startExec(stream, spec, answer),
-  warmUp: (_stream, _none, answer) => warmUp(answer),
+  prepare: (_stream, params, answer) => prepare(params, answer),
+  warmUp: (_stream, params, answer) => warmUp(params, answer),
   dial: (stream, { port, host }, answer) => dial(stream, port, host, answer),
   resize: (_stream, { stream, rows, columns }, answer) => {
     const window: Window = { rows, columns }

@@ -1,12 +1,11 @@
 import type { StartSpec } from '../src/vm/agent/types.ts'
-import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
-import { makeEntry } from './copyin.ts'
-import { pourFile, walk } from './copyout.ts'
 import { DEVICES } from './devices.ts'
 import { diskBySerial, openVerity } from './disks.ts'
+import { FILES, mountFile, replaceLink, writeFiles } from './etc.ts'
 import { kernelRelease, MODULES } from './kmod.ts'
-import { AT_FDCWD, close, E, list, MS, mkdir, mount, must, O, readText, SysError, sys, writeFile } from './native.ts'
+import { close, E, MS, mkdir, mount, O, readText, SysError, sys, writeFile } from './native.ts'
 import { ensureIn, mountIn, openIn, openRoot } from './root.ts'
+import { mountTmpfs, mountVolume } from './volumes.ts'
 
 /** Where zinit's own mount namespace has the workload's tree; made by a helper process, since any disk may be slow. */
 export const TREE = '/workload'
@@ -15,13 +14,24 @@ const SAFE = MS.NOSUID | MS.NODEV | MS.NOEXEC
 /** In order of mounting; unmounted the other way round. */
 export const MOUNTS = ['/lower', '/upper', '/private', ...Array.from({ length: 6 }, (_, i) => `/vol${i}`)]
 
-export function buildTree(spec: StartSpec): void {
-  mountRoot(spec)
+/** The tree of an image, with all in it that is the same whichever workload is made from it. */
+export function makeTree(root: StartSpec['root'], readOnly: boolean): void {
+  mountRoot(root, readOnly)
+  const tree = openRoot(TREE)
+  try {
+    mountIn(tree, '/dev', 'directory', DEVICES, '', MS.MOVE)
+    for (const name of FILES) mountFile(tree, name, readOnly)
+    mountModulesIn(tree)
+  } finally {
+    close(tree)
+  }
+}
+
+/** What SPEC asks for beyond its image's tree. */
+export function addToTree(spec: StartSpec): void {
   const root = openRoot(TREE)
   try {
-    mountIn(root, '/dev', 'directory', DEVICES, '', MS.MOVE)
-    mountFiles(root, spec)
-    mountModulesIn(root)
+    for (const name of writeFiles(spec)) replaceLink(root, name, spec)
     const extra = [
       ...spec.tmpfs.map((t) => ({ target: t.target, run: () => mountTmpfs(root, t.target, t.options, spec.readOnly) })),
       ...spec.volumes.map((v) => ({ target: v.target, run: () => mountVolume(root, v, spec.readOnly) })),
@@ -35,14 +45,14 @@ export function buildTree(spec: StartSpec): void {
   }
 }
 
-function mountRoot(spec: StartSpec): void {
-  const device = openVerity('root', diskBySerial('root'), spec.root)
+function mountRoot(root: StartSpec['root'], readOnly: boolean): void {
+  const device = openVerity('root', diskBySerial('root'), root)
   for (const dir of ['/lower', '/upper', '/private']) mkdir(dir)
   mount(device, '/lower', 'erofs', MS.RDONLY | MS.RELATIME)
   mount('tmpfs', '/private', 'tmpfs', SAFE, 'mode=755,size=1m')
   makeSkeleton()
   // read-only: the upper layer is memory that holds nothing but mount points, and is closed before the program runs
-  if (spec.readOnly) mount('tmpfs', '/upper', 'tmpfs', SAFE, 'mode=755,size=1m')
+  if (readOnly) mount('tmpfs', '/upper', 'tmpfs', SAFE, 'mode=755,size=1m')
   else mount(diskBySerial('upper'), '/upper', 'ext4', MS.RELATIME)
   mkdir('/upper/data')
   mkdir('/upper/work')
@@ -64,35 +74,22 @@ function makeSkeleton(): void {
   if (etc >= 0) close(etc)
 }
 
-const FILES = ['hosts', 'hostname', 'resolv.conf', 'machine-id']
-
-/** As Docker does, these are mounts: the image's own files stay what they were, and each VM has its own. */
-function mountFiles(root: number, spec: StartSpec): void {
-  const contents = [spec.hosts, `${spec.hostname}\n`, spec.resolvConf, `${spec.machineId}\n`]
-  for (const [i, name] of FILES.entries()) {
-    const text = contents[i]!
-    const path = `/etc/${name}`
-    const found = openIn(root, path, O.PATH)
-    if (found >= 0) close(found)
-    else if (name === 'machine-id' && !isLink(root, path)) continue
-    if (text === '') continue
-    writeFile(`/private/${name}`, encodeUtf8(text))
-    if (found < 0 && isLink(root, path)) {
-      // resolv.conf is often a link to a file that some daemon would make: a mount cannot follow it
-      const etc = must('Open /etc', openIn(root, '/etc', O.PATH))
-      sys('unlinkat', etc, name, 0)
-      close(etc)
-    }
-    mountIn(root, path, 'file', `/private/${name}`, '', MS.BIND | (spec.readOnly ? SAFE : 0))
+/** Brings FILES of the tree into memory, verified on the way, up to a limit in bytes. */
+export function readAhead(files: readonly string[]): void {
+  const tree = openRoot(TREE)
+  const piece = new Uint8Array(65536)
+  let room = AHEAD
+  for (const file of files) {
+    const fd = openIn(tree, file, O.RDONLY | O.NONBLOCK)
+    if (fd < 0) continue
+    for (let got = 1; got > 0 && room > 0; room -= got) got = sys('read', fd, piece, piece.length)
+    close(fd)
   }
+  close(tree)
 }
 
-function isLink(root: number, path: string): boolean {
-  const fd = openIn(root, path, O.PATH | O.NOFOLLOW)
-  if (fd < 0) return false
-  close(fd)
-  return true
-}
+/** What a template may hold of an image's files, a part of every such template's size. */
+const AHEAD = 48 << 20
 
 /** An image that brings its own modprobe finds what it looks for. The kernel's own requests do not need this. */
 function mountModulesIn(root: number): void {
@@ -100,70 +97,6 @@ function mountModulesIn(root: number): void {
   if (kmod < 0) return
   close(kmod)
   mountIn(root, `/lib/modules/${kernelRelease()}`, 'directory', `${MODULES}/${kernelRelease()}`, '', MS.BIND)
-}
-
-const WORDS: Record<string, [number, number]> = {
-  ro: [MS.RDONLY, 0],
-  rw: [0, MS.RDONLY],
-  exec: [0, MS.NOEXEC],
-  noexec: [MS.NOEXEC, 0],
-  suid: [0, MS.NOSUID],
-  nosuid: [MS.NOSUID, 0],
-  dev: [0, MS.NODEV],
-  nodev: [MS.NODEV, 0],
-}
-
-function mountTmpfs(root: number, target: string, options: string, readOnly: boolean): void {
-  let flags: number = SAFE
-  const data: string[] = []
-  for (const word of options.split(',').filter((w) => w !== '')) {
-    const known = WORDS[word]
-    if (known) flags = (flags | known[0]) & ~known[1]
-    else data.push(word)
-  }
-  mountIn(root, target, 'directory', 'tmpfs', 'tmpfs', readOnly ? flags | SAFE : flags, data.join(','))
-}
-
-/** The volume's files live in a folder of its file system, so that `lost+found` is not in the program's way. */
-function mountVolume(root: number, volume: StartSpec['volumes'][number], readOnly: boolean): void {
-  const at = `/${volume.serial}`
-  mkdir(at)
-  mount(diskBySerial(volume.serial), at, 'ext4', MS.RELATIME)
-  const data = `${at}/data`
-  if (!list(at).includes('data')) {
-    // one step, so that a VM that dies half-way begins again
-    mkdir(`${at}/new`)
-    fillVolume(root, volume.target, `${at}/new`)
-    if (volume.uid !== undefined) {
-      const [uid, gid] = volume.uid.split(':').map(Number)
-      sys('fchownat', AT_FDCWD, `${at}/new`, uid ?? 0, gid ?? uid ?? 0, 0)
-    }
-    must(`Name ${data}`, sys('renameat2', AT_FDCWD, `${at}/new`, AT_FDCWD, data, 0))
-  }
-  mountIn(
-    root,
-    volume.target,
-    'directory',
-    data,
-    '',
-    MS.BIND | (volume.readOnly ? MS.RDONLY : 0) | (readOnly ? SAFE : 0),
-  )
-}
-
-/** As in Docker: a volume used for the first time begins with what the image has at its place. */
-function fillVolume(root: number, target: string, to: string): void {
-  const there = openIn(root, target, O.PATH | O.DIRECTORY)
-  if (there < 0) return
-  const from = `/proc/self/fd/${there}`
-  walk(from, true, (entry, file) => {
-    if (entry.path === '') {
-      sys('fchownat', AT_FDCWD, to, entry.uid, entry.gid, 0)
-      sys('fchmodat', AT_FDCWD, to, entry.mode)
-    } else {
-      makeEntry(to, entry, entry, (fd) => pourFile(file, entry.size, fd))
-    }
-  })
-  close(there)
 }
 
 /** Everything the workload could have written is on its disks, and nothing is mounted any more. */

@@ -178,7 +178,7 @@ static const struct {
     N(pivot_root), N(prctl), N(prlimit64), N(read), N(readlinkat), N(reboot),
     N(renameat2), N(rt_sigprocmask), N(setdomainname),
     N(setgid), N(setgroups), N(sethostname), N(setns), N(setresgid), N(setresuid), N(setsid), N(setsockopt), N(shutdown),
-    N(signalfd4), N(socket), N(statx), N(symlinkat), N(sync), N(syncfs), N(umask), N(umount2), N(unlinkat), N(unshare),
+    N(signalfd4), N(socket), N(socketpair), N(statx), N(symlinkat), N(sync), N(syncfs), N(umask), N(umount2), N(unlinkat), N(unshare),
     N(utimensat), N(waitid), N(wait4), N(write),
 };
 

@@ -18,6 +18,7 @@ const { functions: libc } = dlopen('libc.so.6', {
   getsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'pointer'], return: 'i32' },
   ioctl: { arguments: ['i32', 'u64', 'pointer'], return: 'i32' },
   listen: { arguments: ['i32', 'i32'], return: 'i32' },
+  lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
   poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
   read: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
   setsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'], return: 'i32' },
@@ -134,6 +135,30 @@ export function pollFds(fds: Int32Array, count: number, timeoutMs: number): numb
   if (count * 2 > fds.length) throw new RangeError('poll: more descriptors than room')
   const n = libc.poll(fds, BigInt(count), timeoutMs)
   return n < 0 ? -errno() : n
+}
+
+/** linux/fs.h */
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+/** asm-generic/errno-base.h: from here on there is no data */
+const ENXIO = 6
+
+/** Where the file FD has bytes; between and behind these ranges are holes. Moves its offset. */
+export function dataRanges(fd: number): [from: number, to: number][] {
+  const ranges: [number, number][] = []
+  const seek = (offset: number, whence: number): number => {
+    const found = Number(libc.lseek(fd, BigInt(offset), whence))
+    if (found >= 0) return found
+    const code = errno()
+    if (code === ENXIO) return -1
+    throw new ZosError(`Look for holes in a file: errno ${code}`, { code: 'seek-failed', kind: 'node' })
+  }
+  for (let from = seek(0, SEEK_DATA); from >= 0; ) {
+    const to = seek(from, SEEK_HOLE)
+    ranges.push([from, to])
+    from = seek(to, SEEK_DATA)
+  }
+  return ranges
 }
 
 export const closeFd = (fd: number): void => void libc.close(fd)

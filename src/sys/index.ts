@@ -1,6 +1,7 @@
 export { sleep, until } from './clock.ts'
 export {
   closeFd,
+  dataRanges,
   EAGAIN,
   EINTR,
   eventFd,

@@ -1,15 +1,15 @@
-import { open, rm } from 'node:fs/promises'
+import { chmod, open, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { codeOf } from '#codec'
-import { until } from '#sys'
+import { run, until } from '#sys'
 import type { VmClass } from './args.ts'
 import { awaitBoot } from './boot.ts'
 import type { VmHost } from './host.ts'
 import type { Machine } from './machine.ts'
 import { setCapabilities } from './restore.ts'
-import { PLACEHOLDER, spawnQemu } from './spawn.ts'
+import { type MachineSpec, PLACEHOLDER, spawnQemu } from './spawn.ts'
 
 /** A cold boot takes 3 s under TCG on an idle core; a minute means a drowning machine or a guest that hangs. */
 const BOOT_DEADLINE = 60_000
@@ -50,6 +50,29 @@ export async function bootAndSave(
   }
 }
 
+/**
+ * Restores BASE with a RAM file of its own, TO.ram, and SPEC's disks, waits for READY, and saves the devices to TO.state.
+ * The guest stands still from then on: what SPEC's disks hold belongs to what was saved, until the machine is ended.
+ */
+export async function changeAndSave(
+  host: VmHost,
+  base: { class: VmClass; ram: string; state: string },
+  spec: Omit<MachineSpec, 'class'>,
+  to: { ram: string; state: string },
+  ready: (machine: Machine) => Promise<void>,
+): Promise<void> {
+  await run('cp', ['--sparse=always', '--reflink=auto', base.ram, to.ram])
+  await chmod(to.ram, 0o600)
+  await using machine = await spawnQemu(
+    host,
+    { ...spec, class: base.class },
+    { start: 'clone', memory: { path: to.ram, share: true }, state: { path: base.state, paused: false } },
+  )
+  await ready(machine)
+  await saveState(machine, to.state)
+  await flush(to.ram)
+}
+
 /** Writes the device state to PATH. QEMU 7.2 has no `file:`, and `exec:` would need the right to start programs. */
 async function saveState(machine: Machine, path: string): Promise<void> {
   const socket = join(machine.record.dir, 'state')
@@ -59,6 +82,7 @@ async function saveState(machine: Machine, path: string): Promise<void> {
     pipeline(connection, file.createWriteStream({ flush: true })).then(resolve, reject)
   })
   await new Promise<void>((done) => server.listen(socket, done))
+  await machine.lend(socket)
   try {
     await setCapabilities(machine.qmp)
     // running, not stopped: the state then says "running", and a clone needs no further word to start

@@ -15,6 +15,13 @@ export { CLASS_LIMITS, classFor, DEFAULT_LIMIT_MIB, defaultClass, type HostSize,
 export { adoptMachine, coldBoot, killStrays, spawnMachine } from './clone.ts'
 export type { Initramfs, VmHost } from './host.ts'
 export { isRunning, killProcess, type ProcessIdentity, processesWith } from './identity.ts'
+export {
+  findImageTemplate,
+  type ImageSource,
+  type ImageTemplate,
+  makeImageTemplate,
+  touchTemplate,
+} from './image-template.ts'
 export { ensureInitramfs } from './initramfs.ts'
 export { ensureKernel, type Kernel, type KernelOptions } from './kernel.ts'
 export type { ExitReport, Machine, MachineRecord } from './machine.ts'
@@ -22,6 +29,7 @@ export { openVmHost, type VmHostOptions } from './open-host.ts'
 export { createPool, type Pool, type PoolOptions } from './pool.ts'
 export { findQemu, type Qemu } from './qemu.ts'
 export { type DiskSource, type MachineSpec, PLACEHOLDER } from './spawn.ts'
-export { describeClass, ensureTemplate, findTemplate, hashFile, type Template } from './template.ts'
+export { describeClass, ensureTemplate, findTemplate, type Template } from './template.ts'
+export { hashSparse } from './template-folder.ts'
 export { makeUpperTemplate, type UpperTemplate, writeUpper } from './upper.ts'
 export { createVolume, DEFAULT_VOLUME_SIZE, growDisk, growVolume } from './volume.ts'

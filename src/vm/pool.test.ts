@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { createPool } from './pool.ts'
+import type { VmClass } from './args.ts'
+import { createPool, type PoolOptions } from './pool.ts'
 
 const small = { vcpus: 1, memoryMiB: 64 }
 const large = { vcpus: 1, memoryMiB: 512 }
 
-function counting(options: Partial<Parameters<typeof createPool<{ alive: boolean; memoryMiB: number }>>[0]> = {}) {
-  const made: { alive: boolean; memoryMiB: number }[] = []
-  const pool = createPool<{ alive: boolean; memoryMiB: number }>({
+type Item = { alive: boolean; memoryMiB: number }
+
+function counting(options: Partial<PoolOptions<VmClass, Item>> = {}) {
+  const made: Item[] = []
+  const pool = createPool<VmClass, Item>({
+    nameOf: ({ memoryMiB }) => `${memoryMiB}`,
     create: async ({ memoryMiB }) => {
       const item = { alive: true, memoryMiB }
       made.push(item)

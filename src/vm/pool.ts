@@ -1,28 +1,35 @@
 import { sleep } from '#sys'
-import type { VmClass } from './args.ts'
 
-export type PoolOptions<T> = {
+export type PoolOptions<K, T> = {
+  /** Names a kind: what waits under one name is of one kind. */
+  nameOf: (kind: K) => string
   /** Makes one waiting VM with its disks; called for one VM at a time. */
-  create: (vmClass: VmClass) => Promise<T>
+  create: (kind: K) => Promise<T>
   /** Ends a VM that nobody claimed. */
   discard: (item: T) => Promise<void>
   /** False when it died while it waited. */
   usable: (item: T) => boolean
-  /** How many wait of this class, which was last claimed AGO ms ago. Default: see `wantedOf`. */
-  wanted?: (vmClass: VmClass, ago: number) => number
-  /** Classes that are kept warm before anyone asked. */
-  warm?: readonly VmClass[]
+  /** How many of a kind wait that is warm or not, and was last claimed AGO ms ago. Default: see `wantedOf`. */
+  wanted?: (kind: K, use: Use) => number
+  /** Kinds that are kept warm before anyone asked. */
+  warm?: readonly K[]
   /** All that may wait together; each takes some 30 MiB. */
   most?: number
   onError?: (error: unknown) => void
 }
 
+export type Use = { warm: boolean; ago: number }
+
 /** Restored VMs waiting for work. */
-export type Pool<T> = AsyncDisposable & {
+export type Pool<K, T> = AsyncDisposable & {
   /** One that waits, or undefined: then the caller makes its own. Never waits for a restore. */
-  claim: (vmClass: VmClass) => T | undefined
+  claim: (kind: K) => T | undefined
+  /** Says that KIND is in use, so that some of it wait, without taking one. */
+  touch: (kind: K) => void
   /** Tops up in the background. Call it when the answer is out: a restore takes a core for 0.1 s. */
   refill: () => void
+  /** Ends what waits of the kinds that WHICH names; they are made again when they are claimed again. */
+  drop: (which: (kind: K) => boolean) => Promise<void>
   /** Resolves when nothing is being made. */
   settled: () => Promise<void>
   size: () => number
@@ -33,45 +40,43 @@ const REFILL_AFTER = 2000
 const STALE_AFTER = 600_000
 const RETRY_AFTER = 5000
 
-type Shelf<T> = { vmClass: VmClass; warm: boolean; lastUsed: number; items: T[] }
+type Shelf<K, T> = { kind: K; warm: boolean; lastUsed: number; items: T[] }
 
-/** Two of a warm class, one of a class used in the last ten minutes. */
-function wantedOf(warm: boolean, ago: number): number {
+/** Two of a warm kind, one of a kind used in the last ten minutes. */
+function wantedOf(_kind: unknown, { warm, ago }: Use): number {
   if (warm) return 2
   return ago < STALE_AFTER ? 1 : 0
 }
 
-export function createPool<T>(options: PoolOptions<T>): Pool<T> {
-  const { create, discard, usable, most = 4, onError = () => {} } = options
-  const shelves = new Map<string, Shelf<T>>()
-  const shelfOf = (vmClass: VmClass, warm = false): Shelf<T> => {
-    const key = `${vmClass.vcpus}/${vmClass.memoryMiB}`
-    const shelf = shelves.get(key) ?? { vmClass, warm, lastUsed: performance.now(), items: [] }
-    shelves.set(key, shelf)
+export function createPool<K, T>(options: PoolOptions<K, T>): Pool<K, T> {
+  const { nameOf, create, discard, usable, wanted = wantedOf, most = 4, onError = () => {} } = options
+  const shelves = new Map<string, Shelf<K, T>>()
+  const shelfOf = (kind: K, warm = false): Shelf<K, T> => {
+    const name = nameOf(kind)
+    const shelf = shelves.get(name) ?? { kind, warm, lastUsed: performance.now(), items: [] }
+    shelves.set(name, shelf)
     return shelf
   }
-  for (const vmClass of options.warm ?? []) shelfOf(vmClass, true)
+  for (const kind of options.warm ?? []) shelfOf(kind, true)
   const abort = new AbortController()
   let filling: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
 
-  const wanted = ({ vmClass, warm, lastUsed }: Shelf<T>) => {
-    const ago = performance.now() - lastUsed
-    return options.wanted ? options.wanted(vmClass, ago) : wantedOf(warm, ago)
-  }
+  const wantedNow = ({ kind, warm, lastUsed }: Shelf<K, T>) => wanted(kind, { warm, ago: performance.now() - lastUsed })
   const size = () => [...shelves.values()].reduce((n, { items }) => n + items.length, 0)
-  const drop = async (shelf: Shelf<T>, item: T) => {
+  const remove = async (shelf: Shelf<K, T>, item: T) => {
     shelf.items.splice(shelf.items.indexOf(item), 1)
     await discard(item).catch(onError)
   }
   /** Gives away what nobody wants any more; returns the shelf most in need. */
-  const tidy = async (): Promise<Shelf<T> | undefined> => {
-    for (const shelf of shelves.values()) {
-      for (const item of shelf.items.filter((i) => !usable(i))) await drop(shelf, item)
-      while (shelf.items.length > wanted(shelf)) await drop(shelf, shelf.items[0]!)
+  const tidy = async (): Promise<Shelf<K, T> | undefined> => {
+    for (const [name, shelf] of shelves) {
+      for (const item of shelf.items.filter((i) => !usable(i))) await remove(shelf, item)
+      while (shelf.items.length > wantedNow(shelf)) await remove(shelf, shelf.items[0]!)
+      if (wantedNow(shelf) === 0) shelves.delete(name)
     }
     if (size() >= most) return undefined
-    const short = [...shelves.values()].filter((s) => s.items.length < wanted(s))
+    const short = [...shelves.values()].filter((s) => s.items.length < wantedNow(s))
     return short.sort((a, b) => a.items.length - b.items.length || b.lastUsed - a.lastUsed)[0]
   }
   const fill = async () => {
@@ -79,9 +84,10 @@ export function createPool<T>(options: PoolOptions<T>): Pool<T> {
       if (abort.signal.aborted) return
       const shelf = await tidy()
       if (!shelf) return
-      const item = await create(shelf.vmClass)
-      if (abort.signal.aborted) return discard(item)
-      shelf.items.push(item)
+      const item = await create(shelf.kind)
+      // dropped while it was being made
+      if (abort.signal.aborted || shelves.get(nameOf(shelf.kind)) !== shelf) await discard(item)
+      else shelf.items.push(item)
     }
   }
   const refill = () => {
@@ -97,16 +103,28 @@ export function createPool<T>(options: PoolOptions<T>): Pool<T> {
         filling = undefined
       })
   }
+  const touch = (kind: K): Shelf<K, T> => {
+    const shelf = shelfOf(kind)
+    shelf.lastUsed = performance.now()
+    clearTimeout(timer)
+    timer = setTimeout(refill, REFILL_AFTER).unref()
+    return shelf
+  }
   return {
-    claim(vmClass) {
-      const shelf = shelfOf(vmClass)
-      shelf.lastUsed = performance.now()
-      clearTimeout(timer)
-      timer = setTimeout(refill, REFILL_AFTER).unref()
+    touch: (kind) => void touch(kind),
+    claim(kind) {
+      const shelf = touch(kind)
       const at = shelf.items.findIndex(usable)
       return at < 0 ? undefined : shelf.items.splice(at, 1)[0]
     },
     refill,
+    async drop(which) {
+      for (const [name, shelf] of shelves) {
+        if (!which(shelf.kind)) continue
+        shelves.delete(name)
+        for (const item of [...shelf.items]) await remove(shelf, item)
+      }
+    },
     size,
     settled: async () => {
       await filling
@@ -115,7 +133,7 @@ export function createPool<T>(options: PoolOptions<T>): Pool<T> {
       clearTimeout(timer)
       abort.abort()
       await filling
-      for (const shelf of shelves.values()) for (const item of [...shelf.items]) await drop(shelf, item)
+      for (const shelf of shelves.values()) for (const item of [...shelf.items]) await remove(shelf, item)
     },
   }
 }

@@ -1,23 +1,23 @@
-import { createHash } from 'node:crypto'
-import { createReadStream, readFileSync } from 'node:fs'
-import { chmod, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { canonicalJson, codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
-import { syncDirectory, writeAtomic } from '#sys'
+import { canonicalJson, reasonOf, sha256Hex, ZosError } from '#codec'
 import { ARGS_VERSION, kernelCommandLine, type VmClass } from './args.ts'
 import { bootAndSave } from './bake.ts'
 import type { VmHost } from './host.ts'
 import { identify } from './identity.ts'
+import { makeFolder, readFolder } from './template-folder.ts'
 
 /** A guest that booted once: clones map its RAM copy-on-write. Its files are never written after they were made. */
 export type Template = {
   key: string
+  dir: string
   class: VmClass
   /** Sparse file of the guest's whole memory. */
   ram: string
   /** Device state as QEMU's migration stream. */
   state: string
-  /** Of both files; what "never written" is tested against. */
+  /** Of both files, as hashSparse gives it; what "never written" is tested against. */
   ramSha256: string
   stateSha256: string
 }
@@ -64,22 +64,19 @@ export async function sweepTemplates(host: VmHost): Promise<void> {
   }
 }
 
-/** The template of a class when it has been made; a few stats, no more. */
+/** The template of a class when it has been made; a few stats, no more, but for the first time. */
 export async function findTemplate(host: VmHost, vmClass: VmClass): Promise<Template | undefined> {
-  const key = templateKey(host, vmClass)
+  return inFolder(host, templateKey(host, vmClass), vmClass)
+}
+
+/** The template in the folder KEY. */
+export async function inFolder(host: VmHost, key: string, vmClass: VmClass): Promise<Template | undefined> {
+  const digests = await readFolder(host.templatesDir, key)
+  if (!digests?.ram || !digests['state.bin']) return undefined
   const dir = join(host.templatesDir, key)
-  try {
-    const meta = JSON.parse(await readFile(join(dir, 'meta.json'), 'utf8')) as Pick<
-      Template,
-      'ramSha256' | 'stateSha256'
-    >
-    const template = { key, class: vmClass, ram: join(dir, 'ram'), state: join(dir, 'state.bin'), ...meta }
-    const { size } = await stat(template.ram)
-    await stat(template.state)
-    return size === vmClass.memoryMiB * 2 ** 20 ? template : undefined
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
-    throw error
+  return {
+    ...{ key, dir, class: vmClass, ram: join(dir, 'ram'), state: join(dir, 'state.bin') },
+    ...{ ramSha256: digests.ram, stateSha256: digests['state.bin'] },
   }
 }
 
@@ -107,27 +104,10 @@ export const describeClass = ({ vcpus, memoryMiB }: VmClass): string => `${vcpus
 async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal): Promise<Template> {
   const key = templateKey(host, vmClass)
   const id = `t-${key.slice(0, 8)}-${vmClass.vcpus}x${vmClass.memoryMiB}-${process.pid}`
-  const work = join(host.templatesDir, `${key}.${process.pid}.tmp`)
-  await rm(work, { recursive: true, force: true })
-  await mkdir(work, { mode: 0o700 })
   try {
-    const ram = join(work, 'ram')
-    await bootAndSave(host, vmClass, id, { ram, state: join(work, 'state.bin') }, signal)
-    const meta = { ramSha256: await hashFile(ram), stateSha256: await hashFile(join(work, 'state.bin')) }
-    // root opens it for writing all the same, which QEMU < 9 does; nobody else may be refused that
-    const mode = process.getuid?.() === 0 ? 0o400 : 0o600
-    await chmod(ram, mode)
-    await chmod(join(work, 'state.bin'), mode)
-    await writeAtomic(join(work, 'meta.json'), `${JSON.stringify(meta)}\n`)
-    const dir = join(host.templatesDir, key)
-    await rename(work, dir).catch(async (error) => {
-      // another process made it meanwhile: its template is as good, unless it is a torn one
-      if (codeOf(error) !== 'ENOTEMPTY' && codeOf(error) !== 'EEXIST') throw error
-      if (await findTemplate(host, vmClass)) return
-      await rm(dir, { recursive: true, force: true })
-      await rename(work, dir)
-    })
-    await syncDirectory(host.templatesDir)
+    await makeFolder(host.templatesDir, key, (work) =>
+      bootAndSave(host, vmClass, id, { ram: join(work, 'ram'), state: join(work, 'state.bin') }, signal),
+    )
     const template = await findTemplate(host, vmClass)
     if (!template) throw new Error('it is not there after it was made')
     return template
@@ -138,14 +118,5 @@ async function makeTemplate(host: VmHost, vmClass: VmClass, signal?: AbortSignal
       kind: 'node',
       cause: error,
     })
-  } finally {
-    await rm(work, { recursive: true, force: true })
   }
-}
-
-/** SHA-256 of a file of any size. Holes are read as zeroes. */
-export async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer)
-  return hash.digest('hex')
 }

@@ -32,7 +32,7 @@ async function recovered(change: Partial<RunRequest>) {
     const unused = () => assert.fail('nothing else is asked of the machines or the storage plane')
     const engine = new Engine({
       home,
-      machines: { get: unused, adopt },
+      machines: { get: unused, adopt, refill: unused },
       storage: { image: unused, bind: unused, check: unused, ready: unused },
       volumes: new Volumes(home),
       log: assert.fail,

@@ -3,7 +3,7 @@ import { connect } from './connect.ts'
 import type { Machine } from './parts.ts'
 import { openPorts, restartLater, startByPolicy } from './start.ts'
 import { ended, machineEnded, reconnect, watch } from './watch.ts'
-import { folderFor, save, type Workload } from './workload.ts'
+import { save, type Workload } from './workload.ts'
 
 /** Takes up a workload an earlier daemon left: one that runs goes on, one that was just being started ends. */
 export async function adopt(workload: Workload): Promise<void> {
@@ -54,7 +54,6 @@ async function endHalfStarted(workload: Workload): Promise<void> {
 
 async function find(workload: Workload): Promise<Machine | undefined> {
   const { at, spec, status } = workload
-  const { id, memory, cpus } = spec
-  const volumes = await at.volumes.acquire(id, spec.volumes)
-  return at.machines.adopt(status.machine, { id, memory, cpus, folder: folderFor(workload), volumes })
+  const volumes = await at.volumes.acquire(spec.id, spec.volumes)
+  return at.machines.adopt(status.machine, { volumes })
 }

@@ -2,127 +2,104 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import {
-  adoptMachine,
-  awaitAgent,
   classFor,
-  coldBoot,
+  connectAgent,
   createPool,
   defaultClass,
-  ensureTemplate,
-  findTemplate,
   isRunning,
   killStrays,
   type MachineRecord,
-  type MachineSpec,
   makeUpperTemplate,
-  spawnMachine,
   type Machine as Vm,
   type VmClass,
   type VmHost,
   writeUpper,
 } from '#vm'
-import type { Machine, MachineRequest, Machines } from './parts.ts'
-
-export type Exports = {
-  createExport: (id: string, socket: string) => Promise<void>
-  removeExport: (id: string) => Promise<void>
-  ownExport: (id: string, uid: number | undefined) => void
-  epoch: () => number
-}
+import { type Exports, type Fed, openBlanks } from './blanks.ts'
+import { type Favourite, openFavourites } from './favourites.ts'
+import type { Machine, Machines, Storage } from './parts.ts'
 
 /** What a later daemon needs: the VM, and which export feeds it. */
 type Record_ = { vm: MachineRecord; exportId: string }
 
-/** A VM with its disks, not yet told what it is. */
-type Blank = { vm: Vm; exportId: string; upper: string; vmClass: VmClass; epoch: number }
+/** What waits: clones of a class, or those that have one image's tree mounted. */
+type Kind = { vmClass: VmClass; favourite?: Favourite }
+type Waiting = Fed & { upper: string; epoch: number }
 
 export type MachinePool = Machines &
   AsyncDisposable & {
     /** Ends VMs that no workload of this home knows: what a killed daemon had waiting. */
     endStrays: (keep: readonly unknown[]) => void
-    /** Makes clones ready in the background; call it when there is nothing better to do. */
-    refill: () => void
+    /** Ends what waits with an image's tree: nothing but workloads holds on to images then. */
+    letGoOfImages: () => Promise<void>
     waiting: () => number
   }
 
-const newExportId = (): string => randomBytes(8).toString('hex')
+/** All that wait together: two of the default class, two of the image last started, one of each other class in use. */
+const MOST_WAITING = 6
+const IMAGE_STALE_AFTER = 600_000
+
+const nameOf = ({ vmClass, favourite }: Kind): string =>
+  `${vmClass.vcpus}/${vmClass.memoryMiB}/${favourite?.digest ?? ''}`
+
+/** First contact, which is the slow one: emulation translates the guest's side of it, and of a start in miniature. */
+async function rehearse(host: VmHost, vm: Vm): Promise<void> {
+  await using agent = await connectAgent(vm.agentSocket, { fresh: true })
+  if (host.accel === 'kvm') return
+  const time = String(BigInt(Date.now()) * 1_000_000n)
+  await agent.warmUp({ time, entropy: randomBytes(64).toString('base64') })
+}
 
 /** Machines restored from templates, their root disks fed by the storage plane. With TEMPLATES off each one boots cold. */
 export async function openMachines(
   host: VmHost,
-  exports: Exports,
+  storage: Exports & Pick<Storage, 'bind' | 'check'>,
   at: { home: string; run: string; templates: boolean; warm?: readonly VmClass[]; log: (line: string) => void },
 ): Promise<MachinePool> {
-  const nbdDir = join(at.run, 'nbd')
   const poolDir = join(at.home, 'pool')
-  mkdirSync(nbdDir, { recursive: true, mode: 0o711 })
   rmSync(poolDir, { recursive: true, force: true })
   mkdirSync(poolDir, { recursive: true, mode: 0o700 })
-  const emptyUpper = await makeUpperTemplate(poolDir)
+  const empty = await makeUpperTemplate(poolDir)
+  const blanks = openBlanks(host, storage, at)
+  const favourites = openFavourites(host, storage, blanks, empty, at.log)
+  /** The image last started: the only one whose clones wait. */
+  let latest = ''
 
-  const restoreOrBoot = async (spec: MachineSpec, note: (line: string) => void): Promise<Vm> => {
-    if (!at.templates) return coldBoot(host, spec)
-    const found = await findTemplate(host, spec.class)
-    return spawnMachine(host, found ?? (await ensureTemplate(host, spec.class, { onProgress: note })), spec)
-  }
-
-  const spawn = async (
-    vmClass: VmClass,
-    disks: { upper: string; volumes: readonly string[] },
-    note: (line: string) => void,
-  ) => {
-    const exportId = newExportId()
-    const socket = join(nbdDir, exportId)
-    await exports.createExport(exportId, socket)
-    try {
-      const spec: MachineSpec = {
-        id: exportId,
-        class: vmClass,
-        root: { kind: 'nbd', socket },
-        upper: { kind: 'file', path: disks.upper, durable: false },
-        volumes: disks.volumes.map((path) => ({ kind: 'file', path, durable: true })),
-      }
-      const vm = await restoreOrBoot(spec, note)
-      exports.ownExport(exportId, vm.record.uid)
-      return { vm, exportId }
-    } catch (error) {
-      await exports.removeExport(exportId)
-      throw error
-    }
-  }
-
-  const discard = async ({ vm, exportId }: Pick<Blank, 'vm' | 'exportId'>) => {
-    await vm.kill()
-    await exports.removeExport(exportId)
-  }
-
-  const pool = createPool<Blank>({
-    async create(vmClass) {
-      const upper = join(poolDir, `${newExportId()}.ext4`)
-      await writeUpper(emptyUpper, upper)
+  const pool = createPool<Kind, Waiting>({
+    nameOf,
+    async create({ vmClass, favourite }) {
+      const template = favourite && (await favourites.ensure(favourite))
+      const upper = join(poolDir, `${randomBytes(8).toString('hex')}.ext4`)
+      await writeUpper(template?.upper ?? empty, upper)
+      const epoch = storage.epoch()
+      const bound = favourite ? { bound: (id: string) => storage.bind(id, favourite.digest) } : {}
+      let fed: Fed | undefined
       try {
-        const epoch = exports.epoch()
-        const blank = { ...(await spawn(vmClass, { upper, volumes: [] }, at.log)), upper, vmClass, epoch }
-        // the first contact is the slow one: emulation translates the guest's side of it
-        await awaitAgent(blank.vm.agentSocket)
-        return blank
+        fed = await blanks.make(template ?? vmClass, { upper, volumes: [] }, { note: at.log, ...bound })
+        await rehearse(host, fed.vm)
+        return { ...fed, upper, epoch }
       } catch (error) {
+        if (fed) await blanks.discard(fed)
         rmSync(upper, { force: true })
         throw error
       }
     },
-    async discard(blank) {
-      await discard(blank)
-      rmSync(blank.upper, { force: true })
+    async discard(waiting) {
+      await blanks.discard(waiting)
+      rmSync(waiting.upper, { force: true })
     },
     // one whose disk's server has restarted since would wait seconds for QEMU to connect again
-    usable: ({ vm, epoch }) => isRunning(vm.record) && epoch === exports.epoch(),
-    warm: at.templates ? (at.warm ?? [defaultClass()]) : [],
-    ...(at.templates ? {} : { most: 0 }),
+    usable: ({ vm, epoch }) => isRunning(vm.record) && epoch === storage.epoch(),
+    wanted(kind, { warm, ago }) {
+      if (kind.favourite) return nameOf(kind) === latest && ago < IMAGE_STALE_AFTER ? 2 : 0
+      return warm ? 2 : ago < IMAGE_STALE_AFTER ? 1 : 0
+    },
+    warm: at.templates ? (at.warm ?? [defaultClass()]).map((vmClass) => ({ vmClass })) : [],
+    most: at.templates ? MOST_WAITING : 0,
     onError: (error) => at.log(`pool: ${error instanceof Error ? error.message : error}`),
   })
 
-  const wrap = ({ vm, exportId }: Pick<Blank, 'vm' | 'exportId'>, volumes: number, fresh: boolean): Machine => ({
+  const wrap = ({ vm, exportId }: Fed, volumes: number, fresh: boolean): Machine => ({
     pid: vm.record.pid,
     exportId,
     record: { vm: vm.record, exportId } satisfies Record_,
@@ -132,41 +109,54 @@ export async function openMachines(
     resume: () => vm.resume(),
     fresh,
     volumeSerials: Array.from({ length: volumes }, (_, n) => `vol${n}`),
-    destroy: () => discard({ vm, exportId }),
+    destroy: () => blanks.discard({ vm, exportId }),
   })
 
   return {
-    async get(request: MachineRequest) {
+    async get(request) {
       const vmClass = classFor({ memory: request.memory, cpus: request.cpus })
       const upper = join(request.folder, 'upper.ext4')
-      const first = !existsSync(upper)
-      const waiting = first && request.volumes.length === 0 ? pool.claim(vmClass) : undefined
-      if (waiting) {
+      const volumes = request.volumes.map((v) => v.path)
+      const { note, digest } = request
+      const take = (waiting: Waiting): Machine => {
         renameSync(waiting.upper, upper)
         return wrap(waiting, 0, true)
       }
-      if (first) await writeUpper(emptyUpper, upper)
-      const made = await spawn(vmClass, { upper, volumes: request.volumes.map((v) => v.path) }, request.note)
-      return wrap(made, request.volumes.length, true)
+      // a writable layer that was used before is not the one an image's template has mounted
+      const first = !existsSync(upper)
+      const favourite = first && !request.readOnly && at.templates ? favourites.started(vmClass, request) : undefined
+      if (favourite) {
+        const kind = { vmClass, favourite }
+        latest = nameOf(kind)
+        pool.touch(kind)
+        // disks are given when QEMU starts: one that waits cannot be given a volume
+        const waiting = volumes.length === 0 ? pool.claim(kind) : undefined
+        if (waiting) return take(waiting)
+        const template = await favourites.find(favourite)
+        if (template) {
+          await writeUpper(template.upper, upper)
+          const bound = (id: string) => storage.bind(id, digest)
+          return wrap(await blanks.make(template, { upper, volumes }, { note, bound }), volumes.length, true)
+        }
+      }
+      const waiting = first && volumes.length === 0 ? pool.claim({ vmClass }) : undefined
+      if (waiting) return take(waiting)
+      if (first) await writeUpper(empty, upper)
+      return wrap(await blanks.make(vmClass, { upper, volumes }, { note }), volumes.length, true)
     },
     async adopt(record, request) {
-      const { vm: found, exportId } = (record ?? {}) as Partial<Record_>
-      if (!found || !exportId) return undefined
-      const vm = await adoptMachine(host, found)
-      if (!vm) return undefined
-      const socket = join(nbdDir, exportId)
-      await exports.createExport(exportId, socket)
-      exports.ownExport(exportId, vm.record.uid)
-      await vm.lend(socket)
-      return wrap({ vm, exportId }, request.volumes.length, false)
+      const { vm, exportId } = (record ?? {}) as Partial<Record_>
+      const fed = vm && exportId ? await blanks.adopt(vm, exportId) : undefined
+      return fed && wrap(fed, request.volumes.length, false)
     },
+    refill: () => pool.refill(),
     endStrays(keep) {
       killStrays(
         host,
         keep.flatMap((r) => (r as Partial<Record_> | null)?.vm ?? []),
       )
     },
-    refill: () => pool.refill(),
+    letGoOfImages: () => pool.drop(({ favourite }) => favourite !== undefined),
     waiting: () => pool.size(),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   }

@@ -22,22 +22,29 @@ export type Machine = {
 }
 
 export type MachineRequest = {
-  id: string
   memory: number
   cpus: number
   /** The workload's folder: what the machine writes lasts as long as the folder. */
   folder: string
+  /** The image it will run: its manifest's digest. */
+  digest: string
+  command: Command
+  readOnly: boolean
   /** Host files of ext4 volumes. */
   volumes: { path: string; readOnly: boolean }[]
   /** Said when something takes long. */
   note: (line: string) => void
 }
 
+export type Command = { argv: string[]; env: string[]; cwd: string }
+
 /** Where machines come from. */
 export type Machines = {
   get: (request: MachineRequest) => Promise<Machine>
   /** Takes up a machine of an earlier daemon; undefined when it is gone. */
-  adopt: (record: unknown, request: Omit<MachineRequest, 'note'>) => Promise<Machine | undefined>
+  adopt: (record: unknown, request: Pick<MachineRequest, 'volumes'>) => Promise<Machine | undefined>
+  /** Makes machines ready in the background; call it when there is nothing better to do. */
+  refill: () => void
 }
 
 export type DiskBinding = { root: string; dataBlocks: number; hashStart: number }
@@ -46,9 +53,7 @@ export type DiskBinding = { root: string; dataBlocks: number; hashStart: number 
 export type Storage = {
   image: (digest: string) => Promise<ImageConfig>
   bind: (exportId: string, digest: string) => Promise<DiskBinding>
-  check: (
-    exportId: string,
-    command: { argv: string[]; env: string[]; cwd: string },
-  ) => Promise<{ files: number; bytes: number }>
+  /** The launch check; PATHS are the files it looked at. */
+  check: (exportId: string, command: Command) => Promise<{ files: number; bytes: number; paths: string[] }>
   ready: (exportId: string) => Promise<void>
 }

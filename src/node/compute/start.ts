@@ -39,9 +39,10 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
   await workload.settled
   try {
     const mounts = await volumes.acquire(spec.id, spec.volumes)
-    const { id, memory, cpus } = spec
+    const { memory, cpus, digest, readOnly } = spec
+    const command = { argv: spec.argv, env: spec.env, cwd: spec.cwd }
     const folder = folderFor(workload)
-    const machine = await machines.get({ id, memory, cpus, folder, volumes: mounts, note })
+    const machine = await machines.get({ memory, cpus, folder, digest, command, readOnly, volumes: mounts, note })
     workload.machine = machine
     workload.status.outputBase = openLog(workload).end
     const [binding, agent] = await Promise.all([
@@ -50,7 +51,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
       openPorts(workload),
     ])
     workload.agent = agent
-    await storage.check(machine.exportId, { argv: spec.argv, env: spec.env, cwd: spec.cwd })
+    await storage.check(machine.exportId, command)
     await save(workload, { machine: machine.record })
     await agent.start(startSpec(workload, binding, machine.volumeSerials))
   } catch (error) {
@@ -62,6 +63,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
   await save(workload, { state: 'running', startedAt, ...none })
   void storage.ready(workload.machine!.exportId).catch(() => {})
   watch(workload, restartLater)
+  machines.refill()
 }
 
 /** Listens for its published ports. */

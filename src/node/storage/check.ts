@@ -6,7 +6,7 @@ import { each } from './each.ts'
 import type { Image } from './images.ts'
 import type { Verified } from './verified.ts'
 
-export type Checked = { files: number; bytes: number; ms: number }
+export type Checked = { files: number; bytes: number; ms: number /** In the image. */; paths: string[] }
 
 const AT_ONCE = 12
 /** How long a start waits for a source that is away before it says so. */
@@ -90,7 +90,8 @@ export async function launchCheck(
       throw refusal(error, pathOf(manifest.entries, file))
     }
   })
-  return { files: files.length, bytes, ms: performance.now() - begun }
+  const paths = files.map((n) => pathOf(manifest.entries, n))
+  return { files: files.length, bytes, ms: performance.now() - begun, paths }
 }
 
 /** The first few paths that the chunk of extent ID is part of, for logs. */

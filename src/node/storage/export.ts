@@ -64,7 +64,7 @@ export async function openExport(plane: Plane, options: ExportOptions): Promise<
   let bound = ''
   const unpins: (() => void)[] = []
   let fill: Fill | undefined
-  let checked: Checked = { files: 0, bytes: 0, ms: 0 }
+  let checked: Checked = { files: 0, bytes: 0, ms: 0, paths: [] }
   let ending: NodeJS.Timeout | undefined
   let filling: NodeJS.Timeout | undefined
   let touches: Touches | undefined

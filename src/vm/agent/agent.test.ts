@@ -55,7 +55,7 @@ describe('the agent in a microVM', { skip: missing() ?? false, timeout: 280_000 
     await agent[Symbol.asyncDispose]()
     agent = await connectAgent(vm.socket, { onOutput })
     assert.equal(agent.state.phase, 'idle')
-    await agent.warmUp()
+    await agent.warmUp({ time: `${Date.now()}000000`, entropy: randomBytes(64).toString('base64') })
     await assert.rejects(agent.exec(processOf('true')), { code: 'not-running' })
     await agent.start(
       startSpec(

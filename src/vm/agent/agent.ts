@@ -5,9 +5,11 @@ import type {
   ExitStatus,
   FileStat,
   GuestStats,
+  Preparation,
   ProcessRow,
   ProcessSpec,
   StartSpec,
+  WarmUp,
   Window,
 } from './types.ts'
 
@@ -58,8 +60,10 @@ export type CopyItem = {
 export type Agent = AsyncDisposable & {
   /** As of the handshake. */
   readonly state: AgentState
-  /** Before start, while there is time: lets the emulator translate what a start runs through. Needless under KVM. */
-  warmUp(): Promise<void>
+  /** In a VM that becomes a template of one image: see Preparation. */
+  prepare(what: Preparation): Promise<void>
+  /** Before start, once, while there is time: lets the emulator translate what a start runs through. Needless under KVM. */
+  warmUp(now: WarmUp): Promise<void>
   /** Once per VM. Rejects with code `exec-failed` and details.exitCode 126 or 127 when the program cannot be run. */
   start(spec: StartSpec): Promise<{ pid: number }>
   /** Everything below OFFSET is durable: the guest forgets it, and the program may write on. */

@@ -98,7 +98,9 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
   const quick = { timeout: QUICK }
   return {
     state: line.state,
-    warmUp: async () => void (await line.request('warmUp', null, quick)),
+    // may wait for the disk
+    prepare: async (what) => void (await line.request('prepare', what)),
+    warmUp: async (now) => void (await line.request('warmUp', now, quick)),
     async start(spec) {
       const { pid } = await line.request('start', spec)
       started.resolve()

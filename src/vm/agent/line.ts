@@ -9,12 +9,15 @@ import {
   encodeJson,
   FILLER,
   Frame,
+  HEADER,
   MAGIC,
+  MAX_PAYLOAD,
   NONCE,
   parseFrames,
   putU32,
   putU64,
   type Step,
+  TRAILER,
   VERSION,
 } from './protocol.ts'
 import type { AgentFailure, AgentState, Methods } from './types.ts'
@@ -45,6 +48,12 @@ export type Line = {
 
 const gone = (reason: string, cause?: unknown): ZosError =>
   new ZosError(`Talk to the agent: ${reason}`, { code: 'agent-gone', kind: 'node', ...(cause ? { cause } : {}) })
+
+const tooLong = (method: string, bytes: number): ZosError =>
+  new ZosError(
+    `Ask the agent to "${method}": arguments and environment take ${bytes} bytes, at most ${MAX_PAYLOAD} are possible; pass them in a file or a volume`,
+    { code: 'request-too-long', details: { bytes, most: MAX_PAYLOAD } },
+  )
 
 /** QEMU makes the socket when it starts, so a missing or refusing one is tried again until the deadline. */
 async function connectSocket(path: string, deadline: number, signal?: AbortSignal): Promise<Socket> {
@@ -162,6 +171,11 @@ export async function openLine(path: string, options: ConnectOptions, main: Stre
           reject(lostBecause)
           return
         }
+        const frame = encodeJson(Frame.request, stream, { method, params })
+        if (frame.length > HEADER + MAX_PAYLOAD + TRAILER) {
+          reject(tooLong(method, frame.length))
+          return
+        }
         const giveUp = (error: Error) => {
           pending.delete(stream)
           done()
@@ -191,7 +205,7 @@ export async function openLine(path: string, options: ConnectOptions, main: Stre
         })
         signal?.addEventListener('abort', aborted, { once: true })
         if (signal?.aborted) aborted()
-        else socket.write(encodeJson(Frame.request, stream, { method, params }))
+        else socket.write(frame)
       })
     },
     closed: closed.promise,

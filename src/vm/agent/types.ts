@@ -66,6 +66,16 @@ export type StartSpec = {
   process: ProcessSpec
 }
 
+/** An image's tree, made before anybody says what runs in it. */
+export type Preparation = {
+  root: StartSpec['root']
+  /** Paths to bring into memory. */
+  files: string[]
+}
+
+/** As in StartSpec. */
+export type WarmUp = Pick<StartSpec, 'time' | 'entropy'>
+
 export type ExitStatus = {
   /** Docker's: the exit code, or 128 + signal. */
   code: number
@@ -149,7 +159,8 @@ export type FileStat = CopyEntry & { /** Absolute, links resolved. */ resolved: 
 /** Requests by method: what goes out, what comes back. */
 export type Methods = {
   start: [StartSpec, { pid: number }]
-  warmUp: [null, null]
+  prepare: [Preparation, null]
+  warmUp: [WarmUp, null]
   exec: [ProcessSpec, { pid: number }]
   /** Stream 0 is the main process. */
   resize: [{ stream: number } & Window, null]

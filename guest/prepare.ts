@@ -1,0 +1,38 @@
+import type { Preparation } from '../src/vm/agent/types.ts'
+import { INIT } from './cgroup.ts'
+import { inChild } from './child.ts'
+import { Failure } from './failure.ts'
+import { enterTree } from './namespace.ts'
+import { sys } from './native.ts'
+import { makeTree, readAhead } from './tree.ts'
+import { forkWaiting } from './waiting.ts'
+import { type Answer, main } from './workload.ts'
+
+/**
+ * For a template of one image: its tree is made, the FILES a start needs are read (and so verified), and a child stands in
+ * the tree and waits for its program. Nothing of a workload is in it: no program of the image has run.
+ */
+export function prepare({ root, files }: Preparation, answer: Answer): void {
+  if (main.phase !== 'idle' || main.prepared)
+    throw new Failure('already-started', 'Prepare: the workload was started or prepared already')
+  const build = () => {
+    makeTree(root, false)
+    readAhead(files)
+    // what the template's writable layer holds is read when the guest stands still
+    sys('sync')
+  }
+  inChild(build, (failure) => {
+    if (failure) {
+      answer(failure)
+      return
+    }
+    forkWaiting(
+      INIT,
+      () => enterTree(false, false),
+      (late, waiting) => {
+        if (!late) main.prepared = { rootHash: root.rootHash, waiting }
+        answer(late)
+      },
+    )
+  })
+}

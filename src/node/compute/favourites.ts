@@ -1,0 +1,83 @@
+import { reasonOf } from '#codec'
+import {
+  ensureTemplate,
+  findImageTemplate,
+  type ImageTemplate,
+  makeImageTemplate,
+  touchTemplate,
+  type UpperTemplate,
+  type VmClass,
+  type VmHost,
+} from '#vm'
+import type { Blanks } from './blanks.ts'
+import type { Command, MachineRequest, Storage } from './parts.ts'
+
+/** An image that is started again and again in one class, and how it was started last. */
+export type Favourite = { vmClass: VmClass; digest: string; command: Command }
+
+export type Favourites = {
+  /** Notes a start; the image's favourite from the second one on. */
+  started: (vmClass: VmClass, request: MachineRequest) => Favourite | undefined
+  /** Its template when it was made; never waits for that. */
+  find: (favourite: Favourite) => Promise<ImageTemplate | undefined>
+  /** Its template, made now when there is none. */
+  ensure: (favourite: Favourite) => Promise<ImageTemplate>
+}
+
+const REMEMBERED = 64
+
+/**
+ * Images get a template of their own once they are started a second time: making one takes a core for a second, and what
+ * is started once gains nothing from it.
+ */
+export function openFavourites(
+  host: VmHost,
+  storage: Pick<Storage, 'bind' | 'check'>,
+  blanks: Blanks,
+  empty: UpperTemplate,
+  log: (line: string) => void,
+): Favourites {
+  const seen = new Map<string, { favourite: Favourite; starts: number }>()
+  /** Images whose template could not be made: they start as before. */
+  const refused = new Set<string>()
+
+  const make = async ({ vmClass, digest, command }: Favourite): Promise<ImageTemplate> => {
+    const base = await ensureTemplate(host, vmClass)
+    return blanks.withExport(async (exportId, socket) => {
+      const { root, dataBlocks, hashStart } = await storage.bind(exportId, digest)
+      // what goes into the template is verified first, as for any start
+      const { paths } = await storage.check(exportId, command)
+      return makeImageTemplate(host, base, empty, {
+        digest,
+        root: socket,
+        prepare: (agent) => agent.prepare({ root: { dataBlocks, hashStart, rootHash: root }, files: paths }),
+      })
+    })
+  }
+  return {
+    started(vmClass, { digest, command }) {
+      const name = `${vmClass.vcpus}/${vmClass.memoryMiB}/${digest}`
+      const known = seen.get(name)
+      const favourite = { vmClass, digest, command }
+      seen.delete(name)
+      seen.set(name, { favourite, starts: (known?.starts ?? 0) + 1 })
+      const oldest = seen.keys().next().value
+      if (seen.size > REMEMBERED && oldest !== undefined) seen.delete(oldest)
+      return known && !refused.has(digest) ? favourite : undefined
+    },
+    async find({ vmClass, digest }) {
+      const found = await findImageTemplate(host, vmClass, digest)
+      if (found) await touchTemplate(found)
+      return found
+    },
+    async ensure(favourite) {
+      try {
+        return (await findImageTemplate(host, favourite.vmClass, favourite.digest)) ?? (await make(favourite))
+      } catch (error) {
+        refused.add(favourite.digest)
+        log(`template of image ${favourite.digest.slice(0, 12)}: ${reasonOf(error)}`)
+        throw error
+      }
+    },
+  }
+}
