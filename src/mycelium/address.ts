@@ -22,7 +22,20 @@ export function addressOf(publicKey: Uint8Array): Buffer {
 /** True for addresses of the overlay, 400::/7. */
 export const isOverlay = (firstByte: number): boolean => (firstByte & 0xfe) === 0x04
 
-export const subnetOf = (address: Buffer, offset = 0): Subnet => address.toString('hex', offset, offset + 8)
+/** A few subnets by two of their bytes: writing hex for each packet would cost more than routing it. */
+const recent = Array.from({ length: 1024 }, () => ({ high: -1, low: -1, subnet: '' }))
+
+export function subnetOf(address: Buffer, offset = 0): Subnet {
+  const high = address.readUInt32BE(offset)
+  const low = address.readUInt32BE(offset + 4)
+  const slot = recent[(high ^ low) & (recent.length - 1)]!
+  if (slot.high !== high || slot.low !== low) {
+    slot.high = high
+    slot.low = low
+    slot.subnet = address.toString('hex', offset, offset + 8)
+  }
+  return slot.subnet
+}
 
 /** RFC 5952: lower case, no leading zeros, the longest run of two or more zero words as "::". */
 export function formatAddress(address: Uint8Array): string {

@@ -1,4 +1,4 @@
-import { dlopen, getInt32 } from 'node:ffi'
+import { dlopen, getInt32, getRawPointer } from 'node:ffi'
 import { ZosError } from '#codec'
 
 /** The only file that calls C: glibc functions Node has no binding for. Experimental in Node 26, hence in one place. */
@@ -23,6 +23,7 @@ const { functions: libc } = dlopen('libc.so.6', {
   read: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
   setsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'], return: 'i32' },
   socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
+  socketpair: { arguments: ['i32', 'i32', 'i32', 'pointer'], return: 'i32' },
   unshare: { arguments: ['i32'], return: 'i32' },
   write: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
 })
@@ -116,24 +117,40 @@ function checkRange(bytes: Uint8Array, offset: number, length: number): void {
     })
 }
 
+const addresses = new WeakMap<ArrayBufferLike, bigint>()
+
+/**
+ * Where BYTES[offset] lies, for calls made per packet: handing over a view costs node:ffi a microsecond more. Memory of an
+ * ArrayBuffer does not move, whoever calls holds on to it, and one given away has no length left: check the range first.
+ */
+function addressOf(bytes: Uint8Array | Int32Array, offset: number): bigint {
+  const { buffer } = bytes
+  let base = addresses.get(buffer)
+  if (base === undefined) {
+    base = getRawPointer(buffer as ArrayBuffer)
+    addresses.set(buffer, base)
+  }
+  return base + BigInt(bytes.byteOffset + offset)
+}
+
 /** read(2) into BYTES[offset, offset+length): bytes read, 0 at the end, -errno. */
 export function readFd(fd: number, bytes: Uint8Array, offset: number, length: number): number {
   checkRange(bytes, offset, length)
-  const n = Number(libc.read(fd, offset === 0 ? bytes : bytes.subarray(offset), BigInt(length)))
+  const n = Number(libc.read(fd, addressOf(bytes, offset), BigInt(length)))
   return n < 0 ? -errno() : n
 }
 
 /** write(2) of BYTES[offset, offset+length): bytes written, -errno. */
 export function writeFd(fd: number, bytes: Uint8Array, offset: number, length: number): number {
   checkRange(bytes, offset, length)
-  const n = Number(libc.write(fd, offset === 0 ? bytes : bytes.subarray(offset), BigInt(length)))
+  const n = Number(libc.write(fd, addressOf(bytes, offset), BigInt(length)))
   return n < 0 ? -errno() : n
 }
 
 /** poll(2) on COUNT `struct pollfd` (8 bytes each) in FDS; -1 waits for ever. Number ready, -errno. */
 export function pollFds(fds: Int32Array, count: number, timeoutMs: number): number {
   if (count * 2 > fds.length) throw new RangeError('poll: more descriptors than room')
-  const n = libc.poll(fds, BigInt(count), timeoutMs)
+  const n = libc.poll(addressOf(fds, 0), BigInt(count), timeoutMs)
   return n < 0 ? -errno() : n
 }
 
@@ -167,6 +184,9 @@ export const closeFd = (fd: number): void => void libc.close(fd)
 const result = (n: number): number => (n < 0 ? -errno() : n)
 export const socketFd = (family: number, type: number, protocol: number): number =>
   result(libc.socket(family, type, protocol))
+/** Two connected sockets: their descriptors in PAIR, which holds two numbers. */
+export const socketPairFd = (family: number, type: number, pair: Int32Array): number =>
+  pair.length < 2 ? -1 : result(libc.socketpair(family, type, 0, pair))
 export const bindFd = (fd: number, address: Uint8Array): number => result(libc.bind(fd, address, address.length))
 export const connectFd = (fd: number, address: Uint8Array): number => result(libc.connect(fd, address, address.length))
 export const listenFd = (fd: number, backlog: number): number => result(libc.listen(fd, backlog))
@@ -210,7 +230,8 @@ const GET_TAG = 0x10
 const SET_TAG = 0x11
 const TAG_SIZE = 16
 const NONCE_SIZE = 12
-const outLength = new Int32Array(1)
+const NOTHING = 0n
+const outLength = new Uint8Array(4)
 
 /** One direction of AES-256-GCM under one key. Not for two threads at once. */
 export class GcmContext implements Disposable {
@@ -245,14 +266,18 @@ export class GcmContext implements Disposable {
     checkRange(tag, tagAt, TAG_SIZE)
     checkRange(nonce, nonceAt, NONCE_SIZE)
     const context = this.#context
-    const tagView = tag.subarray(tagAt, tagAt + TAG_SIZE)
-    const out = output.subarray(to)
-    if (evp.EVP_CipherInit_ex(context, null, null, null, nonce.subarray(nonceAt), this.#encrypt) !== 1) return false
-    if (length > 0 && evp.EVP_CipherUpdate(context, out, outLength, input.subarray(from), length) !== 1) return false
-    if (this.#encrypt === 0 && evp.EVP_CIPHER_CTX_ctrl(context, SET_TAG, TAG_SIZE, tagView) !== 1) return false
+    const tagPointer = addressOf(tag, tagAt)
+    const written = addressOf(outLength, 0)
+    const iv = addressOf(nonce, nonceAt)
+    if (evp.EVP_CipherInit_ex(context, NOTHING, NOTHING, NOTHING, iv, this.#encrypt) !== 1) return false
+    if (length > 0) {
+      const done = evp.EVP_CipherUpdate(context, addressOf(output, to), written, addressOf(input, from), length)
+      if (done !== 1) return false
+    }
+    if (this.#encrypt === 0 && evp.EVP_CIPHER_CTX_ctrl(context, SET_TAG, TAG_SIZE, tagPointer) !== 1) return false
     // GCM has no padding: nothing is written here, but the tag is made or compared
-    if (evp.EVP_CipherFinal_ex(context, tagView, outLength) !== 1) return false
-    return this.#encrypt === 0 || evp.EVP_CIPHER_CTX_ctrl(context, GET_TAG, TAG_SIZE, tagView) === 1
+    if (evp.EVP_CipherFinal_ex(context, tagPointer, written) !== 1) return false
+    return this.#encrypt === 0 || evp.EVP_CIPHER_CTX_ctrl(context, GET_TAG, TAG_SIZE, tagPointer) === 1
   }
 
   [Symbol.dispose](): void {

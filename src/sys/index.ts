@@ -38,6 +38,7 @@ export {
   ipv6Bytes,
   listenTcp,
   type SocketAddress,
+  socketPair,
   type TcpTuning,
   tcpRtt,
   tuneTcp,

@@ -1,6 +1,17 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import { getSystemErrorMessage } from 'node:util'
-import { acceptFd, bindFd, closeFd, connectFd, getSocketOption, listenFd, setSocketOption, socketFd } from './ffi.ts'
+import { ZosError } from '#codec'
+import {
+  acceptFd,
+  bindFd,
+  closeFd,
+  connectFd,
+  getSocketOption,
+  listenFd,
+  setSocketOption,
+  socketFd,
+  socketPairFd,
+} from './ffi.ts'
 
 /**
  * TCP sockets as plain non-blocking descriptors, for a thread that sleeps in poll(2) itself: Node's own sockets have
@@ -12,6 +23,7 @@ const AF_INET = 2
 const AF_INET6 = 10
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000
 const NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
+const SOCK_SEQPACKET = 5
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
 const SO_ERROR = 4
@@ -98,6 +110,16 @@ export function connectTcp(address: SocketAddress): number {
 }
 
 const SUN_PATH = 108
+
+/** Two sockets that are each other's end, as a byte stream or as packets: descriptors. */
+export function socketPair(kind: 'stream' | 'packets'): [number, number] {
+  const pair = new Int32Array(2)
+  const type = kind === 'stream' ? SOCK_STREAM_NONBLOCK_CLOEXEC : SOCK_SEQPACKET | NONBLOCK_CLOEXEC
+  const made = socketPairFd(AF_UNIX, type, pair)
+  if (made < 0)
+    throw new ZosError(`Make a pair of sockets: ${errnoMessage(made)}`, { code: 'socket-failed', kind: 'node' })
+  return [pair[0]!, pair[1]!]
+}
 
 /** Connects to the unix stream socket at PATH, at once or not at all: the descriptor, or -errno. */
 export function connectUnix(path: string): number {

@@ -29,8 +29,10 @@ export type Connection = {
   endpoint: string
   queue: OutQueue
   stats: { bytesIn: number; bytesOut: number; framesIn: number; dropped: number }
-  /** Has something to send since the last `flush`. */
-  dirty: boolean
+  /** Something was queued: an urgent frame leaves at once if it is the first of this turn, others with the next `flush`. */
+  queued: (urgent: boolean) => void
+  /** At the end of a turn. */
+  settle: () => void
   send: (message: Message) => void
   flush: () => void
   /** Closes a connection that keeps us waiting. */
@@ -49,6 +51,8 @@ export function createConnection(
   const queue = createOutQueue((bytes, at, length) => events.frame?.(connection, 'out', bytes, at, length))
   const stats = { bytesIn: 0, bytesOut: 0, framesIn: 0, dropped: 0 }
   let rest = NO_BYTES
+  let dirty = false
+  let prompt = true
   let waitingSince = performance.now()
   const watch: Watch = reactor.watch(fd, READABLE, ready)
 
@@ -65,7 +69,7 @@ export function createConnection(
   }
 
   function read(): void {
-    rest.copy(inBuffer)
+    if (rest.length > 0) rest.copy(inBuffer)
     const n = readFd(fd, inBuffer, rest.length, inBuffer.length - rest.length)
     if (n === -EAGAIN) return
     if (n <= 0) {
@@ -110,7 +114,7 @@ export function createConnection(
 
   function flush(): void {
     if (watch.closed) return
-    connection.dirty = false
+    dirty = false
     const sent = queue.flush(fd)
     if (sent < 0) {
       close(errnoMessage(sent))
@@ -125,9 +129,18 @@ export function createConnection(
     endpoint,
     queue,
     stats,
-    dirty: false,
     close,
     flush,
+    queued(urgent) {
+      dirty = true
+      if (!urgent || !prompt) return
+      prompt = false
+      flush()
+    },
+    settle() {
+      prompt = true
+      if (dirty) flush()
+    },
     send(message) {
       if (watch.closed) return
       const bytes = encodeControl(message)
@@ -140,7 +153,7 @@ export function createConnection(
       }
       bytes.copy(queue.bytes, at)
       queue.commit(at, bytes.length)
-      connection.dirty = true
+      dirty = true
     },
     check(now) {
       if (waitingSince === 0 || now - waitingSince < PATIENCE) return

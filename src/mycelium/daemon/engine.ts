@@ -16,13 +16,15 @@ import { openPort, type PortSpec } from './ports.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
 import { createReactor } from './reactor.ts'
 import { MTU } from './sealing.ts'
-import { WARM_LINK, warmConnection, warmUp } from './warm-up.ts'
+import { warmUp } from './warm-up.ts'
 
 /** Upstream's cost of a TCP link, before its round-trip time. */
 const COST_V6 = 10
 const COST_V4 = 15
 /** How often those are looked after who wait for keys. */
 const IMPATIENT_TICK = 100
+/** Milliseconds. */
+const WORK_EVERY = 20
 const CAPTURE_LINES_PER_SECOND = 2_000
 const KNOWN_OWNERS = 65_536
 
@@ -74,6 +76,8 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
   let capture: { peer: string | undefined; left: number } | undefined
   let planeTick = 0
   let impatientTick = 0
+  let workedAt = 0
+  let dueAt = 0
   let demandOf = readPolicy(sealing)
 
   const router = createRouter({
@@ -82,14 +86,13 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
     onSelected: (subnet, route) => route && plane.routeFound(subnet),
     onUnreachable: (subnet) => plane.routeMissing(subnet),
   })
-  const warm = warmConnection()
   const plane = createPlane({
     identity,
     router,
-    connection: (id) => (id === WARM_LINK ? warm : peers.connections.get(id)),
+    connection: (id) => peers.connections.get(id),
     intercept: (packet) => probes.intercept(packet),
     demandOf: (publicKey) => demandOf(publicKey),
-    now: () => performance.now(),
+    now: () => reactor.now,
   })
   const probes = createProbes(identity.address, (packet) => plane.sendOwn(packet))
   const rttOf = (id: number) => {
@@ -101,7 +104,7 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
     {
       message: (connection, message) => router.receive(connection.id, message, performance.now()),
       data: (connection, bytes, at, length) => {
-        router.heard(connection.id, performance.now())
+        router.heard(connection.id, reactor.now)
         plane.receive(bytes, at, length)
       },
       up: (connection, rtt, endpoint) =>
@@ -125,10 +128,19 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
     captured(`${time} ${direction.padEnd(3)} ${connection.endpoint} ${describeFrame(bytes, at, length)}`)
   }
 
-  warmUp(identity, router, plane, warm)
+  announce(identity)
+  warmUp({
+    reactor,
+    identity,
+    plane,
+    peers,
+    turn() {
+      before()
+      reactor.turn(0)
+    },
+  })
   for (const endpoint of listen) peers.listen(endpoint)
   for (const endpoint of dialled) peers.add(endpoint)
-  announce(identity)
   if (port) open(plane.node, port)
 
   function announce({ publicKey, subnet }: Identity): void {
@@ -150,7 +162,17 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
     // packets first: what is due can wait for them
     plane.flush()
     peers.flush()
-    const now = performance.now()
+    const now = reactor.now
+    // what happened since may be due sooner than was known: it is looked at again soon, but not for each packet
+    if (now < dueAt && now < workedAt + WORK_EVERY) return Math.min(dueAt, workedAt + WORK_EVERY) - now
+    workedAt = now
+    dueAt = work(now)
+    peers.flush()
+    return dueAt - performance.now()
+  }
+
+  /** Returns when there is more to do. */
+  function work(now: number): number {
     if (now >= planeTick) {
       planeTick = now + 1_000
       plane.tick()
@@ -162,9 +184,7 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
       plane.tickImpatient()
     }
     const soonest = plane.isImpatient ? impatientTick : planeTick
-    const next = Math.min(router.tick(now), peers.tick(now), probes.tick(now), planeTick, soonest)
-    peers.flush()
-    return next - performance.now()
+    return Math.min(router.tick(now), peers.tick(now), probes.tick(now), planeTick, soonest)
   }
 
   return {

@@ -82,8 +82,8 @@ export function createOutbound(
       local,
       subnet,
       route,
-      source: Buffer.from(packet.subarray(8, 24)),
-      destination: Buffer.from(packet.subarray(24, 40)),
+      addresses: bytes,
+      addressesAt: at + 8,
       hopLimit: packet[7]! - 1,
       first: flows.isQuiet(flow, length, time),
     }

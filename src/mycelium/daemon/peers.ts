@@ -143,6 +143,9 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
       reactor.watch(fd, READABLE, () => accept(fd))
     },
 
+    /** Takes over a connection made elsewhere. */
+    adopt: (fd: number, endpoint: Endpoint): Connection => open(fd, endpoint, () => {}),
+
     /** Keeps a connection to ENDPOINT for as long as this runs. */
     add(endpoint: Endpoint): void {
       const name = formatEndpoint(endpoint)
@@ -180,7 +183,7 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
 
     /** Sends what has gathered: once per turn, so that frames share system calls. */
     flush(): void {
-      for (const connection of connections.values()) if (connection.dirty) connection.flush()
+      for (const connection of connections.values()) connection.settle()
     },
 
     status(): PeerStatus[] {

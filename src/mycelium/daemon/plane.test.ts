@@ -27,7 +27,13 @@ function node(t: TestContext, identity: Identity, demand: Demand = 'legacy', clo
   const sent: Buffer[] = []
   const said: Message[] = []
   const queue = createOutQueue((bytes, at, length) => sent.push(Buffer.from(bytes.subarray(at, at + length))))
-  const connection = { id: 1, endpoint: 'test', queue, stats: { dropped: 0 }, dirty: false } as unknown as Connection
+  const connection = {
+    id: 1,
+    endpoint: 'test',
+    queue,
+    stats: { dropped: 0 },
+    queued: () => {},
+  } as unknown as Connection
   const router = createRouter({
     owns: () => true,
     send: (_link, message) => said.push(message),

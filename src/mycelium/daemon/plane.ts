@@ -46,7 +46,12 @@ export function createPlane(options: PlaneOptions) {
     const route = router.lookup(subnet, context.now())
     if (!route || locals.has(subnet) || !context.mayAnswer()) return
     const way = wayBack(node, frame, route)
-    const icmp = icmpError(way.source, way.destination, error, quotedBody(frame.subarray(BODY_AT)))
+    const icmp = icmpError(
+      node.identity.address,
+      frame.subarray(SOURCE_AT, SOURCE_AT + 16),
+      error,
+      quotedBody(frame.subarray(BODY_AT)),
+    )
     const unreached = frame.subarray(DESTINATION_AT, DESTINATION_AT + 16)
     const payload = Buffer.concat([Buffer.alloc(INNER_HEADER), wrapOob(unreached, icmp)])
     context.sealTo(way, OOB_ICMP, payload, INNER_HEADER, payload.length - INNER_HEADER)
@@ -60,7 +65,7 @@ export function createPlane(options: PlaneOptions) {
     if (at < 0) return
     frame.copy(to.queue.bytes, at)
     to.queue.commit(at, frame.length)
-    to.dirty = true
+    to.queued(first)
     count('forwarded')
   }
 

@@ -34,8 +34,13 @@ const TUN_QUEUE = 128
 /** One for all: a packet is done with when `send` returns. */
 const incoming = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
 
-function tunPort(name: string, { reactor, identity, count, send }: PortHooks): Port {
-  const fd = openTun({ name, address: identity.address, prefix: 7, mtu: MTU, offload: true, queue: TUN_QUEUE })
+function tunPort(name: string, hooks: PortHooks): Port {
+  const { address } = hooks.identity
+  return fdPort(openTun({ name, address, prefix: 7, mtu: MTU, offload: true, queue: TUN_QUEUE }), hooks)
+}
+
+/** A port whose other side is a descriptor that gives and takes a packet at a time, as a TUN's does. It is closed with it. */
+export function fdPort(fd: number, { reactor, count, send }: Omit<PortHooks, 'identity'>): Port {
   const { bytes } = incoming
   const watch = reactor.watch(fd, READABLE, () => {
     let taken = 0

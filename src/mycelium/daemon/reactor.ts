@@ -22,6 +22,7 @@ export function createReactor() {
   let watches: Watch[] = []
   let fds = new Int32Array(64)
   let stopped = false
+  let now = performance.now()
   const wakeFd = eventFd(EVENT_FLAGS)
   if (wakeFd < 0)
     throw new ZosError('Create an event descriptor: the kernel refused', { code: 'eventfd', kind: 'node' })
@@ -29,7 +30,7 @@ export function createReactor() {
 
   function watch(fd: number, events: number, ready: (events: number) => void): Watch {
     const added: Watch = { fd, events, ready, closed: false }
-    watches.push(added)
+    watches = [...watches, added]
     if (fds.length < watches.length * 2) fds = new Int32Array(fds.length * 2)
     return added
   }
@@ -37,7 +38,7 @@ export function createReactor() {
   /** Waits at most MS for something to happen and handles it. */
   function turn(ms: number): void {
     let count = 0
-    // handlers may add and remove watches: this turn keeps its own arrays
+    // handlers may add and remove watches: each makes a new array, this turn keeps its own
     const polled = watches
     const asked = fds
     for (const { fd, events } of polled) {
@@ -47,9 +48,9 @@ export function createReactor() {
       count++
     }
     const ready = pollFds(asked, count, ms)
+    now = performance.now()
     if (ready === -EINTR || ready === 0) return
     if (ready < 0) throw new ZosError(`Wait for packets: errno ${-ready}`, { code: 'poll', kind: 'node' })
-    watches = polled.slice()
     for (let i = 0; i < count; i++) {
       const events = asked[i * 2 + 1]! >>> 16
       const one = polled[i]!
@@ -60,7 +61,12 @@ export function createReactor() {
 
   return {
     wakeFd,
+    /** When this turn began: good enough for all that happens in it, and the clock is read once. */
+    get now(): number {
+      return now
+    },
     watch,
+    turn,
     /** Ends the watch and closes its descriptor. */
     close(one: Watch): void {
       if (one.closed) return

@@ -4,7 +4,7 @@ import type { Router } from '../router/router.ts'
 import type { Route } from '../router/types.ts'
 import { KEEPALIVE, SESSION } from '../session/handshake.ts'
 import type { Keypair } from '../session/keypair.ts'
-import { BODY_AT, DESTINATION_AT, SOURCE_AT, writeDataHeader } from '../wire/frame.ts'
+import { BODY_AT, SOURCE_AT, writeDataHeader } from '../wire/frame.ts'
 import { CAPABILITY, PATH_MARK, PATH_MARK_AT } from '../wire/large.ts'
 import { INNER_HEADER, SEAL_OVERHEAD, type Sealer } from '../wire/seal.ts'
 import type { Connection } from './connection.ts'
@@ -13,17 +13,19 @@ import type { Held, Remote, RemoteHooks } from './remote.ts'
 
 /** Upstream's MTU: what a packet may weigh on any path of the public network. */
 export const MTU = 1400
+const ADDRESSES = 32
 const HELD_BYTES = 4 << 20
 /** Handshakes begun and answered: each is some hundred microseconds of arithmetic. */
 const HANDSHAKES_PER_SECOND = 200
 
-/** Where a body goes and in whose name: `source` is an address of the local, `subnet` that of the destination. */
+/** Where a body goes and in whose name. */
 export type Way = {
   local: Local
   subnet: Subnet
   route: Route
-  source: Buffer
-  destination: Buffer
+  /** Source, an address of the local, and destination, an address of the subnet: 32 bytes at `addressesAt`. */
+  addresses: Buffer
+  addressesAt: number
   hopLimit: number
   /** Before bulk: it belongs to a quiet flow or is ours. */
   first: boolean
@@ -56,24 +58,22 @@ export function createSealing({ router, locals, connection, place, count, now, e
     if (start < 0) return true
     const out = to.queue.bytes
     writeDataHeader(out, start, length + SEAL_OVERHEAD, way.hopLimit)
-    way.source.copy(out, start + SOURCE_AT)
-    way.destination.copy(out, start + DESTINATION_AT)
+    way.addresses.copy(out, start + SOURCE_AT, way.addressesAt, way.addressesAt + ADDRESSES)
     // others' paths need not carry it
     if (type >= CAPABILITY || length > MTU) out[start + PATH_MARK_AT] = PATH_MARK
     sealer.seal(type, bytes, at, length, out, start + BODY_AT)
     to.queue.commit(start, size)
-    to.dirty = true
+    to.queued(way.first)
     return true
   }
 
   /** One of our own messages, with room for the inner header. */
   function putOwn(remote: Remote, local: Local, sealer: Keypair | Sealer, payload: Buffer): void {
-    const { subnet, address: destination } = remote
+    const { subnet } = remote
     const route = router.lookup(subnet, now())
     if (!route) return
-    const source = local.identity.address
     const bytes = Buffer.concat([Buffer.alloc(INNER_HEADER), payload])
-    const way: Way = { local, subnet, route, source, destination, hopLimit: 63, first: true }
+    const way = ownWay(local, remote.address, subnet, route)
     put(way, sealer, SESSION, bytes, INNER_HEADER, payload.length)
   }
 
@@ -88,7 +88,9 @@ export function createSealing({ router, locals, connection, place, count, now, e
     if (sealer) return put(way, sealer, type, bytes, at, length)
     const payload = Buffer.allocUnsafeSlow(INNER_HEADER + length)
     bytes.copy(payload, INNER_HEADER, at, at + length)
-    if (heldBytes + length > HELD_BYTES || !remote.hold({ way, type, payload }, now())) count('held-full')
+    const addresses = Buffer.from(way.addresses.subarray(way.addressesAt, way.addressesAt + ADDRESSES))
+    const one = { way: { ...way, addresses, addressesAt: 0 }, type, payload }
+    if (heldBytes + length > HELD_BYTES || !remote.hold(one, now())) count('held-full')
     else heldBytes += length
     impatient.add(remote)
     return true
@@ -156,8 +158,11 @@ export function createSealing({ router, locals, connection, place, count, now, e
   }
 }
 
-export const wayBack = (local: Local, frame: Buffer, route: Route): Way => {
-  const destination = Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16))
-  const subnet = subnetOf(destination)
-  return { local, subnet, route, source: local.identity.address, destination, hopLimit: 63, first: true }
+/** For what this node itself says to DESTINATION. */
+function ownWay(local: Local, destination: Buffer, subnet: Subnet, route: Route): Way {
+  const addresses = Buffer.concat([local.identity.address, destination])
+  return { local, subnet, route, addresses, addressesAt: 0, hopLimit: 63, first: true }
 }
+
+export const wayBack = (local: Local, frame: Buffer, route: Route): Way =>
+  ownWay(local, frame.subarray(SOURCE_AT, SOURCE_AT + 16), subnetOf(frame, SOURCE_AT), route)

@@ -1,91 +1,112 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
+import { closeFd, readFd, socketPair, writeFd } from '#sys'
 import { type Identity, identityOf } from '../identity.ts'
-import { createRouter, type Router } from '../router/router.ts'
+import { createRouter } from '../router/router.ts'
 import { IPV6_HEADER } from '../wire/icmp.ts'
-import type { Connection } from './connection.ts'
-import { createOutQueue } from './out-queue.ts'
+import { createConnection } from './connection.ts'
+import { VNET_HEADER } from './offload.ts'
+import type { Peers } from './peers.ts'
 import { createPlane, type Plane } from './plane.ts'
+import { fdPort } from './ports.ts'
+import type { Reactor } from './reactor.ts'
 
-/** The link used before there are others; theirs count from 1. */
-export const WARM_LINK = 0
-const MILLISECONDS = 80
-const NO_NEXT_HEADER = 59
+const MILLISECONDS = 120
+const ICMPV6 = 58
+const BODY = 64
+const NOWHERE = { scheme: 'tcp', ip: '0.0.0.0', port: 0 } as const
 
-/** A connection that leads nowhere: frames queued to it are handed to `arrived`, which may be set. */
-export function warmConnection(): Connection & { arrived: (frame: Buffer) => void } {
-  const stats = { bytesIn: 0, bytesOut: 0, framesIn: 0, dropped: 0 }
-  const nothing = () => {}
-  const warm = {
-    id: WARM_LINK,
-    endpoint: '',
-    queue: createOutQueue((bytes, at, length) => warm.arrived(Buffer.from(bytes.subarray(at, at + length)))),
-    stats,
-    dirty: false,
-    send: nothing,
-    flush: nothing,
-    check: nothing,
-    close: nothing,
-    arrived: (_frame: Buffer): void => {},
-  }
-  return warm
-}
-
+/** A packet as a TUN hands it over. */
 function packet(from: Identity, to: Identity): Buffer {
-  const bytes = Buffer.alloc(IPV6_HEADER)
-  bytes[0] = 0x60
-  bytes[6] = NO_NEXT_HEADER
-  bytes[7] = 64
-  bytes.set(from.address, 8)
-  bytes.set(to.address, 24)
+  const bytes = Buffer.alloc(VNET_HEADER + IPV6_HEADER + BODY)
+  const at = VNET_HEADER
+  bytes[at] = 0x60
+  bytes.writeUInt16BE(BODY, at + 4)
+  bytes[at + 6] = ICMPV6
+  bytes[at + 7] = 64
+  bytes.set(from.address, at + 8)
+  bytes.set(to.address, at + 24)
   return bytes
 }
 
-function learn(router: Router, { publicKey, subnet }: Identity, now: number): void {
-  const routerId = publicKey.toString('hex').padEnd(80, '0')
-  const prefix = { bytes: subnet, length: 64 }
-  router.linkUp(WARM_LINK, { base: 10, rtt: 0 }, now)
-  router.receive(WARM_LINK, { type: 'update', interval: 30_000, seqno: 0, metric: 0, prefix, routerId }, now)
+/** The other end of a connection to us: a node of its own on this thread. */
+function madeUpNode(reactor: Reactor, fd: number, kernel: number) {
+  const identity = identityOf(randomBytes(32))
+  const router = createRouter({ send: (_link, message) => connection.send(message), owns: () => true })
+  const now = () => reactor.now
+  const plane = createPlane({
+    identity,
+    router,
+    connection: () => connection,
+    intercept: () => false,
+    demandOf: () => 'either',
+    now,
+  })
+  const connection = createConnection(reactor, fd, 1, '', {
+    message: (_connection, message) => router.receive(1, message, now()),
+    data: (_connection, bytes, at, length) => plane.receive(bytes, at, length),
+    closed: () => router.linkDown(1, now()),
+    fault: () => {},
+  })
+  const { node } = plane
+  node.port = fdPort(kernel, {
+    reactor,
+    count: () => {},
+    send: (bytes, at, length, offload) => plane.send(node, bytes, at, length, offload),
+  })
+  router.addOrigin(identity.subnet, identity.publicKey.toString('hex').padEnd(80, '0'), now())
+  router.linkUp(1, { base: 10, rtt: 0 }, now())
+  return { identity, plane, connection }
+}
+
+export type WarmUpOptions = {
+  reactor: Reactor
+  identity: Identity
+  plane: Plane
+  peers: Peers
+  /** One round of the thread's loop. */
+  turn: () => void
 }
 
 /**
- * Sends packets to a made-up node and receives some from it, so that V8 has compiled the packet path before the first
- * real one: a lone ping took 0.75 ms over two fresh nodes, 0.49 ms over two that had been busy. Call it before there is
- * a port or a peer: nobody must hear of the made-up node.
+ * Sends packets to a made-up node and back, over sockets and through all that handles real ones, so that V8 has compiled
+ * that before the first of them: it does so for what has run some hundred times, which for a node that is pinged once a
+ * second is never (0.8 ms a round trip, 0.5 ms after this). Call it before there is a port or a peer: nobody must hear of
+ * the made-up node.
  */
-export function warmUp(
-  identity: Identity,
-  router: Router,
-  plane: Plane,
-  warm: ReturnType<typeof warmConnection>,
-): void {
+export function warmUp({ reactor, identity, plane, peers, turn }: WarmUpOptions): void {
   const begun = performance.now()
-  const other = identityOf(randomBytes(32))
-  const back = warmConnection()
-  const elsewhere = createPlane({
-    identity: other,
-    router: createRouter({ send: () => {}, owns: () => true }),
-    connection: () => back,
-    intercept: () => false,
-    demandOf: () => 'either',
-    now: () => performance.now(),
+  setFlagsFromString('--invocation-count-for-maglev=30')
+  setFlagsFromString('--invocation-count-for-turbofan=150')
+  const [near, far] = socketPair('stream')
+  const [tun, kernel] = socketPair('packets')
+  const [farTun, farKernel] = socketPair('packets')
+  const other = madeUpNode(reactor, far, farTun)
+  const link = peers.adopt(near, NOWHERE)
+  const { node, count } = plane
+  node.port = fdPort(tun, {
+    reactor,
+    count,
+    send: (bytes, at, length, offload) => plane.send(node, bytes, at, length, offload),
   })
-  learn(router, other, begun)
-  learn(elsewhere.router, identity, begun)
-  warm.arrived = (frame) => elsewhere.receive(frame, 0, frame.length)
-  back.arrived = (frame) => plane.receive(frame, 0, frame.length)
-  const there = packet(identity, other)
-  const here = packet(other, identity)
-  const nowhere = openSync('/dev/null', 'w')
+  const there = packet(identity, other.identity)
+  const back = packet(other.identity, identity)
+  const taken = Buffer.alloc(2048)
   while (performance.now() - begun < MILLISECONDS) {
-    plane.sendOwn(there)
-    elsewhere.sendOwn(here)
-    warm.queue.flush(nowhere)
-    back.queue.flush(nowhere)
-    plane.flush()
+    writeFd(kernel, there, 0, there.length)
+    writeFd(farKernel, back, 0, back.length)
+    for (let i = 0; i < 3; i++) {
+      turn()
+      other.plane.flush()
+      other.connection.settle()
+    }
+    for (const fd of [kernel, farKernel]) while (readFd(fd, taken, 0, taken.length) > 0);
   }
-  closeSync(nowhere)
-  router.linkDown(WARM_LINK, performance.now())
+  node.port.close()
+  node.port = undefined
+  other.plane.remove(other.plane.node)
+  link.close('')
+  other.connection.close('')
   plane.beginAnew()
-  elsewhere.beginAnew()
+  for (const fd of [kernel, farKernel]) closeFd(fd)
 }

@@ -143,8 +143,15 @@ export function createSession(own: KeyPair, remote: Buffer, hooks: SessionHooks)
 
     /** The keys a body with INDEX was sealed for. */
     opening(index: number, now: number): Keypair | undefined {
-      for (const pair of [current, next, previous]) if (pair?.localIndex === index && !pair.isDead(now)) return pair
-      return undefined
+      const pair =
+        current?.localIndex === index
+          ? current
+          : next?.localIndex === index
+            ? next
+            : previous?.localIndex === index
+              ? previous
+              : undefined
+      return pair?.isDead(now) ? undefined : pair
     },
 
     /** The keys we sealed a body with. */
