@@ -3,6 +3,7 @@ export {
   type Batch,
   type Consent,
   type Cursor,
+  contractMembers,
   createFarm,
   createGroup,
   type DeploymentStatus,
@@ -76,6 +77,7 @@ export type { Spec, Workload } from './spec/schema.ts'
 export { type Expected, openSealed, type Salted, type Sealed, salted, sealSpecs } from './spec/seal.ts'
 export { resourcesOf, rulesOf, slotsOf, type WantedSlot } from './spec/slots.ts'
 export { countryHex, type Domain, deploymentId, digestOf, groupOf, typedData, ZERO } from './typed/digest.ts'
+export { passkeySigner, type SignerKind, signerKind, signerOf } from './typed/passkey.ts'
 export {
   type Ack,
   type Beat,

@@ -18,6 +18,7 @@ import { send } from './actions/relayer.ts'
 import { verifyLog } from './approval/log.ts'
 import type { Key } from './keys/keys.ts'
 import { passkeyOf } from './keys/passkey.ts'
+import { sayOf, WALLET } from './testing/wallet.ts'
 import { openWorld, refusal, root, slot, type World } from './testing/world.ts'
 import { canonicalSignature, passkeySigner, signedBy, signerOf } from './typed/passkey.ts'
 import { ROLE } from './typed/schema.ts'
@@ -93,10 +94,6 @@ test('a passkey’s signature has one form; each other byte of it is refused', (
   }
 })
 
-/** A wallet that answers yes (EIP-1271) to what was put into it; assembled by hand, 54 bytes. */
-const WALLET: Hex =
-  '0x6036600c60003960366000f360003560e01c631626ba7e1460175760243560043555005b6004355415603057631626ba7e60e01b60005260206000f35b60006000fd'
-
 test('a contract wallet counts with a proven state alone, and offline the log says so', {
   timeout: 60_000,
 }, async () => {
@@ -104,8 +101,7 @@ test('a contract wallet counts with a proven state alone, and offline the log sa
   const { grid, relayer, members } = w
   await w.node('n')
   const wallet = (await send(grid.engine, relayer, { data: WALLET })).contract!.toLowerCase() as Hex
-  const say = (digest: Hex, yes: boolean) =>
-    send(grid.engine, openRelayer(), { to: wallet, data: `0x00000000${digest.slice(2)}${root(yes ? 1 : 0).slice(2)}` })
+  const say = (digest: Hex, yes: boolean) => send(grid.engine, openRelayer(), { to: wallet, data: sayOf(digest, yes) })
   const { group } = await createGroup(grid, relayer, {
     members: [{ address: wallet }, { address: members.alice.address }, { address: members.bob.address }],
     threshold: 2,

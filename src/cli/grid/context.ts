@@ -54,10 +54,15 @@ export async function openContext(): Promise<Context> {
 
 export const keysDir = (): string => join(places().home, 'keys')
 
-/** The key named by --as, opened. */
-export async function signer(name: string | undefined, command: string): Promise<Key> {
-  if (!name) throw new ZosError(`zos ${command}: say with --as who signs ("zos key ls" lists keys)`, { code: 'usage' })
-  return openKey(keysDir(), name, await passphrase(`passphrase of "${name}"`))
+/** The key named by --as, opened; `KEY@0xADDRESS` signs for the contract wallet at that address, which accepts the key. */
+export async function signer(said: string | undefined, command: string): Promise<Key> {
+  const [name, wallet, ...more] = said?.split('@') ?? []
+  if (!name || more.length > 0)
+    throw new ZosError(`zos ${command}: say with --as who signs ("zos key ls" lists keys)`, { code: 'usage' })
+  if (wallet !== undefined && !/^0x[0-9a-fA-F]{40}$/.test(wallet))
+    throw new ZosError(`zos ${command}: "${wallet}" is no address of a contract wallet`, { code: 'usage' })
+  const key = await openKey(keysDir(), name, await passphrase(`passphrase of "${name}"`))
+  return wallet === undefined ? key : { ...key, address: wallet.toLowerCase() as Hex }
 }
 
 // ---- names of groups: this home's own address book; the chain knows groups by their id alone

@@ -1,12 +1,23 @@
 import { ZosError } from '#codec'
-import { createGroup, listKeys, type PublicKey, ROLE, readGroup } from '#contract'
+import {
+  contractMembers,
+  createGroup,
+  type Grid,
+  listKeys,
+  type MemberSet,
+  ROLE,
+  readGroup,
+  type SignerKind,
+  signerKind,
+  signerOf,
+} from '#contract'
 import { type Flags, JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { checkGroupName, groupBook, groupNamed, keysDir, namedGroups, noteGroup, openContext } from './context.ts'
-import { freezeOf, memberOf, thresholdsOf } from './terms.ts'
+import { freezeOf, MEMBER, memberOf, thresholdsOf } from './terms.ts'
 
 const CREATE = {
-  member: { kind: 'list', about: 'KEY or 0xADDRESS[:0xSEAL], then [,weight=N][,roles=approve+stop+read]' },
+  member: { kind: 'list', about: MEMBER },
   threshold: {
     kind: 'list',
     about: 'the weight that decides: N for all, or deploy=N, control=N, wipe=N, membership=N',
@@ -22,23 +33,32 @@ async function create(args: string[]): Promise<number> {
   if (!name || more.length > 0 || flags.member.length === 0 || flags.threshold.length === 0)
     throw new ZosError('zos group create: write zos group create NAME --member KEY … --threshold N', { code: 'usage' })
   checkGroupName(name)
+  const context = await openContext()
   const terms = {
-    members: await Promise.all(flags.member.map(memberOf)),
+    members: await Promise.all(flags.member.map((text) => memberOf(context.grid.domain, text))),
     threshold: thresholdsOf(flags.threshold),
     ...(flags.freeze === undefined ? {} : { freezeSeconds: freezeOf(flags.freeze) }),
   }
   if (new Set(terms.members.map((m) => m.address)).size !== terms.members.length)
     throw new ZosError(`Create group "${name}": a member is named twice`, { code: 'member-twice' })
-  const context = await openContext()
   if (namedGroups(context).some((g) => g.name === name))
     throw new ZosError(`Create group "${name}": there is one of this name; take another`, { code: 'group-exists' })
-  const { group } = await createGroup(context.grid, context.relayer, terms)
+  const { group, set } = await createGroup(context.grid, context.relayer, terms)
+  await warnOfContracts(context.grid, set)
   await noteGroup({ name, group, contract: context.facts.contract })
   process.stdout.write(flags.json ? `${JSON.stringify({ name, group })}\n` : `${name}: ${group}\n`)
   return 0
 }
 
-const nameOf = (keys: PublicKey[], signer: string) => keys.find((k) => k.address === signer)?.name ?? signer
+/** Says of members that are contracts what they cannot do. */
+export async function warnOfContracts(grid: Grid, set: Pick<MemberSet, 'members'>): Promise<void> {
+  for (const address of await contractMembers(grid, set))
+    process.stderr.write(
+      `note: member ${address} is a contract: its approvals count on nodes only with a proven state of the chain, and "zos log --verify" cannot check them\n`,
+    )
+}
+
+const KINDS: Record<SignerKind, string> = { address: 'key', p256: 'P-256 key', webauthn: 'passkey', other: 'contract' }
 
 async function show(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('group show', args, { json: JSON_FLAG })
@@ -46,11 +66,12 @@ async function show(args: string[]): Promise<number> {
   if (more.length > 0) throw usage()
   const context = await openContext()
   const entry = groupNamed(context, name)
-  const { set } = await readGroup(context.grid, entry.group)
-  const keys = await listKeys(keysDir())
+  const { set, domain } = await readGroup(context.grid, entry.group)
+  const [keys, contracts] = await Promise.all([listKeys(keysDir()), contractMembers(context.grid, set)])
   const members = set.members.map((m) => ({
-    name: nameOf(keys, m.signer),
+    name: keys.find((k) => signerOf(domain, k.address) === m.signer)?.name ?? m.signer,
     address: m.signer,
+    kind: contracts.has(m.signer) ? 'contract' : KINDS[signerKind(domain, m.signer)],
     weight: m.weight,
     roles: Object.entries(ROLE).flatMap(([role, bit]) => (m.roles & bit ? [role] : [])),
   }))
@@ -69,8 +90,8 @@ async function show(args: string[]): Promise<number> {
       `group       ${entry.name} ${entry.group}\nepoch       ${set.epoch}\n` +
         `thresholds  deploy ${deploy}, control ${control}, wipe ${wipe}, membership ${membership}\nfreeze      ${set.freezeSeconds / 3600} h by one member\n` +
         table(
-          ['MEMBER', 'ADDRESS', 'WEIGHT', 'ROLES'],
-          members.map((m) => [m.name, m.address, String(m.weight), m.roles.join(' ')]),
+          ['MEMBER', 'KIND', 'ADDRESS', 'WEIGHT', 'ROLES'],
+          members.map((m) => [m.name, m.kind, m.address, String(m.weight), m.roles.join(' ')]),
         ),
     )
   }

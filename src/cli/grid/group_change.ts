@@ -1,7 +1,8 @@
 import { ZosError } from '#codec'
-import { draftMembership, listKeys, type NewMember, propose, readGroup } from '#contract'
+import { draftMembership, listKeys, type NewMember, propose, readGroup, signerOf } from '#contract'
 import { type Flags, JSON_FLAG, parseFlags } from '../flags.ts'
 import { groupNamed, keysDir, openContext, signer } from './context.ts'
+import { warnOfContracts } from './group.ts'
 import { FLAGS, sayProposed } from './steps.ts'
 import { freezeOf, memberOf, thresholdsOf } from './terms.ts'
 
@@ -36,12 +37,13 @@ export async function change(args: string[]): Promise<number> {
     members.set(address, { address: address as `0x${string}`, seal, weight, roles })
   const keys = await listKeys(keysDir())
   for (const text of flags.remove) {
-    const address = keys.find((k) => k.name === text)?.address ?? text.toLowerCase()
+    const named = keys.find((k) => k.name === text)?.address
+    const address = named ? signerOf(context.grid.domain, named) : text.toLowerCase()
     if (!members.delete(address))
       throw new ZosError(`Change group "${name}": "${text}" is not one of its members`, { code: 'not-a-member' })
   }
   for (const text of flags.add) {
-    const member = await memberOf(text)
+    const member = await memberOf(context.grid.domain, text)
     members.set(member.address, member)
   }
   const terms = {
@@ -52,5 +54,6 @@ export async function change(args: string[]): Promise<number> {
   const key = await signer(flags.as, 'group change')
   const next = draftMembership(state, terms, Math.floor(Date.now() / 1000) + DEADLINE)
   const p = await propose(context.grid, context.relayer, key, { set: next })
+  await warnOfContracts(context.grid, next)
   return sayProposed(p, `change group "${name}"`, `epoch ${next.epoch}`, flags.json)
 }

@@ -5,12 +5,17 @@ import { table } from '../terminal.ts'
 import { keysDir } from './context.ts'
 import { passphrase } from './passphrase.ts'
 
-/** `zos key new NAME`, `zos key ls`: members' keys, encrypted at rest in $ZOS_HOME/keys. */
+/** `zos key new NAME [--passkey]`, `zos key ls`: members' keys, encrypted at rest in $ZOS_HOME/keys. */
 export default async function key(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('key', args, { json: JSON_FLAG })
+  const { flags, rest } = parseFlags('key', args, {
+    passkey: { kind: 'switch', about: 'with new: a P-256 key that signs as a WebAuthn authenticator does' },
+    json: JSON_FLAG,
+  })
   const [verb, name, ...more] = rest
   if (verb === 'new' && name && more.length === 0) {
-    const made = await newKey(keysDir(), name, await passphrase(`new passphrase of "${name}"`))
+    const made = await newKey(keysDir(), name, await passphrase(`new passphrase of "${name}"`), {
+      passkey: flags.passkey,
+    })
     const facts = { name, address: made.address, seal: made.seal }
     process.stdout.write(flags.json ? `${JSON.stringify(facts)}\n` : `${name}: ${made.address}\n`)
     return 0
@@ -24,5 +29,5 @@ export default async function key(args: string[]): Promise<number> {
     process.stdout.write(flags.json ? `${JSON.stringify(keys)}\n` : text)
     return 0
   }
-  throw new ZosError('zos key: write zos key new NAME | ls [--json]', { code: 'usage' })
+  throw new ZosError('zos key: write zos key new NAME [--passkey] | ls [--json]', { code: 'usage' })
 }

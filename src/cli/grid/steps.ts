@@ -20,7 +20,7 @@ export type Act = { context: Context; key: Key; group: GroupEntry; name: string;
 
 export const FLAGS = {
   group: { kind: 'value', about: 'by name or id' },
-  as: { kind: 'value', about: 'the key that signs' },
+  as: { kind: 'value', about: 'the key that signs; KEY@0xADDRESS for a contract wallet' },
   json: JSON_FLAG,
 } as const
 

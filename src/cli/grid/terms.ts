@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { type MemberSet, type NewMember, ROLE, readPublicKey } from '#contract'
+import { type Domain, type MemberSet, type NewMember, passkeySigner, ROLE, readPublicKey, signerOf } from '#contract'
 import { keysDir } from './context.ts'
 
 type Hex = `0x${string}`
@@ -14,20 +14,42 @@ function rolesOf(text: string): number {
   return roles.reduce((all, role) => all | role, 0)
 }
 
-/** A key of this home by name, or 0xADDRESS[:0xSEAL] of somebody elsewhere; behind commas weight=N and roles=A+B. */
-export async function memberOf(text: string): Promise<NewMember> {
+/** What --member and --add take. */
+export const MEMBER =
+  'KEY, 0xADDRESS, passkey:0xPUBLIC or p256:0xPUBLIC, elsewhere with :0xSEAL; then [,weight=N][,roles=A+B]'
+
+/**
+ * A key of this home by name; or of somebody elsewhere an address (a key's, or a contract wallet's) or the 64 bytes of a
+ * P-256 public key, with the X25519 key specs are sealed to. Behind commas weight=N and roles=approve+stop+read.
+ */
+export async function memberOf(domain: Domain, text: string): Promise<NewMember> {
   const [who = '', ...more] = text.split(',')
-  const elsewhere = /^(0x[0-9a-fA-F]{40})(?::(0x[0-9a-fA-F]{64}))?$/.exec(who)
-  const member: NewMember = elsewhere
-    ? { address: elsewhere[1]!.toLowerCase() as Hex, ...(elsewhere[2] ? { seal: elsewhere[2] as Hex } : {}) }
-    : await readPublicKey(keysDir(), who).then(({ address, seal }) => ({ address, seal }))
+  const member = elsewhere(domain, who) ?? (await atHome(domain, who))
   for (const part of more) {
     const [name, value = ''] = part.split('=')
     if (name === 'weight' && /^\d{1,9}$/.test(value)) member.weight = Number(value)
     else if (name === 'roles') member.roles = rolesOf(value)
-    else throw bad('member', text, 'write KEY[,weight=N][,roles=approve+stop+read]')
+    else throw bad('member', text, `write ${MEMBER}`)
   }
   return member
+}
+
+async function atHome(domain: Domain, name: string): Promise<NewMember> {
+  if (/^(0x|passkey:|p256:)/.test(name)) throw bad('member', name, `write ${MEMBER}`)
+  const { address, seal } = await readPublicKey(keysDir(), name)
+  return { address: signerOf(domain, address), seal }
+}
+
+function elsewhere(domain: Domain, who: string): NewMember | undefined {
+  const found = /^(?:0x([0-9a-f]{40})|(passkey|p256):0x([0-9a-f]{128}))(?::(0x[0-9a-f]{64}))?$/i.exec(who)
+  if (!found) return undefined
+  const [, address, scheme, key, seal] = found.map((part) => part?.toLowerCase())
+  return {
+    address: address
+      ? `0x${address}`
+      : passkeySigner(domain, scheme === 'p256' ? 'p256' : 'webauthn', `0x${key}` as Hex),
+    ...(seal ? { seal: seal as Hex } : {}),
+  }
 }
 
 /** "2" for all classes, "wipe=3" for one; the later word counts. FROM: those that count until now. */

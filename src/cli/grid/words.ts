@@ -6,6 +6,7 @@ import {
   type Proposal,
   readGroup,
   type SlotSpec,
+  signerOf,
   type Transition,
 } from '#contract'
 import { type Context, getSpec, keysDir, nodesOf } from './context.ts'
@@ -41,7 +42,7 @@ export async function wordsOf(context: Context, key: Key, p: Proposal, before: T
   return describe(p.subject, {
     nodes,
     set,
-    nameOf: (address) => keys.find((k) => k.address === address)?.name,
+    nameOf: (member) => keys.find((k) => signerOf(context.grid.domain, k.address) === member)?.name,
     ...(specs ? { specs } : {}),
     ...(earlier ? { before: earlier } : {}),
   })

@@ -3,7 +3,7 @@ import { keccak256 } from 'viem'
 import { ZosError } from '#codec'
 import { applySet, foundGroup, type GroupState } from '../approval/set.ts'
 import { digestOf, ZERO } from '../typed/digest.ts'
-import { canonicalSignature, signerOf } from '../typed/passkey.ts'
+import { canonicalSignature, signerKind, signerOf } from '../typed/passkey.ts'
 import { type Member, type MemberSet, memberSetSchema, ROLE, type Signature, signatureSchema } from '../typed/schema.ts'
 import { evidenceOfSets, type SetEntry, withEvidence } from './evidence.ts'
 import { type Grid, view } from './grid.ts'
@@ -110,6 +110,17 @@ export async function listGroups(grid: Grid, address?: Hex): Promise<GroupState[
   const groups = await Promise.all(ids.map((id) => readGroup(grid, id)))
   const wanted = address && signerOf(grid.domain, address.toLowerCase() as Hex)
   return groups.filter((g) => !wanted || g.set.members.some((m) => m.signer === wanted))
+}
+
+/** Addresses of the members that are contracts, as an engine of several RPCs agrees; not proven: for showing and asking. */
+export async function contractMembers(grid: Grid, set: Pick<MemberSet, 'members'>): Promise<Set<string>> {
+  const contracts = new Set<string>()
+  for (const { signer } of set.members) {
+    if (!['address', 'other'].includes(signerKind(grid.domain, signer))) continue
+    const address = signer.slice(0, 42) as Hex
+    if ((await grid.client.getCode({ address })) !== undefined) contracts.add(address)
+  }
+  return contracts
 }
 
 /** Takes the agreed next member set; the approvals of the old one die with its epoch. */

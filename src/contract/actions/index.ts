@@ -9,6 +9,7 @@ export {
 } from './deployments.ts'
 export { type Grid, openGrid } from './grid.ts'
 export {
+  contractMembers,
   createGroup,
   draftMembership,
   FREEZE_SECONDS,

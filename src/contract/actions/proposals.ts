@@ -5,7 +5,6 @@ import { checkSignature, type Evidence, type GroupState } from '../approval/set.
 import { type ConsentState, carriesSpec, thresholdOf } from '../approval/step.ts'
 import type { Key } from '../keys/keys.ts'
 import { digestOf, ZERO } from '../typed/digest.ts'
-import { signerKind } from '../typed/passkey.ts'
 import {
   type Kind,
   type MemberSet,
@@ -17,7 +16,7 @@ import {
 } from '../typed/schema.ts'
 import { readConsent, readDeployment } from './deployments.ts'
 import type { Grid } from './grid.ts'
-import { canonical, placeOf, readGroup, submitMembership } from './groups.ts'
+import { canonical, contractMembers, placeOf, readGroup, submitMembership } from './groups.ts'
 import { events } from './logs.ts'
 import { type Receipt, type Relayer, write } from './relayer.ts'
 
@@ -215,12 +214,7 @@ function subjectOf(data: Hex): Subject | undefined {
  * again when the step is submitted. A lie here costs a refused transaction, nothing more.
  */
 async function told(grid: Grid, set: MemberSet): Promise<(id: Hex) => Evidence> {
-  const contracts = new Set<string>()
-  for (const { signer } of set.members) {
-    if (!['address', 'other'].includes(signerKind(grid.domain, signer))) continue
-    const address = signer.slice(0, 42) as Hex
-    if ((await grid.client.getCode({ address })) !== undefined) contracts.add(address)
-  }
+  const contracts = await contractMembers(grid, set)
   return (id) => ({ contracts, taken: new Set([id]) })
 }
 
