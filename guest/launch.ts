@@ -5,6 +5,7 @@ import { inChild, startChild } from './child.ts'
 import { reseed, setClock } from './clock.ts'
 import { writeFiles } from './etc.ts'
 import { Failure, failureOf } from './failure.ts'
+import { checkLease } from './lease.ts'
 import { enterTree } from './namespace.ts'
 import { close, MS, mount, must, nonblocking, O, open, pipe, sys } from './native.ts'
 import { configureCard } from './network.ts'
@@ -68,6 +69,7 @@ function startPrepared(
     inTree(() => addToTree(spec), spec, failed, answer)
     return
   }
+  checkLease()
   const { started, ended } = mainHandlers(spec, waiting.stdio, failed, answer)
   main.pid = waiting.pid
   waiting.started = started
@@ -104,6 +106,7 @@ function makeStdio(spec: StartSpec): { child: [number, number, number]; ours: St
 }
 
 function launch(spec: StartSpec, failed: (failure: AgentFailure) => void, answer: Answer): void {
+  checkLease()
   const { child, ours } = makeStdio(spec)
   const cgroup = openCgroup(INIT)
   main.pid = startChild({

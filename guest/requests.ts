@@ -8,6 +8,7 @@ import { Failure, failureOf } from './failure.ts'
 import { currentHost } from './hello.ts'
 import { startHelper } from './helper.ts'
 import { startWorkload } from './launch.ts'
+import { lease } from './lease.ts'
 import { sayProcesses, sayStat } from './look.ts'
 import { sys } from './native.ts'
 import { sendJson } from './port.ts'
@@ -46,6 +47,8 @@ const handlers: Handlers = {
   copyIn: (stream, { path, keepOwner }, answer) => startHelper(stream, () => copyIn(path, keepOwner), answer),
   sync: (stream, _none, answer) => startHelper(stream, () => sys('sync'), answer),
   stats: (_stream, _none, answer) => answer(null, stats()),
+  lease: (_stream, { until }, answer) =>
+    answer(null, { now: lease(until, () => (main.phase === 'exited' ? 0 : main.pid)) }),
   powerOff: (_stream, { graceMs, signal }, answer) => {
     answer(null)
     powerOff(graceMs, signal)

@@ -9,6 +9,7 @@ import { busyboxTree, dockerArchive, type Node, ROOT, startNode, until } from '.
 
 export type Slot = {
   slot: number
+  standby?: true
   node: string
   farm: string
   country: string
@@ -50,7 +51,7 @@ export type Grid = Disposable & {
   run: (node: string) => string
 }
 
-/** Three members, NODES nodes, an image "web" that serves PAGE on port 80 and prints the time ten times a second. */
+/** Three members, NODES nodes, an image "web" that serves PAGE on port 80 and prints the second ten times in each. */
 export function startGrid(nodes: number, threshold: string[] = ['2']): Grid {
   const node = startNode()
   const env = { ZOS_PASSPHRASE: PASSPHRASE }
@@ -120,7 +121,7 @@ export function startGrid(nodes: number, threshold: string[] = ['2']): Grid {
     mkdirSync(join(node.work, 'tree'))
     const tree = busyboxTree(join(node.work, 'tree'), {
       'www/index.html': PAGE,
-      'bin/web': '#!/bin/sh\nhttpd -p 80 -h /www\nwhile true; do date +%s%3N; usleep 100000; done\n',
+      'bin/web': '#!/bin/sh\nhttpd -p 80 -h /www\nwhile true; do date +%s; usleep 100000; done\n',
     })
     const image = dockerArchive(join(node.work, 'web.tar'), tree, { Cmd: ['sh', '/bin/web'] })
     node.ok(['publish', image, 'web'], { timeout: 300 })

@@ -48,6 +48,7 @@ export {
   readNode,
   readReports,
   readSets,
+  readWords,
   registerNode,
   type SignedReport,
   type SlotStatus,
@@ -58,6 +59,7 @@ export {
   signProposal,
   signReport,
   submit,
+  type Word,
   watch,
 } from './actions/index.ts'
 export { migrationOf, resealOf, undoOf } from './approval/draft.ts'

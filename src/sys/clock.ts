@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ZosError } from '#codec'
 
@@ -21,3 +22,9 @@ export async function until<T>(
     await sleep(every)
   }
 }
+
+/**
+ * Milliseconds since this machine was booted, time asleep included: one clock for all its processes, whether they run or
+ * are stopped (CLOCK_BOOTTIME, which /proc/uptime gives to 10 ms, rounded down).
+ */
+export const bootClock = (): number => Number.parseFloat(readFileSync('/proc/uptime', 'latin1')) * 1000

@@ -1,4 +1,4 @@
-export { sleep, until } from './clock.ts'
+export { bootClock, sleep, until } from './clock.ts'
 export {
   closeFd,
   dataRanges,

@@ -6,6 +6,8 @@ import { type Context, groupOfDeployment, nodesOf, openContext } from './context
 
 export type SlotView = {
   slot: number
+  /** Takes over when its primary fails. */
+  standby?: true
   node: string
   farm: string
   country: string
@@ -46,6 +48,7 @@ export async function viewOf(context: Context, group: `0x${string}`, name: strin
     const said = reports.find((r) => r.slot === s.index + (s.standby ? 128 : 0) && r.node === s.node)
     return {
       slot: s.index,
+      ...(s.standby ? { standby: true as const } : {}),
       node: node?.name ?? String(s.node),
       farm: node?.farmName ?? '',
       country: node?.country ?? '',
@@ -73,7 +76,7 @@ export async function deploymentStatus(args: string[]): Promise<number> {
   else {
     process.stdout.write(`${view.name}  version ${view.version}, ${view.state}\n`)
     const rows = view.slots.map((s) => [
-      `${name}/${s.slot}`,
+      `${name}/${s.slot}${s.standby ? ' (standby)' : ''}`,
       s.node,
       s.farm,
       s.country,

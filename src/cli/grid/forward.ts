@@ -20,7 +20,9 @@ async function whereIs(
   slot: number,
 ): Promise<string> {
   const d = await readDeployment(context.grid, group, name)
-  const placed = d.slots.find((s) => s.index === slot && !s.standby)
+  // a standby that runs has taken over
+  const both = d.slots.filter((s) => s.index === slot)
+  const placed = both.find((s) => s.standby && s.phase === 'running') ?? both.find((s) => !s.standby)
   if (!placed) throw new ZosError(`Forward to "${name}/${slot}": there is no such slot`, { code: 'no-slot' })
   const node = (await nodesOf(context)).find((n) => n.id === placed.node)!
   return join(places({ ZOS_HOME: nodeHome(node.name) }).run, 'compute.sock')

@@ -55,8 +55,10 @@ export {
   type Report,
   type Reported,
   readReports,
+  readWords,
   type SignedReport,
   sendReport,
   signReport,
+  type Word,
 } from './slots.ts'
 export { type Batch, type Cursor, poll, watch } from './watch.ts'

@@ -77,6 +77,18 @@ export async function readReports(grid: Grid, group: Hex, name: string): Promise
   return [...last.values()]
 }
 
+export type Word = { slot: number; node: number; sequence: number; phase: number }
+
+/** Every report of a deployment's slots that the chain took, in the chain's order: who spoke last. */
+export async function readWords(grid: Grid, group: Hex, name: string): Promise<Word[]> {
+  const { number } = await grid.engine.finalized()
+  const found = await events(grid, ['Acked'], [deploymentId(group, name)], { to: BigInt(number) })
+  return found.map(({ args }) => {
+    const { key: slot, node, sequence, phase } = args as Record<'key' | 'node' | 'sequence' | 'phase', number>
+    return { slot, node, sequence, phase }
+  })
+}
+
 /** The deployments that ever had a slot on NODE, besides those KNOWN. */
 export async function placedOn(
   grid: Grid,

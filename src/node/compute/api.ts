@@ -5,6 +5,7 @@ import type { Call, Routes } from '#sys'
 import type { RunRequest } from '#wire'
 import { reportOf } from '../daemon/stats.ts'
 import type { StoragePlane } from '../daemon/storage-client.ts'
+import { grant } from './lease.ts'
 import type { Compute } from './open.ts'
 import { start } from './start.ts'
 import { stop } from './stop.ts'
@@ -45,6 +46,8 @@ export function routes({ engine, volumes, host }: Compute, storage: StoragePlane
         await engine.create({ ...request, name: params.name! }, { digest, config: await storage.image(digest) })
       },
       'GET /workloads/:name/report': (c) => reportOf(find(c), storage),
+      /** With a lease before it starts, and again to make it longer. */
+      'PUT /workloads/:name/lease': (c) => grant(find(c), (c.body as { until: number }).until),
       'POST /workloads/:name/start': (c) => start(find(c), () => {}),
       'POST /workloads/:name/stop': (c) => stop(find(c)),
       'DELETE /workloads/:name': async ({ params }) => {

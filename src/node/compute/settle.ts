@@ -12,6 +12,8 @@ export function settle(workload: Workload, clean: boolean): void {
   workload.agent = undefined
   workload.ports = undefined
   ports?.close()
+  clearTimeout(workload.leaseTimer)
+  workload.lease = undefined
   workload.ending = true
   // what nobody will read again need not be written back
   const keeps = clean && (spec.volumes.some((v) => !v.readOnly) || !spec.remove)

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { reasonOf, ZosError } from '#codec'
 import type { StartSpec } from '#vm'
 import { connect } from './connect.ts'
+import { tellLease } from './lease.ts'
 import type { DiskBinding } from './parts.ts'
 import { publishPorts } from './ports.ts'
 import { settle } from './settle.ts'
@@ -53,6 +54,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
     workload.agent = agent
     await storage.check(machine.exportId, command)
     await save(workload, { machine: machine.record })
+    if (workload.lease !== undefined) await tellLease(agent, workload.lease)
     await agent.start(startSpec(workload, binding, machine.volumeSerials))
   } catch (error) {
     await failed(workload, error)

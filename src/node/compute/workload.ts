@@ -30,6 +30,9 @@ export type Workload = {
   ports: { close: () => void } | undefined
   /** Runs out when it starts again by its policy. */
   restartTimer: NodeJS.Timeout | undefined
+  /** Until when it may run (bootClock), of one that needs a lease; and what ends it behind that. */
+  lease: number | undefined
+  leaseTimer: NodeJS.Timeout | undefined
   starting: Promise<void> | undefined
   readonly sinks: Set<Sink>
   readonly waiters: Set<(status: WorkloadStatus) => void>
@@ -44,7 +47,14 @@ export type Workload = {
 export function openWorkload(at: Surroundings, spec: WorkloadSpec, status: WorkloadStatus = { ...FRESH }): Workload {
   return {
     ...{ at, spec, status, machine: undefined, agent: undefined, log: undefined, ports: undefined },
-    ...{ restartTimer: undefined, starting: undefined, sinks: new Set(), waiters: new Set() },
+    ...{
+      restartTimer: undefined,
+      lease: undefined,
+      leaseTimer: undefined,
+      starting: undefined,
+      sinks: new Set(),
+      waiters: new Set(),
+    },
     ...{ settled: Promise.resolve(), ending: false, removed: false },
   }
 }

@@ -16,15 +16,15 @@ export type Compute = <T>(method: string, path: string, body?: unknown) => Promi
 
 type Word = Omit<Said, 'sequence'>
 
-/**
- * Whether it is for us to start what does not run. What ended by itself stays as its policy has it, and while its
- * compute plane lives the policy is that plane's own affair; what was stopped by hand was stopped by us.
- */
-function due(w: Running, policy: RestartPolicy, sameLife: boolean): boolean {
+/** Before a fenced workload that ended starts again. */
+const PAUSE = 2000
+
+/** Whether it is for us to start what does not run: what ended by itself stays as its policy has it. */
+function due(w: Running, policy: RestartPolicy, mayRestart: boolean): boolean {
   if (w.state === 'running' || w.state === 'paused') return false
+  // what was stopped by hand was stopped by us
   if (w.startedAt === null || w.byHand) return true
-  const again = policy.name === 'on-failure' ? w.exitCode !== 0 : policy.name !== 'no'
-  return again && !sameLife
+  return mayRestart && (policy.name === 'on-failure' ? w.exitCode !== 0 : policy.name !== 'no')
 }
 
 /** The steps that bring one slot to what is desired; each may be repeated or interrupted. */
@@ -35,16 +35,24 @@ export function slotActs(at: { compute: Compute; open: ReturnType<typeof openedS
   /** What was started, or stopped, for which step under which compute plane. */
   const started = new Map<string, string>()
   const stopped = new Map<string, string>()
+  /** The lease each fenced workload was last given. */
+  const told = new Map<string, number>()
 
   const start = async (id: Hex, d: Watched, want: Run, mine: Running[], pid: number): Promise<Word> => {
-    const { workload, wanted } = await open(id, d, want)
+    const { workload, wanted, restart } = await open(id, d, want)
     const found = mine.find((w) => w.name === workload)
     const others = mine.filter((w) => w.name !== workload)
     if (!found) await compute('PUT', `/workloads/${workload}`, wanted)
     // the version before gives its volumes up first
     for (const w of others) if (w.state === 'running') await compute('POST', `/workloads/${w.name}/stop`)
     const life = `${pid} ${d.consent.sequence}`
-    const start = !found || due(found, wanted.request.restart, started.get(workload) === life)
+    // while its compute plane lives the policy is that plane's own affair, but of a fenced one
+    const rested = Date.now() - Date.parse(found?.finishedAt ?? '0') > PAUSE
+    const start = !found || due(found, restart, want.until === undefined ? started.get(workload) !== life : rested)
+    if (want.until !== undefined && (start || told.get(workload) !== want.until)) {
+      await compute('PUT', `/workloads/${workload}/lease`, { until: want.until })
+      told.set(workload, want.until)
+    }
     if (start) {
       await compute('POST', `/workloads/${workload}/start`)
       log(`${d.name}/${want.slot.index}: version ${d.consent.version} runs`)
@@ -88,13 +96,15 @@ export function slotActs(at: { compute: Compute; open: ReturnType<typeof openedS
   }
 
   const wipe = async (id: Hex, index: number, why: string, mine: Running[]): Promise<Word> => {
+    for (const w of mine) if (w.state === 'running') await compute('POST', `/workloads/${w.name}/stop`)
+    // by its workloads the slot is known here: they go last
+    const volumes = await compute<{ name: string }[]>('GET', '/volumes')
+    for (const v of volumes)
+      if (v.name.startsWith(`${slotName(id, index)}.`)) await compute('DELETE', `/volumes/${v.name}`)
     for (const w of mine) {
       await compute('DELETE', `/workloads/${w.name}`)
       log(`${w.name}: deleted: ${why}`)
     }
-    const volumes = await compute<{ name: string }[]>('GET', '/volumes')
-    for (const v of volumes)
-      if (v.name.startsWith(`${slotName(id, index)}.`)) await compute('DELETE', `/volumes/${v.name}`)
     return { phase: 'stopped', reason: why }
   }
 

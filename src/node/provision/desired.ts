@@ -1,8 +1,9 @@
 import { MODE, type Slot } from '#contract'
+import type { Lease } from './leases.ts'
 import type { Watched } from './pinned.ts'
 
-/** The slot, and its place among how many under the signed root. */
-export type Run = { do: 'run'; slot: Slot; place: number; count: number }
+/** The slot, and its place among how many under the signed root. A fenced one may run until UNTIL (bootClock). */
+export type Run = { do: 'run'; slot: Slot; place: number; count: number; until?: number }
 
 /** What this node should do for one slot. */
 export type Desired =
@@ -20,28 +21,47 @@ function ended(since: number, why: string, now: number): Desired {
   return now < since + RETAIN ? { do: 'stop', why } : { do: 'wipe', why: `${why} 30 days ago` }
 }
 
+/** How a slot is named in reports: a standby has its primary's number and 128. */
+export const keyOfSlot = (s: Slot): number => s.index + (s.mode === MODE.standby ? 128 : 0)
+
 /**
- * What verified consent asks of node ME, slot by slot; KNOWN are the slots it has something of. Pure. A slot ends only by
- * a signed step that says so: cancelled, placed elsewhere, frozen, over its expiry. NOW in Unix milliseconds.
+ * What verified consent asks of node ME, slot by slot (by keyOfSlot); KNOWN are the keys it has something of. Pure. A slot
+ * ends only by a signed step that says so: cancelled, placed elsewhere, frozen, over its expiry; or with its lease. NOW in
+ * Unix milliseconds.
  */
-export function desiredOf(d: Watched, me: number, known: Iterable<number>, now: number): Map<number, Desired> {
+export function desiredOf(
+  d: Watched,
+  me: number,
+  known: Iterable<number>,
+  now: number,
+  leaseOf: (index: number) => Lease,
+): Map<number, Desired> {
   const { consent } = d
   const wanted = new Map<number, Desired>()
   const all = consent.placed?.slots ?? []
-  // a slot may go on here after it was placed elsewhere, until the new node is up
-  const drained = d.taken + (consent.placed?.drain ?? 0) * 1000
-  for (const index of known) {
-    if (consent.status === 'wiped') wanted.set(index, { do: 'wipe', why: 'wiped' })
-    else if (consent.status === 'cancelled') wanted.set(index, ended(d.taken, 'cancelled', now))
-    else if (now >= drained || d.released.includes(index)) wanted.set(index, ended(drained, 'placed elsewhere', now))
+  const here = consent.status === 'active' ? all.filter((s) => s.node === me) : []
+  for (const key of known) {
+    const index = key % 128
+    // a slot may go on here after it was placed elsewhere, until the new node is up: a fenced one may not
+    const fenced = all.some((s) => s.index === index && s.mode === MODE.fenced)
+    const drained = d.taken + (fenced ? 0 : (consent.placed?.drain ?? 0) * 1000)
+    if (consent.status === 'wiped') wanted.set(key, { do: 'wipe', why: 'wiped' })
+    else if (consent.status === 'cancelled') wanted.set(key, ended(d.taken, 'cancelled', now))
+    else if (here.some((s) => s.index === index)) continue
+    else if (now >= drained || d.released.some((k) => k % 128 === index))
+      wanted.set(key, ended(drained, 'placed elsewhere', now))
   }
-  if (consent.status !== 'active') return wanted
   const expiry = consent.placed?.expiry ?? 0
-  for (const [place, slot] of all.entries()) {
-    if (slot.node !== me || slot.mode === MODE.standby) continue
-    if (expiry !== 0 && now / 1000 > expiry) wanted.set(slot.index, ended(expiry * 1000, 'expired', now))
-    else if (consent.frozenUntil > now / 1000) wanted.set(slot.index, { do: 'stop', why: 'frozen by a member' })
-    else wanted.set(slot.index, { do: 'run', slot, place, count: all.length })
+  for (const slot of here) {
+    // who runs a slot cannot stand by for it
+    if (slot.mode === MODE.standby && here.some((s) => s !== slot && s.index === slot.index)) continue
+    const key = keyOfSlot(slot)
+    const run: Run = { do: 'run', slot, place: all.indexOf(slot), count: all.length }
+    const lease = slot.mode === MODE.keep ? undefined : leaseOf(slot.index)
+    if (expiry !== 0 && now / 1000 > expiry) wanted.set(key, ended(expiry * 1000, 'expired', now))
+    else if (consent.frozenUntil > now / 1000) wanted.set(key, { do: 'stop', why: 'frozen by a member' })
+    else if (lease?.held === false) wanted.set(key, { do: 'stop', why: lease.why })
+    else wanted.set(key, lease ? { ...run, until: lease.until } : run)
   }
   return wanted
 }

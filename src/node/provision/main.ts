@@ -8,6 +8,7 @@ import { connectRpc, openGrid, openRelayer } from '#contract'
 import { serveUnix } from '#sys'
 import { planeLog } from '../supervisor/log.ts'
 import { keyOfNode, readConfig } from './config.ts'
+import { type Leases, leaseHolder, RENEW } from './leases.ts'
 import { pace } from './pace.ts'
 import { loadPinned, savePinned } from './pinned.ts'
 import { pull } from './pull.ts'
@@ -40,12 +41,14 @@ let pinned = loadPinned(state)
 /** What the slots here are, to be reported. */
 let words: Words = new Map()
 let away = ''
+let leases: Leases | undefined
 
 const keep = slotKeeper({
   me: config.node,
   sealSecret: key.sealSecret,
   compute: computeAt(join(run, 'compute.sock')),
   specs: openSpecs(join(dir, 'specs'), join(run, 'network.sock')),
+  leaseOf: (id, index) => leases?.of(id, index) ?? { held: false, why: 'has no lease: the chain was not reached yet' },
   log,
 })
 
@@ -86,8 +89,10 @@ log(`up: pid ${process.pid}, node ${config.node}`)
 const stop = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort())
 
-// Two loops, for a chain that answers slowly must not keep the slots waiting, nor a start the next freeze.
+// Loops of their own, for a chain that answers slowly must not keep the slots waiting, nor a start the next freeze, nor
+// either of them a lease.
 const chainPace = pace()
+const leasePace = pace()
 const slotsPace = pace()
 
 async function followChain(): Promise<void> {
@@ -107,6 +112,7 @@ async function followChain(): Promise<void> {
         await savePinned(state, next)
         pinned = next
         slotsPace.hurry()
+        leasePace.hurry()
       }
       if (await chain.report.slots(pinned, words)) await savePinned(state, pinned)
       if (begun - beaten > BEAT) {
@@ -136,6 +142,22 @@ async function keepSlots(): Promise<void> {
   }
 }
 
-await Promise.all([followChain(), keepSlots()])
+async function holdLeases(): Promise<void> {
+  let failed = ''
+  while (!stop.signal.aborted) {
+    try {
+      leases ??= leaseHolder({ grid: (await reach()).grid, key, me: config.node, log })
+      await leases.turn(pinned.deployments)
+      slotsPace.hurry()
+      failed = ''
+    } catch (error) {
+      if (failed !== reasonOf(error)) log(`lease: ${reasonOf(error)}`)
+      failed = reasonOf(error)
+    }
+    await leasePace.wait(RENEW, stop.signal)
+  }
+}
+
+await Promise.all([followChain(), keepSlots(), holdLeases()])
 rmSync(path, { force: true })
 process.exit(0)

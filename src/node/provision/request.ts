@@ -21,7 +21,6 @@ export function requestOf(
   deployment: string,
   slot: number,
   told: Record<string, unknown>,
-  options: { fenced: boolean },
 ): { digest: string; request: RunRequest } {
   const w = told as Workload
   if (typeof w.flist !== 'string' || typeof w.memory !== 'number' || typeof w.cpus !== 'number')
@@ -48,8 +47,7 @@ export function requestOf(
     ports: [],
     memory: w.memory * 2 ** 20,
     cpus: w.cpus / 1000,
-    // a fenced one starts again only under a lease, which the provision plane holds
-    restart: options.fenced ? { name: 'no' } : restartOf(w.restart ?? 'unless-stopped'),
+    restart: restartOf(w.restart ?? 'unless-stopped'),
   }
   if (entrypoint !== undefined) request.entrypoint = entrypoint
   if (w.user !== undefined) request.user = w.user

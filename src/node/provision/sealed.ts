@@ -1,5 +1,6 @@
 import { ZosError } from '#codec'
 import { leafOf, MODE, openSealed } from '#contract'
+import type { RestartPolicy } from '#wire'
 import type { Wanted } from '../compute/api.ts'
 import type { Run } from './desired.ts'
 import type { Watched } from './pinned.ts'
@@ -8,8 +9,8 @@ import type { Specs } from './specs.ts'
 
 type Hex = `0x${string}`
 
-/** A slot's sealed spec as the compute plane takes it: under which name, and what. */
-export type Opened = { workload: string; wanted: Wanted }
+/** A slot's sealed spec as the compute plane takes it: under which name, and what; RESTART is what its author wrote. */
+export type Opened = { workload: string; wanted: Wanted; restart: RestartPolicy }
 
 /** Specs kept open: those of the slots here, and of as many versions before. */
 const KEPT = 512
@@ -31,7 +32,11 @@ export function openedSpecs(specs: Specs, secret: Uint8Array) {
     if (memory !== slot.resources.ram || cpus !== slot.resources.cpu)
       throw wrong('the spec asks for more or less than was agreed on')
     const workload = workloadName(id, slot.index, leafOf(spec, salt))
-    const made = { workload, wanted: requestOf(id, slot.index, spec.workload, { fenced: slot.mode !== MODE.keep }) }
+    const wanted = requestOf(id, slot.index, spec.workload)
+    const { restart } = wanted.request
+    // a fenced one starts again only under a lease, and that is held here
+    if (slot.mode !== MODE.keep) wanted.request.restart = { name: 'no' }
+    const made = { workload, wanted, restart }
     if (opened.size >= KEPT) opened.delete(opened.keys().next().value!)
     opened.set(slot.blob, made)
     return made

@@ -3,6 +3,7 @@ import { callUnix, sleep } from '#sys'
 import type { Running } from '../compute/api.ts'
 import { type Compute, slotActs } from './acts.ts'
 import { type Desired, desiredOf } from './desired.ts'
+import type { Lease } from './leases.ts'
 import type { Said, Watched } from './pinned.ts'
 import { slotName } from './request.ts'
 import { openedSpecs } from './sealed.ts'
@@ -21,7 +22,7 @@ export const computeAt =
 /** How long one pass waits for what it set going: a freeze must not wait for another slot's start. */
 const PATIENCE = 1000
 
-/** What each slot here is, by deployment and slot, as far as is known. */
+/** What each slot here is, by deployment and slot (keyOfSlot), as far as is known. */
 export type Words = Map<Hex, Map<number, Said>>
 
 /** Drives the compute plane toward what was agreed on. Gives one pass over all deployments, to be repeated for ever. */
@@ -30,21 +31,22 @@ export function slotKeeper(at: {
   sealSecret: Uint8Array
   compute: Compute
   specs: Specs
+  leaseOf: (id: Hex, index: number) => Lease
   log: (line: string) => void
 }) {
-  const { me, compute, log } = at
+  const { me, compute, leaseOf, log } = at
   const actOn = slotActs({ compute, log, open: openedSpecs(at.specs, at.sealSecret) })
   /** Slots at work, one act at a time each, and what came of the last one. */
   const acting = new Map<string, Promise<void>>()
   const last = new Map<string, Said>()
 
-  const act = async (id: Hex, d: Watched, index: number, want: Desired, mine: Running[], pid: number) => {
+  const act = async (id: Hex, d: Watched, key: number, want: Desired, mine: Running[], pid: number) => {
     // of this step, whatever is learnt while it is carried out
     const { sequence } = d.consent
     try {
-      last.set(slotName(id, index), { sequence, ...(await actOn(id, d, index, want, mine, pid)) })
+      last.set(`${id} ${key}`, { sequence, ...(await actOn(id, d, key % 128, want, mine, pid)) })
     } catch (error) {
-      log(`${d.name}/${index}: ${reasonOf(error)}`)
+      log(`${d.name}/${key}: ${reasonOf(error)}`)
     }
   }
 
@@ -53,25 +55,25 @@ export function slotKeeper(at: {
     const running = await compute<Running[]>('GET', '/workloads')
     const wanted: [Hex, number][] = []
     for (const [id, d] of Object.entries(deployments) as [Hex, Watched][]) {
-      const slotOf = (w: Running) => Number(w.name.split('.')[1])
-      const mine = running.filter((w) => w.name.startsWith(`${slotName(id, 0).split('.')[0]}.`))
-      const known = new Set([...mine.map(slotOf), ...Object.keys(d.said).map(Number)])
-      for (const [index, want] of desiredOf(d, me, known, Date.now())) {
-        wanted.push([id, index])
-        const key = slotName(id, index)
-        if (acting.has(key)) continue
-        const here = mine.filter((w) => slotOf(w) === index)
-        const done = act(id, d, index, want, here, pid).finally(() => acting.delete(key))
-        acting.set(key, done)
+      const ofSlot = (index: number) => running.filter((w) => w.name.startsWith(`${slotName(id, index)}.`))
+      const here = Array.from({ length: 128 }, (_, n) => n).filter((n) => ofSlot(n).length > 0)
+      const known = new Set([...here, ...Object.keys(d.said).map(Number)])
+      for (const [key, want] of desiredOf(d, me, known, Date.now(), (index) => leaseOf(id, index))) {
+        wanted.push([id, key])
+        // one at a time in one slot, whether this node is its primary or its standby
+        const name = slotName(id, key % 128)
+        if (acting.has(name)) continue
+        const done = act(id, d, key, want, ofSlot(key % 128), pid).finally(() => acting.delete(name))
+        acting.set(name, done)
       }
     }
     const patience = new AbortController()
     await Promise.race([Promise.all(acting.values()), sleep(PATIENCE, patience.signal).catch(() => {})])
     patience.abort()
     const words: Words = new Map()
-    for (const [id, index] of wanted) {
-      const said = last.get(slotName(id, index))
-      if (said) words.set(id, (words.get(id) ?? new Map<number, Said>()).set(index, said))
+    for (const [id, key] of wanted) {
+      const said = last.get(`${id} ${key}`)
+      if (said) words.set(id, (words.get(id) ?? new Map<number, Said>()).set(key, said))
     }
     return words
   }

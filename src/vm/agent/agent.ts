@@ -93,6 +93,11 @@ export type Agent = AsyncDisposable & {
   dial(port: number, options?: { host?: '127.0.0.1' | '::1'; signal?: AbortSignal }): Promise<Duplex>
   /** File systems of the workload are flushed to their disks. */
   sync(): Promise<void>
+  /**
+   * The guest ends the workload at UNTIL, whatever becomes of the host; null asks for its clock alone. Milliseconds of the
+   * guest's clock, which it answers with. Before `start`, and again whenever the lease grows longer.
+   */
+  lease(until: number | null): Promise<{ now: number }>
   /** SIGNAL (default TERM) to the workload, KILL after GRACEMS, unmount, power off. Resolves when the line is closed by QEMU's end. */
   powerOff(graceMs: number, options?: { signal?: string }): Promise<void>
 }

@@ -120,6 +120,7 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
     copyOut: (path, copyOptions = {}) => copyOut(line, path, copyOptions),
     dial: (port, dialOptions) => dial(line, port, dialOptions),
     sync: async () => void (await askHelper(line, 'sync', null)),
+    lease: (until) => line.request('lease', { until }, quick),
     async powerOff(graceMs, { signal = 'TERM' } = {}) {
       // the guest may be off before its answer has left it
       await line.request('powerOff', { graceMs, signal }, quick).catch((error) => {
