@@ -27,6 +27,7 @@ const SOCK_SEQPACKET = 5
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
 const SO_ERROR = 4
+const SO_RCVBUF = 8
 const IPPROTO_TCP = 6
 const TCP_NODELAY = 1
 const TCP_INFO = 11
@@ -154,6 +155,8 @@ export function acceptTcp(fd: number): { fd: number; peer: SocketAddress } | und
 export type TcpTuning = {
   /** Bytes the kernel holds that are not yet sent: little, so that what is queued can still be reordered by us. */
   unsent: number
+  /** Bytes the kernel keeps for us that we have not read yet; without it, as many as it likes. */
+  unread?: number
   /** Milliseconds sent data may stay unacknowledged before the kernel gives the connection up. */
   userTimeout: number
 }
@@ -162,6 +165,8 @@ export function tuneTcp(fd: number, tuning: TcpTuning): void {
   setSocketOption(fd, IPPROTO_TCP, TCP_NODELAY, 1)
   setSocketOption(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, tuning.unsent)
   setSocketOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, tuning.userTimeout)
+  // the kernel doubles it, for its own bookkeeping
+  if (tuning.unread !== undefined) setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, tuning.unread)
 }
 
 /** The kernel's smoothed round-trip time of a connection in milliseconds. */

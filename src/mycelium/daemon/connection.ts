@@ -1,4 +1,4 @@
-import { EAGAIN, errnoMessage, readFd, tuneTcp } from '#sys'
+import { EAGAIN, errnoMessage, readFd, tcpRtt, tuneTcp } from '#sys'
 import { decodeControl, encodeControl, type Message } from '../wire/control.ts'
 import { CONTROL, FrameError, frameLength, MAX_FRAME } from '../wire/frame.ts'
 import { createOutQueue, type OutQueue } from './out-queue.ts'
@@ -11,6 +11,12 @@ const PATIENCE = 10_000
 /** Kernel-side unsent bytes: what waits longer waits in our queue, where urgent frames overtake. */
 const UNSENT = 64 << 10
 const USER_TIMEOUT = 20_000
+/**
+ * What waits in the receiver's kernel has lost its order of urgency: on a near peer no more of it than a turn takes. A far
+ * one needs a window as large as its round trip is long.
+ */
+const UNREAD_NEAR = 384 << 10
+const NEAR = 5
 const NO_BYTES = Buffer.alloc(0)
 
 export type ConnectionEvents = {
@@ -47,7 +53,8 @@ export function createConnection(
   endpoint: string,
   events: ConnectionEvents,
 ): Connection {
-  tuneTcp(fd, { unsent: UNSENT, userTimeout: USER_TIMEOUT })
+  const near = tcpRtt(fd) < NEAR
+  tuneTcp(fd, { unsent: UNSENT, userTimeout: USER_TIMEOUT, ...(near ? { unread: UNREAD_NEAR } : {}) })
   const queue = createOutQueue((bytes, at, length) => events.frame?.(connection, 'out', bytes, at, length))
   const stats = { bytesIn: 0, bytesOut: 0, framesIn: 0, dropped: 0 }
   let rest = NO_BYTES

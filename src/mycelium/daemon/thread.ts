@@ -1,3 +1,4 @@
+import { setPriority } from 'node:os'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { ZosError } from '#codec'
 import { identityOf } from '../identity.ts'
@@ -6,6 +7,7 @@ import type { Failure, ThreadCall, ThreadEvent, ThreadOptions } from './protocol
 
 // The packet thread: it sleeps in poll(2), so its own event loop never turns and calls are fetched when it is woken.
 const parent = parentPort!
+const PRIORITY = -10
 const say = (event: ThreadEvent): void => parent.postMessage(event)
 
 function failure(error: unknown): Failure {
@@ -23,6 +25,13 @@ function handle(engine: Engine, call: ThreadCall): void {
   else if (call.call === 'demand') answer(engine.demand(call.policy))
   else if (call.call === 'detach') answer(engine.detach(call.publicKey))
   else answer(engine[call.call]())
+}
+
+// packets before the workloads that wait for them: the kernel's own network code has that by running in interrupts
+try {
+  setPriority(PRIORITY)
+} catch {
+  // only a privileged node may
 }
 
 try {

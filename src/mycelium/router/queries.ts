@@ -1,6 +1,6 @@
 import type { Subnet } from '../address.ts'
 import type { Message } from '../wire/control.ts'
-import { advertise, announce, announceAll } from './select.ts'
+import { advertise, announce, announceAll } from './advertise.ts'
 import {
   FORWARDED_QUERY,
   MAX_GENERATION,

@@ -1,8 +1,8 @@
 import type { Subnet } from '../address.ts'
 import type { Message, RouterId } from '../wire/control.ts'
+import { announce, announceAll } from './advertise.ts'
 import { INFINITE } from './numbers.ts'
 import { ask, receiveRouteRequest, repeatQueries, want } from './queries.ts'
-import { announce, announceAll } from './select.ts'
 import { receiveSeqnoRequest } from './seqno.ts'
 import {
   HELLO_EVERY,

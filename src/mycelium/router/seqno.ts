@@ -1,7 +1,7 @@
 import type { Subnet } from '../address.ts'
 import type { Message, RouterId } from '../wire/control.ts'
+import { advertise, announce } from './advertise.ts'
 import { INFINITE, isNewer, nextSeqno } from './numbers.ts'
-import { advertise, announce } from './select.ts'
 import {
   prefixOf,
   REMEMBER_REQUEST,

@@ -1,6 +1,7 @@
 import type { Message } from '../wire/control.ts'
+import { told } from './advertise.ts'
 import { INFINITE } from './numbers.ts'
-import { reselect, told } from './select.ts'
+import { reselect } from './select.ts'
 import { answerWaiting, requestSeqno } from './seqno.ts'
 import { RETRACTED_HOLD, type RouterState, subnetOfPrefix } from './state.ts'
 import { isFeasible, newEntry } from './table.ts'

@@ -1,5 +1,6 @@
+import { told } from './advertise.ts'
 import { INFINITE, nextSeqno } from './numbers.ts'
-import { reselect, told } from './select.ts'
+import { reselect } from './select.ts'
 import { requestFresher } from './seqno.ts'
 import { HELLO_EVERY, RETRACTED_HOLD, type RouterState, SEQNO_REPEAT, SILENT_AFTER, type Told } from './state.ts'
 import { dropOldSources } from './table.ts'
