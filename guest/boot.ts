@@ -4,6 +4,7 @@ import { findDisks } from './disks.ts'
 import { mountModules } from './kmod.ts'
 import { close, list, MS, mkdir, mount, must, O, open, readText, readTextIf, sys } from './native.ts'
 import { prepareNetwork } from './network.ts'
+import { raiseLimits } from './program.ts'
 import { TREE } from './tree.ts'
 
 /** As PID 1, from the initramfs: what can be done before anybody knows what will run here. No disk is read. */
@@ -16,6 +17,7 @@ export function boot(): void {
   mount('devtmpfs', '/dev', 'devtmpfs', MS.NOSUID | MS.NOEXEC)
   mount('cgroup', '/sys/fs/cgroup', 'cgroup2', MS.NOSUID | MS.NODEV | MS.NOEXEC, 'nsdelegate,memory_recursiveprot')
   makeCgroups()
+  raiseLimits()
   makeDevices()
   findDisks()
   mountModules(modules)

@@ -28,6 +28,12 @@ const LIMITS: Record<string, number> = {
   rttime: 15,
 }
 
+/** Docker's, for every process: the kernel's own 1024 is what no server lives with. At boot, since it is inherited. */
+export function raiseLimits(): void {
+  limit({ name: 'nofile', soft: 1048576, hard: 1048576 })
+  limit({ name: 'nproc', soft: -1, hard: -1 })
+}
+
 function limit({ name, soft, hard }: Rlimit): void {
   const resource = LIMITS[name]
   if (resource === undefined) throw new Failure('bad-rlimit', `unknown rlimit "${name}"`, 126)

@@ -9,9 +9,9 @@ export type Command = {
 
 export const commands: Record<string, Command> = {
   start: {
-    run: () => import('./start.ts'),
-    usage: '[FLAGS]',
-    about: 'publish a real Debian image, agree on it as a group, see a node of a local grid run it',
+    run: () => import('./lifecycle.ts').then((m) => ({ default: m.start })),
+    usage: '[FLAGS] | WORKLOAD…',
+    about: 'a real Debian image, agreed on by a group, on a local grid; or: start stopped workloads again',
   },
   setup: {
     run: () => import('./setup/command.ts'),

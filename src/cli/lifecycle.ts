@@ -20,6 +20,12 @@ const simple = (command: string) => async (args: string[]) =>
 export const pause = simple('pause')
 export const unpause = simple('unpause')
 
+/** Workloads that were stopped; with no name it is the main job of `npm start`. */
+export async function start(args: string[]): Promise<number> {
+  if (args.length === 0 || args.some((word) => word.startsWith('-'))) return (await import('./start.ts')).default(args)
+  return simple('start')(args)
+}
+
 const TIME = { time: { kind: 'value', short: 't', about: 'seconds of grace before KILL' } } as const satisfies Flags
 
 function seconds(command: string, text: string | undefined): { timeout?: number } {

@@ -1,4 +1,4 @@
-import { open, readFile, rename } from 'node:fs/promises'
+import { readFile, rename } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { codeOf } from '#codec'
 import { run, writeAtomic } from '#sys'
@@ -59,33 +59,14 @@ async function unpackModules(modulesRoot: string, scratch: string): Promise<stri
 }
 
 const CHUNKS_IN_MEMORY = 64 << 20
-const STEP = 1 << 20
 
 async function writeDisk(tree: string, scratch: string): Promise<void> {
   // needed once in a checkout's life, and a quarter of a second to load
-  const { chunkCache, loadManifest, openDisk, openLibrary, publish } = await import('#zosfs')
+  const { chunkCache, dumpDisk, loadManifest, openDisk, openLibrary, publish } = await import('#zosfs')
   await using library = openLibrary({ home: join(scratch, 'home') })
   const { digest } = await publish(library, `dir:${tree}`, 'modules')
   const manifest = await loadManifest(library.store, digest)
-  const disk = openDisk(manifest, chunkCache(library.store, CHUNKS_IN_MEMORY))
-  const file = await open(join(scratch, 'out/disk'), 'wx', 0o644)
-  try {
-    const size = disk.blocks * 4096
-    for (let at = 0; at < size; at += STEP) {
-      let to = at
-      for (const piece of await disk.read(at, Math.min(STEP, size - at), { reader: { last: -2, streak: 0 } })) {
-        if (typeof piece === 'number') to += piece
-        else {
-          await file.write(piece, 0, piece.length, to)
-          to += piece.length
-        }
-      }
-    }
-    await file.truncate(size)
-    await file.datasync()
-  } finally {
-    await file.close()
-  }
+  await dumpDisk(openDisk(manifest, chunkCache(library.store, CHUNKS_IN_MEMORY)), join(scratch, 'out/disk'))
   const { dataBlocks, root } = manifest.disk
   const facts = { dataBlocks, hashStart: dataBlocks, rootHash: root.toString('hex') }
   await writeAtomic(join(scratch, 'out/facts.json'), JSON.stringify(facts))

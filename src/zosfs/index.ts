@@ -1,5 +1,6 @@
 export { type ChunkCache, type ChunkSource, chunkCache, keyOf } from './disk/chunk-cache.ts'
 export { type Disk, diskOf, openDisk, type Piece } from './disk/disk.ts'
+export { dumpDisk } from './disk/dump.ts'
 export { type Extent, type Synthesised, synthesise } from './disk/erofs.ts'
 export { pathOf } from './disk/path.ts'
 export { fsVerityDigest, verityTree } from './disk/verity.ts'

@@ -9,12 +9,14 @@ export const REDIS: DebianRecipe = {
   config: process(['redis-server', '--protected-mode', 'no', '--dir', '/var/lib/redis'], { User: 'redis' }),
 }
 
-const POSTGRES_ARGS = '-D /var/lib/postgresql/*/main -c config_file=$(echo /etc/postgresql/*/main/postgresql.conf)'
+const POSTGRES_ARGS =
+  '-D /var/lib/postgresql/*/main -c config_file=$(echo /etc/postgresql/*/main/postgresql.conf) -c unix_socket_directories=/tmp'
 export const POSTGRES: DebianRecipe = {
   name: 'postgresql',
   packages: ['postgresql'],
   config: process(['sh', '-c', `exec /usr/lib/postgresql/*/bin/postgres ${POSTGRES_ARGS}`], {
     User: 'postgres',
+    Env: [PATH, 'PGHOST=/tmp'],
     StopSignal: 'SIGINT',
   }),
 }
@@ -54,9 +56,6 @@ export const KERNEL: DebianRecipe = {
 export const CADDY: DebianRecipe = {
   name: 'caddy',
   packages: ['caddy'],
-  variant: 'extract',
-  hooks: [
-    'cp "$1/usr/bin/caddy" "$1.caddy"; find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf {} +; mv "$1.caddy" "$1/caddy"; mkdir "$1/tmp"',
-  ],
-  config: process(['/caddy', 'respond', '--listen', ':80', 'scratch']),
+  only: ['usr/bin/caddy'],
+  config: process(['/usr/bin/caddy', 'respond', '--listen', ':80', 'scratch']),
 }

@@ -9,9 +9,9 @@ import { ociLayout, type ProcessConfig } from './oci.ts'
 export type DebianRecipe = {
   name: string
   packages: readonly string[]
-  /** mmdebstrap's variant (mmdebstrap(1)). */
-  variant?: 'minbase' | 'extract'
-  /** Shell lines run after the packages are in (with `extract`: unpacked); `$1` is the root. */
+  /** FROM scratch: nothing but these files of the unpacked packages, paths from the root. */
+  only?: readonly string[]
+  /** Shell lines run after the packages are in; `$1` is the root. */
   hooks?: readonly string[]
   config: ProcessConfig
 }
@@ -33,23 +33,22 @@ export async function debianImage(
   try {
     const [archive] = await archivesOf(codename)
     const signed = archive!.signedBy?.startsWith('/') ? ` [signed-by=${archive!.signedBy}]` : ''
-    const variant = recipe.variant ?? 'minbase'
-    const hook = variant === 'extract' ? '--extract-hook' : '--customize-hook'
     say(`making a Debian ${codename} root with ${recipe.packages.join(', ')} (mmdebstrap, about a minute, once)`)
     const tar = join(work, 'layer.tar')
     await run(
       'mmdebstrap',
       [
-        `--variant=${variant}`,
+        `--variant=${recipe.only ? 'extract' : 'minbase'}`,
         '--quiet',
         `--include=${recipe.packages.join(',')}`,
-        ...[...(recipe.hooks ?? []), CLEAN].map((line) => `${hook}=${line}`),
+        ...[...(recipe.hooks ?? []), CLEAN].map((line) => `--customize-hook=${line}`),
         codename,
         tar,
         `deb${signed} ${archive!.uri} ${codename} main`,
       ],
       { timeout: 900_000 },
     )
+    if (recipe.only) await keepOnly(tar, recipe.only)
     await ociLayout(work, [tar], recipe.config)
     rmSync(dir, { recursive: true, force: true })
     mkdirSync(dirname(dir), { recursive: true })
@@ -58,4 +57,12 @@ export async function debianImage(
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
+}
+
+async function keepOnly(tar: string, paths: readonly string[]): Promise<void> {
+  const tree = `${tar}.tree`
+  mkdirSync(tree)
+  await run('tar', ['-xf', tar, '-C', tree, ...paths.map((path) => `./${path}`)])
+  await run('tar', ['--sort=name', '--numeric-owner', '-cf', tar, '-C', tree, '.'])
+  rmSync(tree, { recursive: true })
 }

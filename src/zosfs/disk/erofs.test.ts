@@ -9,6 +9,7 @@ import { BLOCK, type Entry } from '../types.ts'
 import { synthesise } from './erofs.ts'
 import { type Fixture, fixture, type Spec } from './fixture.ts'
 import { richTree } from './fixture-rich.ts'
+import { type Seen, walk } from './fixture-walk.ts'
 import { pathOf } from './path.ts'
 
 const root = process.getuid?.() === 0
@@ -33,39 +34,6 @@ test('fsck.erofs finds nothing to complain about', async () => {
   const { stderr } = await run('fsck.erofs', ['-d3', '--extract', image])
   assert.match(stderr, /No errors found/)
 })
-
-/** What a walk sees at PATH. */
-type Seen = {
-  path: string
-  mode: number
-  uid: number
-  gid: number
-  mtime: string
-  nlink: number
-  size: number
-  ino: number
-  rdev: [number, number]
-  xattrs: Record<string, string>
-  content: string
-}
-
-// Python because Node reads neither extended attributes nor device numbers apart
-const WALK = `
-import os, sys, json, hashlib
-top = os.fsencode(sys.argv[1])
-def show(path):
-    st = os.lstat(path)
-    kind = st.st_mode & 0o170000
-    content = ''
-    if kind == 0o100000: content = hashlib.sha256(open(path, 'rb').read()).hexdigest()
-    if kind == 0o120000: content = os.readlink(path).hex()
-    xattrs = {os.fsencode(n).hex(): os.getxattr(path, n, follow_symlinks=False).hex() for n in os.listxattr(path, follow_symlinks=False)}
-    print(json.dumps(dict(path=path[len(top)+1:].hex(), mode=st.st_mode, uid=st.st_uid, gid=st.st_gid, mtime=str(st.st_mtime_ns),
-      nlink=st.st_nlink, size=st.st_size, ino=st.st_ino, rdev=[os.major(st.st_rdev), os.minor(st.st_rdev)], xattrs=xattrs, content=content)))
-    if kind == 0o040000:
-        for name in sorted(os.listdir(path)): show(path + b'/' + name)
-show(top)
-`
 
 /** The same facts from the tree; `ino` is the entry that has the inode. */
 function expected(entries: Entry[], specsByPath: Map<string, Spec>): Seen[] {
@@ -112,12 +80,7 @@ test('the kernel shows every name, mode, owner, time, attribute, link, device an
   mkdirSync(mount)
   await run('mount', ['-t', 'erofs', '-o', 'loop,ro', image, mount])
   try {
-    const { stdout } = await run('python3', ['-c', WALK, mount])
-    const seen = stdout
-      .toString()
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as Seen)
+    const seen = await walk(mount)
     const wanted = expected(rich.manifest.entries, new Map(specs.map((s) => [s.path, s])))
     assert.equal(seen.length, wanted.length)
     const byPath = new Map(seen.map((s) => [s.path, s]))
