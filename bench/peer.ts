@@ -9,29 +9,31 @@ export function must(r: SpawnSyncReturns<Buffer>, what: string): Buffer {
 }
 
 /** Below what it would raise them to: raising is what the sandbox denies. */
-const RLIMITS = ['--ulimit=nofile=1024:1024', '--ulimit=nproc=1024:1024']
+export const RLIMITS = ['--ulimit=nofile=1024:1024', '--ulimit=nproc=1024:1024']
 
 export type Podman = Disposable & { import: (tar: string, name: string) => void; run: (args: string[]) => number }
 
+/** podman with runc and a storage of its own below DIR. */
+export const podmanFlags = (dir: string): string[] => [
+  '--root',
+  join(dir, 'root'),
+  '--runroot',
+  join(dir, 'run'),
+  '--runtime',
+  'runc',
+  '--cgroup-manager',
+  'cgroupfs',
+  '--log-level',
+  'error',
+]
+
 /**
  * podman with runc and a storage of its own. A sandbox that denies raising rlimits or lacks cgroup v2 needs the flags
- * below to run it at all; they make it faster, not slower.
+ * above to run it at all; they make it faster, not slower.
  */
 export function podman(): Podman {
   const dir = mkdtempSync(join(tmpdir(), 'zos-podman-'))
-  const common = [
-    '--root',
-    join(dir, 'root'),
-    '--runroot',
-    join(dir, 'run'),
-    '--runtime',
-    'runc',
-    '--cgroup-manager',
-    'cgroupfs',
-    '--log-level',
-    'error',
-  ]
-  const call = (args: string[]) => spawnSync('podman', [...common, ...args], { maxBuffer: 1 << 26 })
+  const call = (args: string[]) => spawnSync('podman', [...podmanFlags(dir), ...args], { maxBuffer: 1 << 26 })
   return {
     import: (tar, name) => void must(call(['import', tar, name]), 'podman import'),
     run(args) {
