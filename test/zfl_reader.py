@@ -50,9 +50,10 @@ def read_object(objects, identity, kind):
     with open(os.path.join(objects, name[:2], name[2:]), "rb") as file:
         stored = file.read()
     raw, packed, limit = (1, 2, 512 << 10) if kind == "chunk" else (3, 4, 256 << 20)
-    if stored[0] == raw:
+    prefix = stored[0] & ~0x10
+    if prefix == raw:
         data = stored[1:]
-    elif stored[0] == packed:
+    elif prefix == packed:
         data = unpack(stored[1:], limit)
     else:
         raise ValueError(f"{name} is no {kind}")

@@ -3,6 +3,7 @@ export { type ChunkId, chunkIdOf, isZero, LEAF_BLOCK, leafHashes, wholeBlocks, z
 export { dirBackend } from './dir_backend.ts'
 export { type HttpPlace, type HubCall, httpBackend, hubCall, parseHttpPlace } from './http_backend.ts'
 export type { Content, PutChunk, PutContent } from './put.ts'
+export { type Recompressed, recompress } from './recompress.ts'
 export { type Counters, homeOf, openStore, type Store, type StoreOptions } from './store.ts'
 export { type Kind, type Opened, open, seal } from './stored.ts'
 export { type Collected, collect, DEFAULT_GRACE, type ScrubReport, scrub, type Usage, usage } from './upkeep.ts'

@@ -11,23 +11,39 @@ export const BLOB_LIMIT = 256 << 20
 
 /** The first byte of each stored object says how to check and read it, so that a hub can scrub itself. */
 const PREFIX = { 'chunk raw': 1, 'chunk zstd': 2, 'blob raw': 3, 'blob zstd': 4 } as const
+/** Set in the first byte of what is as small as it gets: nobody need try again. */
+const SETTLED = 0x10
 
-/** Chunks level 3 (DESIGN: 165 MB of 450, level with restic); the few blobs are read often and worth more. */
-const LEVEL = { chunk: 3, blob: 12 } as const
+/**
+ * How hard to compress. At publish chunks get level 3 (DESIGN: 165 MB of 450, level with restic), the few blobs, which
+ * are read often, 12. At rest there is time for 19, which takes 60 times as long and an eighth less room.
+ */
+const LEVEL = { publish: { chunk: 3, blob: 12 }, rest: { chunk: 19, blob: 19 } } as const
+export type Effort = keyof typeof LEVEL
 
 /** The form PLAIN is kept in: prefix byte, then zstd, or raw where zstd does not save 5 %. */
-export function seal(kind: Kind, plain: Buffer): Buffer {
+export function seal(kind: Kind, plain: Buffer, effort: Effort = 'publish'): Buffer {
   const bytes = kind === 'chunk' ? wholeBlocks(plain) : plain
   const packed = zstdCompressSync(bytes, {
     chunkSize: Math.max(1024, bytes.length >> 1), // what comes out is shorter as a rule; less to allocate
-    params: { [constants.ZSTD_c_compressionLevel]: LEVEL[kind] },
+    params: { [constants.ZSTD_c_compressionLevel]: LEVEL[effort][kind] },
   })
   const small = packed.length < bytes.length * 0.95
   const stored = Buffer.allocUnsafeSlow(1 + (small ? packed : bytes).length)
-  stored[0] = PREFIX[`${kind} ${small ? 'zstd' : 'raw'}`]
+  stored[0] = PREFIX[`${kind} ${small ? 'zstd' : 'raw'}`] | (effort === 'rest' ? SETTLED : 0)
   stored.set(small ? packed : bytes, 1)
   return stored
 }
+
+/** STORED as it is, marked as what cannot be made smaller. */
+export function settle(stored: Buffer): Buffer {
+  const marked = Buffer.from(stored)
+  marked[0] = marked[0]! | SETTLED
+  return marked
+}
+
+/** True for the first byte of an object that was compressed at rest already. */
+export const isSettled = (first: number | undefined): boolean => ((first ?? 0) & SETTLED) !== 0
 
 export type Opened =
   | { ok: true; kind: Kind; plain: Buffer }
@@ -36,7 +52,8 @@ export type Opened =
 
 /** Reads a stored object and checks it against ID (64 hex digits); nothing unverified comes out. */
 export function open(id: string, stored: Buffer): Opened {
-  const prefix = stored[0]
+  const first = stored[0]
+  const prefix = first === undefined ? undefined : first & ~SETTLED
   const kind: Kind = prefix === 1 || prefix === 2 ? 'chunk' : 'blob'
   const limit = kind === 'chunk' ? CHUNK_LIMIT : BLOB_LIMIT
   let plain: Buffer
@@ -50,7 +67,7 @@ export function open(id: string, stored: Buffer): Opened {
     } catch {
       return { ok: false, found: `damaged zstd data, SHA-256 ${sha256(stored).toString('hex')}` }
     }
-  } else return { ok: false, found: stored.length === 0 ? 'an empty file' : `unknown prefix byte ${prefix}` }
+  } else return { ok: false, found: stored.length === 0 ? 'an empty file' : `unknown prefix byte ${first}` }
   if (plain.length > limit) return { ok: false, found: `${plain.length} bytes, more than a ${kind} has` }
   const found = (kind === 'chunk' ? chunkIdOf(leafHashes(plain)) : sha256(plain)).toString('hex')
   return found === id ? { ok: true, kind, plain } : { ok: false, found }

@@ -6,6 +6,7 @@ const CALLS: Record<string, [method: string, path: string]> = {
   stat: ['GET', '/store'],
   gc: ['POST', '/store/gc'],
   scrub: ['POST', '/store/scrub'],
+  recompress: ['POST', '/store/recompress'],
 }
 
 export default async function store(args: string[]): Promise<number> {
@@ -14,8 +15,12 @@ export default async function store(args: string[]): Promise<number> {
     grace: { kind: 'value', about: 'gc: keep what is younger than this many seconds' },
   })
   const call = rest.length === 1 && Object.hasOwn(CALLS, rest[0]!) ? CALLS[rest[0]!] : undefined
-  if (!call) throw new ZosError('zos store: write zos store stat, gc [--grace SECONDS] or scrub', { code: 'usage' })
-  const body = flags.grace === undefined ? undefined : { grace: Number(flags.grace) }
+  if (!call)
+    throw new ZosError('zos store: write zos store stat, gc [--grace SECONDS], scrub or recompress', { code: 'usage' })
+  const seconds = Number(flags.grace ?? 0)
+  if (!(seconds >= 0))
+    throw new ZosError(`zos store gc: --grace "${flags.grace}" is not a number of seconds`, { code: 'usage' })
+  const body = flags.grace === undefined ? undefined : { grace: seconds * 1000 }
   const answer = await daemonCall<Record<string, unknown>>(...call, body)
   if (flags.json) process.stdout.write(`${JSON.stringify(answer)}\n`)
   else

@@ -70,6 +70,7 @@ export function routes(parts: Parts): Routes {
       'POST /store/gc': (c) =>
         storage.call('POST', '/gc', { ...(c.body as object | undefined), keep: engine.digests() }, 1_800_000),
       'POST /store/scrub': () => storage.call('POST', '/scrub', undefined, 1_800_000),
+      'POST /store/recompress': () => storage.call('POST', '/recompress', undefined, 7_200_000),
       'POST /down': () => parts.down().then(() => ({ pid: process.pid })),
     },
     upgrades: {

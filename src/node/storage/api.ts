@@ -3,7 +3,7 @@ import { ZosError } from '#codec'
 import type { Routes } from '#sys'
 import { bindingOf } from './export.ts'
 import type { StoragePlane } from './plane.ts'
-import { collectGarbage, scrubStore, storeStat } from './upkeep.ts'
+import { collectGarbage, recompressStore, scrubStore, storeStat } from './upkeep.ts'
 
 const Put = z.object({ socket: z.string().min(1).max(107), uid: z.int().optional(), gid: z.int().optional() })
 const Bind = z.object({ digest: z.string() })
@@ -58,6 +58,7 @@ export function routes(plane: StoragePlane): Routes {
         return collectGarbage(library, [...digests(), ...keep], grace)
       },
       'POST /scrub': () => scrubStore(library),
+      'POST /recompress': () => recompressStore(library),
       'GET /stat': () => storeStat(library),
     },
   }

@@ -33,6 +33,8 @@ export type Export = {
   check(start?: Start): Promise<Checked>
   /** The start is over: a little later what it touched is kept for the next one, and the rest is filled in. */
   ready(): void
+  /** Reads so far. */
+  requests(): number
   stat(): Record<string, unknown>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -142,6 +144,7 @@ export async function openExport(plane: Plane, options: ExportOptions): Promise<
         if (image) startFill(image)
       })
     },
+    requests: () => nbd.stat().requests,
     stat: () => ({
       digest: bound,
       ...nbd.stat(),

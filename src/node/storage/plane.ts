@@ -3,6 +3,7 @@ import { ZosError } from '#codec'
 import { chunkCache, openLibrary } from '#zosfs'
 import { type Export, openExport, type Plane } from './export.ts'
 import { openFiller } from './fill.ts'
+import { type IdleOptions, startIdleWork } from './idle.ts'
 import { openImages } from './images.ts'
 import { openTraces } from './trace.ts'
 import { verifiedFiles } from './verified.ts'
@@ -27,6 +28,7 @@ export function openPlane(options: {
   home: string
   hub?: string | undefined
   cacheBytes?: number
+  idle?: IdleOptions
   log: (line: string) => void
 }): StoragePlane {
   const library = openLibrary({ home: options.home, hub: options.hub })
@@ -43,6 +45,8 @@ export function openPlane(options: {
   const trimming = setInterval(() => cache.trim(IDLE_MS), IDLE_MS / 5)
   trimming.unref()
   const exports = new Map<string, Export>()
+  const asked = () => [...exports.values()].reduce((sum, e) => sum + e.requests(), cache.stat().loads)
+  const idle = startIdleWork(library, asked, options.log, options.idle)
   // calls for one export, one after the other
   const turns = new Map<string, Promise<unknown>>()
   const inTurn = <T>(id: string, act: () => Promise<T>): Promise<T> => {
@@ -78,6 +82,7 @@ export function openPlane(options: {
       }),
     async [Symbol.asyncDispose]() {
       clearInterval(trimming)
+      idle[Symbol.dispose]()
       await Promise.all([...exports.values()].map((e) => e[Symbol.asyncDispose]()))
       exports.clear()
       await library[Symbol.asyncDispose]()

@@ -1,4 +1,14 @@
-import { type Collected, collect, type ScrubReport, scrub, type Usage, usage } from '#cas'
+import {
+  type Collected,
+  collect,
+  homeOf,
+  type Recompressed,
+  recompress,
+  type ScrubReport,
+  scrub,
+  type Usage,
+  usage,
+} from '#cas'
 import { reasonOf, ZosError } from '#codec'
 import { type Library, listTags, reachable } from '#zosfs'
 
@@ -21,6 +31,9 @@ async function* live(library: Library, inUse: Iterable<string>): AsyncGenerator<
 /** Removes from the local store what no tag and no export needs; GRACE in milliseconds. */
 export const collectGarbage = (library: Library, inUse: Iterable<string>, grace?: number): Promise<Collected> =>
   collect(library.store, live(library, inUse), grace === undefined ? {} : { grace })
+
+/** Makes what was published as small as it gets, now and without rests. */
+export const recompressStore = (library: Library): Promise<Recompressed> => recompress(homeOf(library.store))
 
 export const scrubStore = (library: Library): Promise<ScrubReport> => scrub(library.store)
 
