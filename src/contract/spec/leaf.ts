@@ -2,6 +2,14 @@ import { canonicalJson, sha256, ZosError } from '#codec'
 
 type Hex = `0x${string}`
 
+/** A slot's place in the private network of its deployment. */
+export type SlotNetwork = {
+  /** Its own X25519 key, 64 hex digits; nobody else's: a node cannot speak in the name of another's slot. */
+  secret: string
+  /** All slots, itself among them: overlay address as 32 hex digits, and the names it answers to in the deployment. */
+  members: { slot: number; names: string[]; address: string }[]
+}
+
 /** What one slot's node and the readers learn: one workload of one version, in the place it has. */
 export type SlotSpec = {
   deployment: string
@@ -10,6 +18,8 @@ export type SlotSpec = {
   replica: number
   /** A Workload with its image pinned; any JSON, so that older specs stay readable. */
   workload: Record<string, unknown>
+  /** Absent: it has no network. */
+  network?: SlotNetwork
 }
 
 const LEAF = Buffer.from('zos spec leaf 1\0')

@@ -19,6 +19,20 @@ const sealedSchema = z.strictObject({
     slot: z.int().min(0).max(127),
     replica: z.int().min(0),
     workload: z.record(z.string(), z.unknown()),
+    network: z
+      .strictObject({
+        secret: z.string().regex(/^[0-9a-f]{64}$/),
+        members: z
+          .array(
+            z.strictObject({
+              slot: z.int().min(0).max(127),
+              names: z.array(z.string().regex(/^[a-z0-9-]{1,63}$/)).max(4),
+              address: z.string().regex(/^0[45][0-9a-f]{30}$/),
+            }),
+          )
+          .max(128),
+      })
+      .exactOptional(),
   }),
 })
 
