@@ -92,8 +92,12 @@ export function createOutbound(
     else sendSegments(way, buffer, at, length, segment)
   }
 
-  const largest = (way: Way): number =>
-    way.local.remotes.get(way.subnet)?.large.size(context.now(), () => context.sayCapability(way, ASK, LARGEST)) ?? 0
+  /** Who is known to speak the public protocol only is not even asked. */
+  function largest(way: Way): number {
+    const remote = way.local.remotes.get(way.subnet)
+    if (!remote?.session) return 0
+    return remote.large.size(context.now(), () => context.sayCapability(way, ASK, LARGEST))
+  }
 
   function sendWhole(way: Way, bytes: Buffer, at: number, length: number): void {
     // asked before it is needed: the first large packet finds the answer

@@ -281,7 +281,7 @@ test('identities of one node reach each other without crypto, and none speaks fo
 })
 
 test('a packet larger than its path takes is answered by Packet Too Big, once the path had time to answer', (t) => {
-  const a = node(t, me)
+  const a = node(t, me, 'either')
   a.learn(you)
   a.plane.sendOwn(packet(me, you, randomBytes(2_000)))
   assert.equal(a.kernelGot().length, 0)

@@ -113,6 +113,27 @@ test('a link that says nothing any more is left within 3 s and taken again when 
   assert.notEqual(sim.routers[0]!.entries.get(simSubnet(3))!.selected!.link, viaFast)
 })
 
+test('a link that packets take is left within a second, and taken again when it speaks', () => {
+  const sim = simulate(4)
+  const fast = sim.connect(0, 1, 1)
+  sim.connect(1, 3, 1)
+  sim.connect(0, 2, 30)
+  sim.connect(2, 3, 30)
+  sim.run(3_000)
+  const via = () => sim.routers[0]!.lookup(simSubnet(3), sim.now)!.link
+  const before = via()
+  sim.run(1_500)
+  const died = sim.now
+  sim.down(fast, true)
+  while (via() === before && sim.now - died < 5_000) sim.run(10)
+  assert.ok(sim.now - died < 1_000, `${sim.now - died} ms`)
+  assert.equal(sim.path(0, 3), 2)
+  sim.run(20_000)
+  sim.up(fast)
+  sim.run(2_000)
+  assert.equal(sim.path(0, 3), 2)
+})
+
 test('starvation: when only unfeasible ways are left the owner raises its seqno', () => {
   // RFC 8966 §3.5.1: S–A cheap, S–B dear, A–B: B advertised 11+10 by A, then A loses S: A must not use B's stale way
   const sim = simulate(3)

@@ -19,7 +19,7 @@ import {
 import { linkCost } from './table.ts'
 import type { Entry, Link, LinkId, Query, Route, RouterOptions } from './types.ts'
 import { receiveUpdate } from './updates.ts'
-import { sayHello, setSilent, sweep, withLink } from './upkeep.ts'
+import { hear, sayHello, sweep, watchLinks, withLink } from './upkeep.ts'
 
 export type Router = ReturnType<typeof createRouter>
 
@@ -82,6 +82,10 @@ export function createRouter(options: RouterOptions) {
         helloSeqno: 0xffff,
         helloAt: now,
         helloAnswered: true,
+        saidAt: now,
+        heardAt: now,
+        usedAt: Number.NEGATIVE_INFINITY,
+        suspect: false,
         silent: false,
         allowance: state.limits.requestsPerSecond,
       }
@@ -105,14 +109,14 @@ export function createRouter(options: RouterOptions) {
     receive(id: LinkId, message: Message, now: number): void {
       const link = links.get(id)
       if (!link) return
-      setSilent(state, link, false, now)
+      hear(state, link, now)
       receive(state, link, message, now)
     },
 
     /** Any bytes from a neighbour prove that it lives. */
     heard(id: LinkId, now: number): void {
       const link = links.get(id)
-      if (link?.silent) setSilent(state, link, false, now)
+      if (link) hear(state, link, now)
     },
 
     /** The route to use for a packet; asks for a fresher one in time when it is about to expire. */
@@ -120,6 +124,8 @@ export function createRouter(options: RouterOptions) {
       const entry = entries.get(subnet)
       const route = entry?.selected
       if (!route) return undefined
+      const link = links.get(route.link)
+      if (link) link.usedAt = now
       if (route.expires - now < REFRESH_BEFORE && entry.refreshAfter <= now) {
         entry.refreshAfter = now + QUERY_TIMEOUT
         ask(state, subnet, 0)
@@ -140,7 +146,7 @@ export function createRouter(options: RouterOptions) {
         state.sweepAt = now + SWEEP_EVERY
         sweep(state, now)
       }
-      return Math.min(state.sweepAt, repeatQueries(state, now))
+      return Math.min(state.sweepAt, watchLinks(state, now), repeatQueries(state, now))
     },
   }
 }

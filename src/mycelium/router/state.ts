@@ -10,6 +10,11 @@ export const RETRACTED_HOLD = 6_000
 export const HELLO_EVERY = 1_000
 /** A link that leaves Hellos unanswered this long, plus four round trips, is not used until it speaks. */
 export const SILENT_AFTER = 1_500
+/** A link that carried packets in the last ten seconds is asked this often, and suspected after this and four round trips. */
+export const IN_USE = 10_000
+export const HELLO_IN_USE = 300
+export const SUSPECT_AFTER = 400
+export const WATCH_EVERY = 100
 export const SEQNO_BUMP_EVERY = 4_000
 /** How long a request is remembered, so that copies over other paths are not passed on again. */
 export const REMEMBER_REQUEST = 15_000
@@ -43,6 +48,7 @@ export type RouterState = {
   searches: number
   announceAt: number
   sweepAt: number
+  watchAt: number
 }
 
 export const newState = (options: RouterOptions, limits = { ...defaultLimits, ...options.limits }): RouterState => ({
@@ -57,6 +63,7 @@ export const newState = (options: RouterOptions, limits = { ...defaultLimits, ..
   counters: { filtered: 0, unfeasible: 0, tableFull: 0, requestsDropped: 0 },
   announceAt: 0,
   sweepAt: 0,
+  watchAt: 0,
 })
 
 /** The /64 inside 400::/7 a prefix is; others are not routed here. */

@@ -46,8 +46,12 @@ export function dropOldSources(entry: Entry, now: number): void {
   }
 }
 
+/** More than any way round costs that is worth taking, less than makes the link unusable. */
+const SUSPICION = 2_000
+
 /** Cost of a link: its transport's plus a unit per millisecond of round trip, as upstream counts. */
-export const linkCost = (link: Link): number => Math.min(link.base + Math.round(link.rtt), INFINITE - 1)
+export const linkCost = (link: Link): number =>
+  Math.min(link.base + Math.round(link.rtt) + (link.suspect ? SUSPICION : 0), INFINITE - 1)
 
 /** What we would tell others: unreachable over links that are gone or silent. */
 export function metricVia(route: Route, links: ReadonlyMap<number, Link>): number {

@@ -43,6 +43,12 @@ export type Link = {
   helloSeqno: number
   helloAt: number
   helloAnswered: boolean
+  /** When the last Hello was said, when anything was last heard, and when a packet last took this link. */
+  saidAt: number
+  heardAt: number
+  usedAt: number
+  /** Said nothing for a moment while asked: other ways are preferred until it speaks again. */
+  suspect: boolean
   /** Said nothing for too long while asked: its routes are not used until it speaks again. */
   silent: boolean
   /** How many requests it may still cause in this second: a flood of them must not multiply here. */

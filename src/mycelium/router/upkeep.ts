@@ -2,7 +2,18 @@ import { told } from './advertise.ts'
 import { INFINITE, nextSeqno } from './numbers.ts'
 import { reselect } from './select.ts'
 import { requestFresher } from './seqno.ts'
-import { HELLO_EVERY, RETRACTED_HOLD, type RouterState, SEQNO_REPEAT, SILENT_AFTER, type Told } from './state.ts'
+import {
+  HELLO_EVERY,
+  HELLO_IN_USE,
+  IN_USE,
+  RETRACTED_HOLD,
+  type RouterState,
+  SEQNO_REPEAT,
+  SILENT_AFTER,
+  SUSPECT_AFTER,
+  type Told,
+  WATCH_EVERY,
+} from './state.ts'
 import { dropOldSources } from './table.ts'
 import type { Entry, Link } from './types.ts'
 
@@ -13,6 +24,7 @@ export function sayHello(state: RouterState, link: Link, now: number): void {
   // the first unanswered Hello says since when nothing came back
   if (link.helloAnswered) link.helloAt = now
   link.helloAnswered = false
+  link.saidAt = now
   const interval = HELLO_EVERY / 10
   state.options.send(link.id, { type: 'hello', unicast: true, seqno: link.helloSeqno, interval })
 }
@@ -25,11 +37,45 @@ export function withLink(state: RouterState, link: Link, now: number, change: (e
   for (const [entry, was] of before) reselect(state, entry, now, was)
 }
 
-export function setSilent(state: RouterState, link: Link, silent: boolean, now: number): void {
-  if (link.silent === silent) return
+export function setSilent(state: RouterState, link: Link, now: number): void {
+  if (link.silent) return
   withLink(state, link, now, () => {
-    link.silent = silent
+    link.silent = true
   })
+}
+
+/** Anything from a neighbour proves that it lives. */
+export function hear(state: RouterState, link: Link, now: number): void {
+  link.heardAt = now
+  if (!link.silent && !link.suspect) return
+  withLink(state, link, now, () => {
+    link.silent = false
+    link.suspect = false
+  })
+}
+
+/** A few times a second, while packets take LINK: a dead way is left before anybody notices, where there is another. */
+function watch(state: RouterState, link: Link, now: number): void {
+  if (now - link.saidAt >= HELLO_IN_USE) sayHello(state, link, now)
+  const unheard = link.helloAnswered ? 0 : now - Math.max(link.helloAt, link.heardAt)
+  if (link.suspect || link.silent || unheard <= SUSPECT_AFTER + 4 * link.rtt) return
+  withLink(state, link, now, () => {
+    link.suspect = true
+  })
+  // where the other ways are not feasible yet, a fresher seqno makes them so
+  for (const entry of state.entries.values()) if (entry.selected?.link === link.id) requestFresher(state, entry, now)
+}
+
+/** Watches the links in use; returns when to call again. */
+export function watchLinks(state: RouterState, now: number): number {
+  let inUse = false
+  for (const link of state.links.values()) {
+    if (now - link.usedAt > IN_USE) continue
+    inUse = true
+    if (now >= state.watchAt) watch(state, link, now)
+  }
+  if (now >= state.watchAt) state.watchAt = now + WATCH_EVERY
+  return inUse ? state.watchAt : Number.POSITIVE_INFINITY
 }
 
 /** Once a second. */
@@ -37,8 +83,8 @@ export function sweep(state: RouterState, now: number): void {
   state.searches = state.limits.searchesPerSecond
   for (const link of state.links.values()) {
     link.allowance = state.limits.requestsPerSecond
-    if (!link.helloAnswered && now - link.helloAt > SILENT_AFTER + 4 * link.rtt) setSilent(state, link, true, now)
-    sayHello(state, link, now)
+    if (!link.helloAnswered && now - link.helloAt > SILENT_AFTER + 4 * link.rtt) setSilent(state, link, now)
+    if (now - link.saidAt >= HELLO_EVERY / 2) sayHello(state, link, now)
   }
   for (const [key, request] of state.seqnoRequests) if (request.until <= now) state.seqnoRequests.delete(key)
   for (const entry of state.entries.values()) sweepEntry(state, entry, now)

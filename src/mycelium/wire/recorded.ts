@@ -1,11 +1,8 @@
-import { readFileSync } from 'node:fs'
-
 /**
- * The recorded peer connections of the public daemon (vectors/*.pcap) as one byte stream per direction, keyed
- * "source:port>destination:port". For tests: little-endian pcap, Ethernet or Linux cooked, IPv4, TCP in order.
+ * The TCP connections in a capture as one byte stream per direction, keyed "source:port>destination:port". For tests:
+ * little-endian pcap, Ethernet or Linux cooked, IPv4.
  */
-export function recordedStreams(name: string): Map<string, Buffer> {
-  const pcap = readFileSync(new URL(`../vectors/${name}`, import.meta.url))
+export function recordedStreams(pcap: Buffer): Map<string, Buffer> {
   const link = pcap.readUInt32LE(20)
   const skip = { 1: 14, 113: 16, 276: 20 }[link]
   if (skip === undefined) throw new Error(`link type ${link}`)

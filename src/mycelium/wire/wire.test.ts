@@ -20,7 +20,7 @@ const [a, b, c] = nodes as [(typeof nodes)[0], (typeof nodes)[0], (typeof nodes)
 
 function* frames(): Generator<Buffer> {
   for (const file of ['tcp-peering-A-B.pcap', 'tcp-peering-C-B.pcap'])
-    for (const stream of recordedStreams(file).values())
+    for (const stream of recordedStreams(readFileSync(new URL(`../vectors/${file}`, import.meta.url))).values())
       for (let at = 0; at < stream.length; ) {
         const length = frameLength(stream, at, stream.length)
         assert.notEqual(length, 0, 'the recording ends within a frame')

@@ -1,0 +1,57 @@
+import { spawnSync } from 'node:child_process'
+import { inTurn, stream } from './overlay/lab.ts'
+import { createNet, type Net, sh } from './overlay/net.ts'
+import { must } from './peer.ts'
+import type { Benchmark } from './row.ts'
+
+const name = 'overlay-wireguard'
+const claim = 'one TCP stream between two nodes'
+const SECONDS = 5
+
+const pair = () => createNet(['ours', 'ours'], [[1, 0]])
+
+async function ours(): Promise<number> {
+  using net = pair()
+  for (const i of [0, 1]) net.start(i)
+  await net.reach(60)
+  return (await stream(net, 1, net.addresses[1]!, SECONDS)).bitsPerSecond / 1e6
+}
+
+const wg = (args: string[], input = '') => String(must(spawnSync('wg', args, { input }), `wg ${args[0]}`)).trim()
+
+async function deviceThere(net: Net, i: number): Promise<void> {
+  const end = performance.now() + 10_000
+  while (net.exec(i, ['ip', 'link', 'show', 'wg0']).status !== 0) {
+    if (performance.now() > end) throw new Error('wireguard-go made no interface within 10 s')
+    await new Promise((done) => setTimeout(done, 50))
+  }
+}
+
+/** Debian's wireguard-go on the same cable. */
+async function wireguard(): Promise<number> {
+  using net = pair()
+  const secrets = [wg(['genkey']), wg(['genkey'])]
+  const keys = secrets.map((secret) => wg(['pubkey'], secret))
+  const daemons = [0, 1].map((i) => net.spawn(i, ['wireguard-go', '-f', 'wg0']))
+  try {
+    for (const i of [0, 1]) {
+      await deviceThere(net, i)
+      // the address on the cable: node 1 dials, so it is the first of the edge
+      const endpoint = `10.93.0.${i === 0 ? 1 : 2}:51820`
+      const peer = ['peer', keys[1 - i]!, 'allowed-ips', 'fd00::/64', 'endpoint', endpoint]
+      const set = ['wg', 'set', 'wg0', 'listen-port', '51820', 'private-key', '/dev/stdin', ...peer]
+      must(spawnSync('ip', ['netns', 'exec', net.namespace(i), ...set], { input: secrets[i]! }), 'wg set')
+      sh('ip', ['-n', net.namespace(i), 'addr', 'add', `fd00::${i + 1}/64`, 'dev', 'wg0'])
+      sh('ip', ['-n', net.namespace(i), 'link', 'set', 'wg0', 'up'])
+    }
+    return (await stream(net, 1, 'fd00::2', SECONDS)).bitsPerSecond / 1e6
+  } finally {
+    for (const daemon of daemons) daemon.kill('SIGKILL')
+  }
+}
+
+export default {
+  name,
+  claim,
+  run: () => inTurn({ name, claim, unit: 'Mbit/s', better: 'higher', must: 3 }, 'wireguard-go', ours, wireguard),
+} satisfies Benchmark

@@ -1,0 +1,131 @@
+import { type ChildProcess, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { must } from '../peer.ts'
+
+/** What runs in a namespace: ours, ours in the wire-compatible form, or the public daemon ($MYCELIUM_BIN). */
+export type Kind = 'ours' | 'compatible' | 'public'
+
+const zos = resolve(import.meta.dirname, '../../zos')
+export const sh = (file: string, args: string[]): string =>
+  must(spawnSync(file, args), `${file} ${args.join(' ')}`).toString()
+
+export function publicDaemon(): string {
+  const bin = process.env.MYCELIUM_BIN
+  if (!bin) throw new Error('set MYCELIUM_BIN to a public Mycelium daemon (0.7) to measure against it')
+  if (process.getuid?.() !== 0) throw new Error('network namespaces need root')
+  return bin
+}
+
+export type Net = Disposable & {
+  addresses: string[]
+  namespace: (i: number) => string
+  /** Runs a program in node I's namespace. */
+  exec: (i: number, args: string[]) => SpawnSyncReturns<Buffer>
+  spawn: (i: number, args: string[]) => ChildProcess
+  start: (i: number) => void
+  stop: (i: number) => Promise<void>
+  pids: () => number[]
+  /** Takes node I's cables out where its neighbours do not see it: they stay up and nothing answers. */
+  blackHole: (i: number) => void
+  /** Bytes node I has sent to node J. */
+  sentBytes: (i: number, j: number) => number
+  /** Until the first node reaches the last. */
+  reach: (seconds: number) => Promise<void>
+}
+
+type Edge = readonly [dials: number, listens: number]
+
+/** A network of namespaces: a switch in the middle, a cable and a subnet for each edge. Nothing runs in it yet. */
+export function createNet(kinds: readonly Kind[], edges: readonly Edge[]): Net {
+  const dir = mkdtempSync(join(tmpdir(), 'zos-overlay-'))
+  const id = `zo${process.pid % 10000}`
+  const ns = (i: number | 's') => `${id}${i}`
+  const daemons = new Map<number, ChildProcess>()
+  const ipOf = (edge: number, end: 0 | 1) => `10.93.${edge}.${end + 1}`
+  const key = (i: number) => join(dir, `${i}.key`)
+  const last = kinds.length - 1
+  const identities: { address: string; publicKey: string }[] = []
+
+  function cable(edge: number, [dials, listens]: Edge): void {
+    sh('ip', ['-n', ns('s'), 'link', 'add', `br${edge}`, 'type', 'bridge'])
+    sh('ip', ['-n', ns('s'), 'link', 'set', `br${edge}`, 'up'])
+    for (const [end, i, other] of [
+      [0, dials, listens],
+      [1, listens, dials],
+    ] as const) {
+      const port = `p${edge}x${i}`
+      sh('ip', ['-n', ns('s'), 'link', 'add', port, 'type', 'veth', 'peer', 'name', `e${other}`, 'netns', ns(i)])
+      sh('ip', ['-n', ns('s'), 'link', 'set', port, 'master', `br${edge}`])
+      sh('ip', ['-n', ns('s'), 'link', 'set', port, 'up'])
+      sh('ip', ['-n', ns(i), 'addr', 'add', `${ipOf(edge, end)}/24`, 'dev', `e${other}`])
+      sh('ip', ['-n', ns(i), 'link', 'set', `e${other}`, 'up'])
+    }
+  }
+
+  function command(i: number): string[] {
+    const peers = edges.flatMap(([dials], edge) => (dials === i ? [`tcp://${ipOf(edge, 1)}:9651`] : []))
+    if (kinds[i] === 'public') {
+      const common = ['-k', key(i), '--tun-name', 'ov0', '--disable-peer-discovery', '-t', '9651', '-q', '9651']
+      return [publicDaemon(), ...common, ...(peers.length ? ['--peers', ...peers] : [])]
+    }
+    const legacy = kinds[i] === 'compatible' ? identities.flatMap(({ publicKey }) => ['--legacy', publicKey]) : []
+    const run = ['mycelium', 'run', '--key-file', key(i), '--listen', 'tcp://[::]:9651', '--tun', 'ov0']
+    const api = ['--api', `unix:${dir}/${i}.sock`]
+    return [zos, ...run, ...api, '--no-discovery', ...legacy, ...peers.flatMap((p) => ['--peer', p])]
+  }
+
+  const net: Net = {
+    get addresses() {
+      return identities.map(({ address }) => address)
+    },
+    namespace: ns,
+    exec: (i, args) => spawnSync('ip', ['netns', 'exec', ns(i), ...args]),
+    spawn: (i, args) => spawn('ip', ['netns', 'exec', ns(i), ...args], { stdio: ['ignore', 'pipe', 'ignore'] }),
+    start(i) {
+      const child = spawn('ip', ['netns', 'exec', ns(i), ...command(i)], { stdio: 'ignore', cwd: dir })
+      daemons.set(i, child)
+    },
+    async stop(i) {
+      const child = daemons.get(i)
+      if (!child || child.exitCode !== null || child.signalCode !== null) return
+      const gone = new Promise((done) => child.once('exit', done))
+      child.kill('SIGKILL')
+      await gone
+    },
+    pids: () => [...daemons.values()].map((child) => child.pid!),
+    blackHole(i) {
+      for (const [edge, ends] of edges.entries())
+        if (ends.includes(i)) sh('ip', ['-n', ns('s'), 'link', 'set', `p${edge}x${i}`, 'nomaster'])
+    },
+    sentBytes(i, j) {
+      const [link] = JSON.parse(sh('ip', ['-n', ns(i), '-s', '-j', 'link', 'show', 'dev', `e${j}`]))
+      return link.stats64.tx.bytes
+    },
+    async reach(seconds) {
+      const end = performance.now() + seconds * 1000
+      while (net.exec(0, ['ping', '-6', '-c', '1', '-W', '1', net.addresses[last]!]).status !== 0) {
+        if (performance.now() > end) throw new Error(`${kinds.join('-')}: no answer within ${seconds} s`)
+        await new Promise((done) => setTimeout(done, 50))
+      }
+    },
+    [Symbol.dispose]() {
+      for (const child of daemons.values()) child.kill('SIGKILL')
+      for (const i of [...kinds.keys(), 's'] as const) spawnSync('ip', ['netns', 'del', ns(i)])
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+  try {
+    for (const i of [...kinds.keys(), 's'] as const) sh('ip', ['netns', 'add', ns(i)])
+    for (const i of kinds.keys()) {
+      sh('ip', ['-n', ns(i), 'link', 'set', 'lo', 'up'])
+      identities.push(JSON.parse(sh(zos, ['mycelium', 'keygen', key(i), '--json'])))
+    }
+    for (const [edge, ends] of edges.entries()) cable(edge, ends)
+    return net
+  } catch (error) {
+    net[Symbol.dispose]()
+    throw error
+  }
+}
