@@ -16,7 +16,8 @@ async function all(list: AsyncIterable<Stored>): Promise<Stored[]> {
   return found
 }
 
-export function backendConformance(name: string, make: () => Promise<Made>): void {
+/** TORN: this place may be seen while it writes (only a stand-in for a service that promises otherwise may). */
+export function backendConformance(name: string, make: () => Promise<Made>, options: { torn?: boolean } = {}): void {
   const one = Buffer.from('one')
   const id = sha256Hex(one)
   const other = sha256Hex(Buffer.from('other'))
@@ -57,7 +58,7 @@ export function backendConformance(name: string, make: () => Promise<Made>): voi
     assert.equal(await backend.has(other), false)
   })
 
-  test(`${name}: an object being replaced is whole to every reader`, async () => {
+  test(`${name}: an object being replaced is whole to every reader`, { skip: options.torn ?? false }, async () => {
     const { backend } = await make()
     const forms = [Buffer.alloc(200_000, 1), Buffer.alloc(300_000, 2)]
     await backend.put(id, forms[0]!)

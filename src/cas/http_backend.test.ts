@@ -23,7 +23,7 @@ after(async () => {
 backendConformance('http', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'zos-http-'))
   dirs.push(dir, `${dir}-gone`)
-  const server = await serveHub({ dir, port: 0, check: () => undefined, deletes: true })
+  const server = await serveHub({ at: dir, port: 0, check: () => undefined, deletes: true })
   servers.push(server)
   return {
     backend: httpBackend({ host: '127.0.0.1', port: (server.address() as AddressInfo).port }, 'test'),

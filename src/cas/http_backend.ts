@@ -1,6 +1,8 @@
+import type { KeyObject } from 'node:crypto'
 import { Agent, request } from 'node:http'
 import { reasonOf, ZosError } from '#codec'
 import type { ChunkBackend, Stored } from './backend.ts'
+import { signRequest } from './hub_auth.ts'
 import { BLOB_LIMIT } from './stored.ts'
 
 /** A hub's HTTP address: `http://HOST:PORT`, or `http+unix:SOCKET` for one that is reached through a unix socket. */
@@ -25,11 +27,24 @@ type Answer = { status: number; body: Buffer }
 /** One call to a hub; whatever keeps it from answering is `source-away`. */
 export type HubCall = (method: string, path: string, body?: Uint8Array | object) => Promise<Answer>
 
-export function hubCall(place: HttpPlace, label: string): HubCall & { close: () => void } {
+export type HubCallOptions = {
+  /** Signs each request: who may upload, and read what is private, is known by its key. */
+  key?: KeyObject | undefined
+  /** Sent with each request, such as a grant. */
+  headers?: Record<string, string>
+}
+
+export function hubCall(
+  place: HttpPlace,
+  label: string,
+  options: HubCallOptions = {},
+): HubCall & { close: () => void } {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
   const once = (method: string, path: string, body: Uint8Array | undefined, json: boolean) =>
     new Promise<Answer>((resolve, reject) => {
-      const req = request({ ...place, method, path, agent }, (res) => {
+      const headers = { ...options.headers }
+      if (options.key) headers.authorization = signRequest(options.key, { method, path, body: body ?? Buffer.alloc(0) })
+      const req = request({ ...place, method, path, agent, headers }, (res) => {
         const chunks: Buffer[] = []
         let size = 0
         res.on('data', (chunk: Buffer) => {
@@ -84,8 +99,8 @@ function refusal(method: string, path: string, label: string, { status, body }: 
 }
 
 /** Objects at a hub that speaks HTTP (src/hub): `http://HOST:PORT` or `http+unix:SOCKET`. */
-export function httpBackend(place: HttpPlace, label: string): ChunkBackend {
-  const call = hubCall(place, label)
+export function httpBackend(place: HttpPlace, label: string, options: HubCallOptions = {}): ChunkBackend {
+  const call = hubCall(place, label, options)
   const told = async <T>(method: string, path: string, body?: object) =>
     JSON.parse((await call(method, path, body)).body.toString()) as T
   return {

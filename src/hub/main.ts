@@ -1,15 +1,20 @@
-// The hub as a process of its own, on 127.0.0.1; ends on SIGTERM.
-// usage: tools/node.sh src/hub/main.ts --dir DIR --port N
+// The hub as a process of its own, on 127.0.0.1; ends on SIGTERM. A bucket's credentials come from AWS_ACCESS_KEY_ID and
+// AWS_SECRET_ACCESS_KEY.
+// usage: tools/node.sh src/hub/main.ts (--dir DIR | --s3 http(s)://HOST/BUCKET[/PREFIX]) --port N [--access FILE]
 import { parseArgs } from 'node:util'
+import { readPolicy } from './access.ts'
 import { serveHub } from './server.ts'
 
-const { values } = parseArgs({ options: { dir: { type: 'string' }, port: { type: 'string' } } })
-if (values.dir === undefined || values.port === undefined) {
-  console.error('usage: main.ts --dir DIR --port N')
+const string = { type: 'string' } as const
+const { values } = parseArgs({ options: { dir: string, s3: string, port: string, access: string } })
+const at = values.s3 === undefined ? values.dir : `s3:${values.s3}`
+if (at === undefined || values.port === undefined || (values.s3 !== undefined && values.dir !== undefined)) {
+  console.error('usage: main.ts (--dir DIR | --s3 URL) --port N [--access FILE]')
   process.exit(2)
 }
 try {
-  await serveHub({ dir: values.dir, port: Number(values.port) })
+  const policy = values.access === undefined ? undefined : readPolicy(values.access)
+  await serveHub({ at, port: Number(values.port), policy })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0))
 } catch (error) {
   console.error((error as Error).message)

@@ -1,12 +1,12 @@
-import type { IncomingMessage } from 'node:http'
 import { type ChunkBackend, open } from '#cas'
 import { sha256Hex, ZosError } from '#codec'
-import { readBody } from './body.ts'
+import type { Access } from './access.ts'
 
-/** The largest object in its stored form: a blob's limit and its prefix byte. */
-const OBJECT_LIMIT = (256 << 20) + 1
-/** Ids in one question for what is missing. */
-const BATCH = 10_000
+/** Ids in one question for what is missing, and in one for what there is. */
+const MISSING_IDS = 10_000
+const BATCH_IDS = 512
+/** Bytes of one batch; what comes behind is to be asked for again. */
+const BATCH_BYTES = 64 << 20
 
 /** Why STORED may not be kept as ID; undefined when its bytes are what the id says. */
 export type Check = (id: string, stored: Buffer) => string | undefined
@@ -16,28 +16,76 @@ export const byContent: Check = (id, stored) => {
   return opened.ok ? undefined : opened.found
 }
 
-export function checkId(id: string): string {
-  if (/^[0-9a-f]{64}$/.test(id)) return id
-  throw new ZosError(`Find object "${id}": not 64 hex digits`, { code: 'bad-id' })
+export function checkId(id: unknown): string {
+  if (typeof id === 'string' && /^[0-9a-f]{64}$/.test(id)) return id
+  throw new ZosError(`Find object "${String(id).slice(0, 80)}": not 64 hex digits`, { code: 'bad-id' })
 }
 
-/** Keeps what a request carries, after looking at every byte of it: nobody can put one thing under another's id. */
-export async function takeObject(backend: ChunkBackend, check: Check, id: string, req: IncomingMessage): Promise<void> {
-  const stored = await readBody(req, OBJECT_LIMIT)
-  const wrong = check(checkId(id), stored)
-  if (wrong !== undefined) {
-    throw new ZosError(`Keep object "${id}": the bytes sent are not its own (found: ${wrong})`, { code: 'bad-object' })
+/** Who asks, and with whose leave. */
+export type Asker = { by: string | undefined; grant: string | undefined }
+
+export type Upload = { id: string; stored: Buffer; by: string | undefined; isPrivate: boolean }
+
+/** Keeps an object, after looking at every byte of it: nobody can put one thing under another's id. */
+export async function takeObject(objects: ChunkBackend, access: Access, check: Check, u: Upload): Promise<void> {
+  const { id, stored, by, isPrivate } = u
+  const isNew = !(await objects.has(id))
+  const undo = access.upload(by, isNew ? stored.length : 0)
+  try {
+    const wrong = check(id, stored)
+    if (wrong !== undefined)
+      throw new ZosError(`Keep object "${id}": the bytes sent are not its own (found: ${wrong})`, {
+        code: 'bad-object',
+      })
+    if (isPrivate && by === undefined)
+      throw new ZosError('Upload: sign the request: a private object has an owner', { code: 'not-authorized' })
+    // its owner first: killed in between, there is an owner without an object, never an object everybody may read
+    if (isPrivate) await access.own(id, by!, isNew)
+    await objects.put(id, stored)
+    if (!isPrivate) await access.publish(id)
+  } catch (error) {
+    undo()
+    throw error
   }
-  await backend.put(id, stored)
 }
 
-/** Which of IDS the hub lacks; those it has are marked as in use. */
-export async function missing(backend: ChunkBackend, ids: unknown): Promise<string[]> {
-  if (!Array.isArray(ids) || ids.length > BATCH || !ids.every((id) => typeof id === 'string'))
-    throw new ZosError(`Ask for missing objects: give at most ${BATCH} ids`, { code: 'bad-request' })
+function idsOf(ids: unknown, most: number): string[] {
+  if (Array.isArray(ids) && ids.length <= most) return ids.map(checkId)
+  throw new ZosError(`Ask for objects: give at most ${most} ids`, { code: 'bad-request' })
+}
+
+/** Which of IDS the hub lacks, or keeps for others; those it has are marked as in use. */
+export async function missing(objects: ChunkBackend, access: Access, ids: unknown, who: Asker): Promise<string[]> {
   const lacking: string[] = []
-  for (const id of ids as string[]) if (!(await backend.touch(checkId(id)))) lacking.push(id)
+  for (const id of idsOf(ids, MISSING_IDS))
+    if (!access.mayRead(id, who.by, who.grant) || !(await objects.touch(id))) lacking.push(id)
   return lacking
+}
+
+/** Instead of a length: there is none, or no more room in this batch. */
+const [ABSENT, LATER] = [0xffffffff, 0xfffffffe]
+
+/** Each of IDS in order: u32 length (big endian), then the stored bytes. */
+export function batch(objects: ChunkBackend, access: Access, ids: unknown, who: Asker): AsyncIterable<Uint8Array> {
+  const wanted = idsOf(ids, BATCH_IDS)
+  const head = (n: number) => {
+    const b = Buffer.alloc(4)
+    b.writeUInt32BE(n)
+    return b
+  }
+  return (async function* () {
+    let left = BATCH_BYTES
+    for (const id of wanted) {
+      if (left < 0) {
+        yield head(LATER)
+        continue
+      }
+      const stored = access.mayRead(id, who.by, who.grant) ? await objects.get(id) : undefined
+      left -= stored?.length ?? 0
+      if (stored) yield* [head(stored.length), stored]
+      else yield head(ABSENT)
+    }
+  })()
 }
 
 /** A sealed spec's name is the SHA-256 of its bytes. */

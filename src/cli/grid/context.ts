@@ -1,8 +1,9 @@
+import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hubCall, parseHttpPlace } from '#cas'
-import { codeOf, sha256Hex, ZosError } from '#codec'
+import { type HubCall, hubCall, parseHttpPlace } from '#cas'
+import { codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
 import {
   connectRpc,
   type Grid,
@@ -24,7 +25,7 @@ import { passphrase } from './passphrase.ts'
 type Hex = `0x${string}`
 
 /** A grid as commands use it. */
-export type Context = { facts: GridFacts; grid: Grid; relayer: Relayer; hub: ReturnType<typeof hubCall> }
+export type Context = { facts: GridFacts; grid: Grid; relayer: Relayer; hubs: HubCall[] }
 
 export async function openContext(): Promise<Context> {
   const facts = gridFacts()
@@ -42,14 +43,37 @@ export async function openContext(): Promise<Context> {
   })
   if (engine.chainId !== facts.chainId || engine.genesis !== facts.genesis)
     throw new ZosError(`Reach the grid: "${facts.rpc[0]}" is another chain than this grid's`, { code: 'wrong-chain' })
-  const place = parseHttpPlace(facts.hub[0] ?? '')
-  if (!place) throw new ZosError(`Reach the grid: "${facts.hub[0]}" is no hub's address`, { code: 'bad-hub' })
+  const key = hubKey()
+  const hubs = facts.hub.map((text) => {
+    const place = parseHttpPlace(text)
+    if (!place) throw new ZosError(`Reach the grid: "${text}" is no hub's address`, { code: 'bad-hub' })
+    return hubCall(place, text, { key })
+  })
   return {
     facts,
     grid: openGrid(engine, facts.contract, { since: BigInt(facts.since) }),
     relayer: openRelayer(),
-    hub: hubCall(place, facts.hub[0]!),
+    hubs,
   }
+}
+
+/** $ZOS_HUB_KEY: a file with the Ed25519 key (PKCS #8, PEM) that hubs with an access file know this uploader by. */
+function hubKey(): KeyObject | undefined {
+  const path = process.env.ZOS_HUB_KEY
+  if (!path) return undefined
+  try {
+    return createPrivateKey(readFileSync(path))
+  } catch (cause) {
+    throw new ZosError(`Read ZOS_HUB_KEY "${path}": ${reasonOf(cause)}`, { code: 'bad-hub-key', cause })
+  }
+}
+
+/** ACT at each hub; those out of reach are passed over while one answers. */
+export async function atEachHub(hubs: HubCall[], act: (hub: HubCall) => Promise<void>): Promise<void> {
+  const done = await Promise.allSettled(hubs.map(act))
+  const failed = done.flatMap((d) => (d.status === 'rejected' ? [d.reason as unknown] : []))
+  const why = failed.find((error) => codeOf(error) !== 'source-away') ?? failed[0]
+  if (failed.length === hubs.length || (why !== undefined && codeOf(why) !== 'source-away')) throw why
 }
 
 export const keysDir = (): string => join(places().home, 'keys')
@@ -150,11 +174,22 @@ export async function nodesOf({ grid }: Context): Promise<PlacedNode[]> {
 
 // ---- sealed specs at the hub
 
-export async function putSpec({ hub }: Context, bytes: Uint8Array): Promise<void> {
-  await hub('PUT', `/specs/${sha256Hex(bytes)}`, bytes)
-}
+export const putSpec = ({ hubs }: Context, bytes: Uint8Array): Promise<void> =>
+  atEachHub(hubs, async (hub) => {
+    await hub('PUT', `/specs/${sha256Hex(bytes)}`, bytes)
+  })
 
-export async function getSpec({ hub }: Context, blob: Hex): Promise<Uint8Array | undefined> {
-  const { status, body } = await hub('GET', `/specs/${blob.slice(2)}`)
-  return status === 404 ? undefined : body
+/** From the first hub that has it; what one lacks and another cannot say is an error, not absence. */
+export async function getSpec({ hubs }: Context, blob: Hex): Promise<Uint8Array | undefined> {
+  let away: unknown
+  for (const hub of hubs) {
+    try {
+      const { status, body } = await hub('GET', `/specs/${blob.slice(2)}`)
+      if (status !== 404 && `0x${sha256Hex(body)}` === blob) return body
+    } catch (error) {
+      away ??= error
+    }
+  }
+  if (away !== undefined) throw away
+  return undefined
 }

@@ -1,0 +1,160 @@
+import type { IncomingMessage } from 'node:http'
+import { signerOfRequest } from '#cas'
+import { ZosError } from '#codec'
+import { decodeTrace, TRACE_LIMIT } from '#zosfs'
+import type { Access } from './access.ts'
+import { type Budget, readBody } from './body.ts'
+import type { Metrics } from './metrics.ts'
+import { batch, type Check, checkId, checkSpec, missing, takeObject } from './objects.ts'
+import type { HubPlace } from './place.ts'
+
+export type Reply = {
+  status: number
+  body?: Uint8Array | object | string | AsyncIterable<Uint8Array>
+  headers?: Record<string, string>
+}
+export type Ask = { req: IncomingMessage; id: string; query: URLSearchParams }
+export type Routes = Record<string, (ask: Ask) => Promise<Reply>>
+
+export type Serving = {
+  place: HubPlace
+  access: Access
+  metrics: Metrics
+  budget: Budget
+  check: Check
+  deletes: boolean
+}
+
+/** The largest object in its stored form: a blob's limit and its prefix byte. */
+const OBJECT_LIMIT = (256 << 20) + 1
+const SPEC_LIMIT = 4 << 20
+const JSON_LIMIT = 1 << 20
+
+/** What a hub answers, by method and pattern. docs/formats/hub.md. */
+export function routesOf({ place, access, metrics, budget, check, deletes }: Serving): Routes {
+  const { objects, named } = place
+
+  /** Reads the body, tells who signed it, and gives the bytes back to the budget when WORK is done. */
+  const withBody = async <T>(
+    req: IncomingMessage,
+    limit: number,
+    work: (bytes: Buffer, by: string | undefined) => Promise<T>,
+  ): Promise<T> => {
+    const { bytes, release } = await readBody(req, limit, budget)
+    try {
+      metrics.count('zos_hub_received_bytes_total', {}, bytes.length)
+      return await work(bytes, signer(req, bytes))
+    } finally {
+      release()
+    }
+  }
+  const signer = (req: IncomingMessage, body: Uint8Array) =>
+    signerOfRequest(req.headers.authorization, { method: req.method!, path: req.url!, body })
+  const grantOf = (req: IncomingMessage) => req.headers['x-zos-grant'] as string | undefined
+  /** Whether whoever asks without a body may know of the object: else it is as if there were none. */
+  const mayRead = (req: IncomingMessage, id: string) =>
+    access.mayRead(checkId(id), signer(req, Buffer.alloc(0)), grantOf(req))
+
+  const asked = <T>(
+    req: IncomingMessage,
+    work: (ids: unknown, who: { by: string | undefined; grant: string | undefined }) => Promise<T>,
+  ) =>
+    withBody(req, JSON_LIMIT, (bytes, by) => {
+      let json: { ids?: unknown }
+      try {
+        json = JSON.parse(bytes.toString()) as { ids?: unknown }
+      } catch (cause) {
+        throw new ZosError('Read request: not JSON', { code: 'bad-request', cause })
+      }
+      return work(json?.ids, { by, grant: grantOf(req) })
+    })
+
+  const kept = async (kind: string, id: string): Promise<Reply> => {
+    const body = await named.get(kind, checkId(id))
+    return body ? { status: 200, body } : { status: 404 }
+  }
+
+  return {
+    'GET /': async () => ({ status: 200, body: { format: 'zos-hub/1', pid: process.pid } }),
+    'GET /metrics': async () => {
+      const used = [...access.used()].map(([by, n]) => [`zos_hub_used_bytes{key="${by}"}`, n] as const)
+      const gauges = { ...Object.fromEntries(used), zos_hub_body_budget_bytes: budget.left }
+      return { status: 200, body: metrics.text(gauges), headers: { 'content-type': 'text/plain; version=0.0.4' } }
+    },
+    'GET /objects': async ({ req }) => {
+      const by = signer(req, Buffer.alloc(0))
+      const lines = async function* () {
+        for await (const item of objects.list())
+          if (access.mayRead(item.id, by, grantOf(req))) yield Buffer.from(`${JSON.stringify(item)}\n`)
+      }
+      return { status: 200, body: lines() }
+    },
+    'GET /objects/:id': async ({ req, id }) => {
+      const stored = mayRead(req, id) ? await objects.get(id) : undefined
+      return stored ? ranged(stored, req.headers.range) : { status: 404 }
+    },
+    'HEAD /objects/:id': async ({ req, id }) => ({
+      status: mayRead(req, id) && (await objects.has(id)) ? 200 : 404,
+    }),
+    'PUT /objects/:id': ({ req, id }) =>
+      withBody(req, OBJECT_LIMIT, async (stored, by) => {
+        const isPrivate = req.headers['x-zos-domain'] === 'private'
+        await takeObject(objects, access, check, { id: checkId(id), stored, by, isPrivate })
+        return { status: 201 }
+      }),
+    'POST /objects/:id/touch': async ({ req, id }) => ({
+      status: 200,
+      body: { done: mayRead(req, id) && (await objects.touch(id)) },
+    }),
+    'DELETE /objects/:id': async ({ id, query }) => {
+      if (!deletes) throw new ZosError('Delete object: this hub deletes nothing by request', { code: 'no-delete' })
+      const before = query.get('before')
+      const done = before === null ? objects.delete(checkId(id)) : objects.deleteOlder(checkId(id), Number(before))
+      return { status: 200, body: { done: await done } }
+    },
+    'POST /missing': ({ req }) =>
+      asked(req, async (ids, who) => ({
+        status: 200,
+        body: { missing: await missing(objects, access, ids, who) },
+      })),
+    'POST /batch': ({ req }) =>
+      asked(req, async (ids, who) => ({ status: 200, body: batch(objects, access, ids, who) })),
+    'POST /flush': async () => {
+      await objects.flush()
+      await access.flush()
+      return { status: 204 }
+    },
+    'GET /specs/:id': ({ id }) => kept('specs', id),
+    'PUT /specs/:id': ({ req, id }) =>
+      withBody(req, SPEC_LIMIT, async (bytes, by) => {
+        checkSpec(checkId(id), bytes)
+        const undo = access.upload(by, bytes.length)
+        await named.put('specs', id, bytes).catch((error) => {
+          undo()
+          throw error
+        })
+        return { status: 201 }
+      }),
+    'GET /traces/:id': ({ id }) => kept('traces', id),
+    // advice, from nodes that have no key here: one for each manifest that is here, bounded, and worth nothing to forge
+    'PUT /traces/:id': ({ req, id }) =>
+      withBody(req, TRACE_LIMIT, async (bytes) => {
+        if (!decodeTrace(bytes) || !(await objects.has(checkId(id))))
+          throw new ZosError(`Keep trace "${id}": it is none, or there is no such manifest here`, { code: 'bad-trace' })
+        await named.put('traces', id, bytes, { fast: true })
+        return { status: 201 }
+      }),
+  }
+}
+
+/** One range of bytes (RFC 9110, 14.2); what asks for none, or for several, gets all. */
+function ranged(stored: Buffer, range: string | undefined): Reply {
+  const [, from, to] = /^bytes=(\d{0,10})-(\d{0,10})$/.exec(range ?? '') ?? []
+  if (from === undefined || to === undefined || (from === '' && to === '')) return { status: 200, body: stored }
+  const size = stored.length
+  const start = from === '' ? Math.max(0, size - Number(to)) : Number(from)
+  const end = from === '' || to === '' ? size : Math.min(size, Number(to) + 1)
+  if (start >= end) return { status: 416, headers: { 'content-range': `bytes */${size}` } }
+  const headers = { 'content-range': `bytes ${start}-${end - 1}/${size}` }
+  return { status: 206, body: stored.subarray(start, end), headers }
+}
