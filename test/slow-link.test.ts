@@ -20,9 +20,7 @@ async function peer(onConnection: (socket: Socket) => void) {
   }
 }
 
-const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1]!
-
-test('asked for 30 ms there and back, it takes 30 ± 3', async () => {
+test('asked for 30 ms there and back, it takes 30 ± 3: the quickest of twenty, as a busy machine only adds', async () => {
   await using echo = await peer((socket) => socket.pipe(socket))
   await using link = await slowLink(echo.port, { delay: 15, rate: 12.5e6 })
   const socket = connect({ port: link.port, noDelay: true })
@@ -34,26 +32,30 @@ test('asked for 30 ms there and back, it takes 30 ± 3', async () => {
     if (n > 0) times.push(performance.now() - begun) // the first one opens the connection
   }
   socket.destroy()
-  const rtt = median(times)
+  const rtt = Math.min(...times)
   assert.ok(Math.abs(rtt - 30) <= 3, `${rtt.toFixed(1)} ms`)
 })
 
-test('asked for 100 Mbit/s, four connections together get 100 ± 10, and all bytes in order', async () => {
-  const size = 1_500_000
+test('asked for 100 Mbit/s, four connections together get 100 ± 10: the median of five', async () => {
+  const size = 750_000
   const sent = Buffer.alloc(size, 'abcdefghijklmnopqrstuvwxyz01234')
   await using source = await peer((socket) => socket.end(sent))
   await using link = await slowLink(source.port, { delay: 15, rate: 12.5e6, jitter: 5 })
-  const begun = performance.now()
-  const got = await Promise.all(
-    Array.from({ length: 4 }, async () => {
-      const parts: Buffer[] = []
-      for await (const bytes of connect({ port: link.port })) parts.push(bytes as Buffer)
-      return Buffer.concat(parts)
-    }),
-  )
-  const seconds = (performance.now() - begun) / 1000
-  for (const bytes of got) assert.ok(bytes.equals(sent))
-  assert.equal(link.bytes.down, 4 * size)
-  const rate = (4 * size * 8) / 1e6 / (seconds - 0.045)
-  assert.ok(rate > 80 && rate <= 110, `${rate.toFixed(0)} Mbit/s`)
+  const rates: number[] = []
+  for (let n = 1; n <= 5; n++) {
+    const begun = performance.now()
+    const got = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const parts: Buffer[] = []
+        for await (const bytes of connect({ port: link.port })) parts.push(bytes as Buffer)
+        return Buffer.concat(parts)
+      }),
+    )
+    const seconds = (performance.now() - begun) / 1000
+    for (const bytes of got) assert.ok(bytes.equals(sent))
+    assert.equal(link.bytes.down, n * 4 * size)
+    rates.push((4 * size * 8) / 1e6 / (seconds - 0.045))
+  }
+  const rate = rates.sort((a, b) => a - b)[2]!
+  assert.ok(Math.abs(rate - 100) <= 10, `${rates.map((r) => r.toFixed(0)).join(', ')} Mbit/s`)
 })
