@@ -9,7 +9,6 @@ import {
   exportLog,
   freeze,
   listProposals,
-  openRelayer,
   propose,
   readConsent,
   readDeployment,
@@ -101,7 +100,7 @@ test('a contract wallet counts with a proven state alone, and offline the log sa
   const { grid, relayer, members } = w
   await w.node('n')
   const wallet = (await send(grid.engine, relayer, { data: WALLET })).contract!.toLowerCase() as Hex
-  const say = (digest: Hex, yes: boolean) => send(grid.engine, openRelayer(), { to: wallet, data: sayOf(digest, yes) })
+  const say = (digest: Hex, yes: boolean) => send(grid.engine, relayer, { to: wallet, data: sayOf(digest, yes) })
   const { group } = await createGroup(grid, relayer, {
     members: [{ address: wallet }, { address: members.alice.address }, { address: members.bob.address }],
     threshold: 2,

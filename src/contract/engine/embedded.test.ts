@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { request } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -9,6 +9,7 @@ import { verifyMerkleProof } from '@ethereumjs/mpt'
 import { keccak256 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { openEmbeddedChain } from './embedded.ts'
+import { callRpc } from './http.ts'
 import { pruner } from './prune.ts'
 import { Store } from './store.ts'
 import type { Engine, Hex } from './types.ts'
@@ -36,54 +37,6 @@ function transact(
 const word = (n: number) => n.toString(16).padStart(64, '0')
 // biome-ignore lint/suspicious/noExplicitAny: JSON of many shapes, asserted on field by field
 const get = (engine: Engine, method: string, ...params: unknown[]) => engine.request({ method, params }) as Promise<any>
-
-test('kill -9 at twenty moments: no answered transaction is lost, and the head is the journal’s', {
-  timeout: 120_000,
-}, async () => {
-  const dir = await temporary()
-  const answered: string[] = []
-  try {
-    for (let round = 0; round < 20; round++) {
-      const child = spawn(
-        process.execPath,
-        ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, '../testing/writer.ts'), dir],
-        {
-          stdio: ['ignore', 'pipe', 'inherit'],
-          env: { ...process.env, NODE_COMPILE_CACHE: join(dir, 'code') },
-        },
-      )
-      const before = answered.length
-      let rest = ''
-      await new Promise<void>((resolve) => {
-        child.stdout.setEncoding('utf8').on('data', (d: string) => {
-          const lines = (rest + d).split('\n')
-          rest = lines.pop()!
-          answered.push(...lines.filter((l) => l.startsWith('0x')))
-          if (answered.length >= before + 2) setTimeout(() => child.kill('SIGKILL'), (round * 1.7) % 25)
-        })
-        child.on('close', () => resolve())
-      })
-      assert.ok(answered.length > before, 'the child wrote')
-      // and every other time the power fails too: what SQLite had not yet on the disk is gone
-      if (round % 4 === 3) await rm(join(dir, 'state.db-wal'), { force: true })
-      if (round % 8 === 7) for (const f of ['state.db', 'state.db-shm']) await rm(join(dir, f), { force: true })
-    }
-    const heads: unknown[] = []
-    for (let open = 0; open < 2; open++) {
-      await using engine = await openEmbeddedChain({ dir })
-      heads.push(await engine.finalized())
-      for (const hash of answered)
-        assert.equal((await get(engine, 'eth_getTransactionReceipt', hash))?.status, '0x1', hash)
-    }
-    await writeFile(join(dir, 'state.db'), 'not a database, but long enough to look like one'.repeat(100))
-    await using engine = await openEmbeddedChain({ dir })
-    heads.push(await engine.finalized())
-    assert.deepEqual(heads[1], heads[0])
-    assert.deepEqual(heads[2], heads[0], 'replayed from the journal alone')
-  } finally {
-    await rm(dir, { recursive: true })
-  }
-})
 
 test('the JSON-RPC that viem needs: blocks, receipts, calls, logs, proofs against the header', async () => {
   const dir = await temporary()
@@ -224,6 +177,57 @@ test('over HTTP: bounded, local, and closed to web pages', async () => {
     await rm(dir, { recursive: true })
   }
 })
+
+test('hostile clients: half requests, drips and a crowd are ended, and others are served meanwhile', {
+  timeout: 60_000,
+}, async () => {
+  const dir = await temporary()
+  const sockets: Socket[] = []
+  try {
+    await using engine = await openEmbeddedChain({ dir })
+    const path = join(dir, 'rpc.sock')
+    await engine.serve({ socket: path })
+    const ended = (begin: string) =>
+      new Promise<number>((resolve) => {
+        const begun = performance.now()
+        const socket = connect({ path }, () => begin && socket.write(begin))
+        sockets.push(socket)
+        socket.on('error', () => {}).on('data', () => {})
+        socket.on('close', () => resolve(performance.now() - begun))
+      })
+    const call = () => callRpc(`unix://${path}`, 'eth_blockNumber', [], 20_000)
+    const half = Array.from({ length: 40 }, () => ended('POST / HTTP/1.1\r\nHost: x\r\n'))
+    const mute = Array.from({ length: 40 }, () => ended(''))
+    const noise = ended(`${'\0'.repeat(9000)}\r\n\r\n`)
+    const headers = ended(`POST / HTTP/1.1\r\n${'X-A: b\r\n'.repeat(5000)}\r\n`)
+    assert.equal(await call(), '0x0', 'served among eighty who do not finish')
+    await Promise.all([noise, headers])
+    // more than the server takes: the rest is turned away at once, and the slow ones are ended in time for others
+    const crowd = Array.from({ length: 300 }, () => ended('POST / HTTP/1.1\r\n'))
+    await Promise.race(crowd)
+    for (const ms of await Promise.all([...half, ...mute, ...crowd])) assert.ok(ms < 30_000)
+    assert.equal(await call(), '0x0')
+    const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`
+    const answers = await Promise.all(
+      [deep, '{"a":', '\uffff', `"${'x'.repeat(500_000)}"`].map((body) =>
+        fetchUnix(path, body).then((status) => [200, 400].includes(status)),
+      ),
+    )
+    assert.deepEqual(answers, [true, true, true, true])
+    assert.equal(await call(), '0x0')
+  } finally {
+    for (const s of sockets) s.destroy()
+    await rm(dir, { recursive: true })
+  }
+})
+
+const fetchUnix = (socketPath: string, body: string) =>
+  new Promise<number>((resolve, reject) => {
+    const req = request({ socketPath, method: 'POST', path: '/' }, (res) => {
+      res.resume().on('end', () => resolve(res.statusCode!))
+    })
+    req.on('error', reject).end(body)
+  })
 
 test('pruning frees old states and leaves the kept ones whole', async () => {
   const dir = await temporary()

@@ -74,7 +74,9 @@ export async function serveRpc(methods: Methods, at: { socket: string } | { port
       working--
     }
   }
-  const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, (req, res) => void handle(req, res))
+  // looked at every second: by default Node would end who does not finish only at the next half minute
+  const times = { requestTimeout: 30_000, headersTimeout: 5_000, connectionsCheckingInterval: 1000 }
+  const server = createServer(times, (req, res) => void handle(req, res))
   server.maxConnections = CONNECTION_LIMIT
   const where = 'socket' in at ? at.socket : `127.0.0.1:${at.port}`
   if ('socket' in at) rmSync(at.socket, { force: true })

@@ -23,34 +23,24 @@ export const keyOfSlot = (s: { index: number; mode: number }): number => s.index
  * what is short.
  */
 export function placeSlots(wanted: WantedSlot[], nodes: Node[], options: PlaceOptions = {}): Placed[] {
-  const free = new Map(nodes.map((n) => [n.id, minus(n.capacity, n.used)]))
-  // what the version before holds is released in the same transaction
-  for (const s of options.current?.values() ?? []) add(free.get(s.node), s.resources)
-  const onFarm = new Map<number, number>()
-  const onNode = new Map<number, number>()
+  const rows = rowsOf(nodes, options)
   const placed: Placed[] = []
   for (const slot of wanted) {
     const primary = slot.mode === MODE.standby ? placed.find((p) => p.slot.index === slot.index) : undefined
     const now = options.current?.get(keyOfSlot(slot))?.node
-    let best: Node | undefined
-    let bestScore: number[] = []
-    for (const n of nodes) {
-      if (!suits(slot, n, now) || n === primary?.node || !holds(free.get(n.id)!, slot.resources)) continue
-      const f = free.get(n.id)!
-      const score = [
-        now === n.id ? 0 : 1,
-        onFarm.get(n.farm) ?? 0,
-        onNode.get(n.id) ?? 0,
-        typeof n.attributes.price === 'number' ? n.attributes.price : 0,
-        -f.ram / Math.max(1, n.capacity.ram),
-      ]
-      if (!best || before(score, bestScore)) [best, bestScore] = [n, score]
+    let best: Row | undefined
+    for (const row of rows) {
+      // of ten thousand nodes most are out by this alone
+      if (best && row.node.id !== now && (best.node.id === now || row.farm.slots > best.farm.slots)) continue
+      const { node } = row
+      if (node === primary?.node || !holds(row.free, slot.resources) || !suits(slot, node, now)) continue
+      if (!best || before(row, best, now)) best = row
     }
-    if (!best) throw short(slot, nodes, free, now)
-    free.set(best.id, minus(free.get(best.id)!, slot.resources))
-    onFarm.set(best.farm, (onFarm.get(best.farm) ?? 0) + 1)
-    onNode.set(best.id, (onNode.get(best.id) ?? 0) + 1)
-    placed.push({ slot, node: best })
+    if (!best) throw short(slot, nodes, rows, now)
+    best.free = minus(best.free, slot.resources)
+    best.farm.slots++
+    best.slots++
+    placed.push({ slot, node: best.node })
   }
   const farms = new Set(placed.filter((p) => p.slot.mode !== MODE.standby).map((p) => p.node.farm)).size
   const least = options.rules?.farms ?? 0
@@ -62,6 +52,35 @@ export function placeSlots(wanted: WantedSlot[], nodes: Node[], options: PlaceOp
   return placed
 }
 
+/** A node while slots are being placed: what is left of it, and how many slots it and its farm have got. */
+type Row = { node: Node; free: Resources; slots: number; farm: { slots: number } }
+
+function rowsOf(nodes: Node[], options: PlaceOptions): Row[] {
+  const farms = new Map<number, { slots: number }>()
+  const rows = nodes.map((node) => {
+    const farm = farms.get(node.farm) ?? { slots: 0 }
+    farms.set(node.farm, farm)
+    return { node, free: minus(node.capacity, node.used), slots: 0, farm }
+  })
+  // what the version before holds is released in the same transaction
+  for (const s of options.current?.values() ?? []) {
+    const row = rows.find((r) => r.node.id === s.node)
+    if (row) for (const l of LANES) row.free[l] += s.resources[l]
+  }
+  return rows
+}
+
+const priceOf = ({ attributes: { price } }: Node) => (typeof price === 'number' ? price : 0)
+
+/** Whether A is better than B: where it is, fewer slots on the farm, on the node, cheaper, emptier. */
+function before(a: Row, b: Row, now: number | undefined): boolean {
+  if ((a.node.id === now) !== (b.node.id === now)) return a.node.id === now
+  if (a.farm.slots !== b.farm.slots) return a.farm.slots < b.farm.slots
+  if (a.slots !== b.slots) return a.slots < b.slots
+  if (priceOf(a.node) !== priceOf(b.node)) return priceOf(a.node) < priceOf(b.node)
+  return a.free.ram / Math.max(1, a.node.capacity.ram) > b.free.ram / Math.max(1, b.node.capacity.ram)
+}
+
 function suits(slot: WantedSlot, n: Node, now: number | undefined): boolean {
   if (n.state !== 'up' && n.id !== now) return false
   if (slot.node !== undefined && slot.node !== String(n.id) && slot.node !== n.attributes.name) return false
@@ -71,16 +90,16 @@ function suits(slot: WantedSlot, n: Node, now: number | undefined): boolean {
 }
 
 /** Why no node does: the rule or the resource that excludes them, with the most there is of it. */
-function short(slot: WantedSlot, nodes: Node[], free: Map<number, Resources>, now: number | undefined): ZosError {
+function short(slot: WantedSlot, nodes: Node[], rows: Row[], now: number | undefined): ZosError {
   const what = `Place slot ${slot.index} of "${slot.spec.deployment}"`
   const fail = (reason: string) =>
     new ZosError(`${what}: ${reason}`, { code: 'no-room', details: { slot: slot.index } })
   if (slot.node !== undefined && !nodes.some((n) => slot.node === String(n.id) || slot.node === n.attributes.name))
     return fail(`there is no node "${slot.node}"`)
-  const there = nodes.filter((n) => suits(slot, n, now))
+  const there = rows.filter((r) => suits(slot, r.node, now))
   if (there.length === 0) return fail(`none of ${nodes.length} nodes is up and where the spec allows it`)
   for (const lane of LANES) {
-    const most = Math.max(...there.map((n) => free.get(n.id)![lane]))
+    const most = Math.max(...there.map((r) => r.free[lane]))
     if (most < slot.resources[lane])
       return fail(`it needs ${say(lane, slot.resources[lane])}, the most free on a node is ${say(lane, most)}`)
   }
@@ -98,21 +117,26 @@ const units: Record<(typeof LANES)[number], string> = {
 }
 const say = (lane: (typeof LANES)[number], n: number) => `${lane === 'cpu' ? n / 1000 : n} ${units[lane]}`
 
-function before(a: number[], b: number[]): boolean {
-  for (const [n, x] of a.entries()) if (x !== b[n]!) return x < b[n]!
-  return false
-}
-
 const minus = (a: Resources, b: Resources): Resources => {
-  const c = { ...a }
-  for (const l of LANES) c[l] -= b[l]
-  return c
+  const { cpu, ram, ssd, hdd, uplink, gpu, ipv4 } = b
+  return {
+    cpu: a.cpu - cpu,
+    ram: a.ram - ram,
+    ssd: a.ssd - ssd,
+    hdd: a.hdd - hdd,
+    uplink: a.uplink - uplink,
+    gpu: a.gpu - gpu,
+    ipv4: a.ipv4 - ipv4,
+  }
 }
-const holds = (a: Resources, b: Resources) => LANES.every((l) => a[l] >= b[l])
-function add(a: Resources | undefined, b: Resources): void {
-  if (a) for (const l of LANES) a[l] += b[l]
-}
-
+const holds = (a: Resources, b: Resources): boolean =>
+  a.cpu >= b.cpu &&
+  a.ram >= b.ram &&
+  a.ssd >= b.ssd &&
+  a.hdd >= b.hdd &&
+  a.uplink >= b.uplink &&
+  a.gpu >= b.gpu &&
+  a.ipv4 >= b.ipv4
 /** "1 CPU, 128 MiB memory, 1024 MiB disk", zeros left out. */
 export function sayResources(r: Resources): string {
   return LANES.filter((l) => r[l] > 0)

@@ -5,6 +5,7 @@ import { ZosError } from '#codec'
 import { key } from '../testing/world.ts'
 import { leafOf, merkleProof, merkleRoot, rootFrom } from './leaf.ts'
 import { parseSpec } from './parse.ts'
+import { specSchema, workloadSchema } from './schema.ts'
 import { openSealed, salted, sealSpecs } from './seal.ts'
 import { resourcesOf, rulesOf, slotsOf } from './slots.ts'
 
@@ -124,6 +125,108 @@ test('what is wrong is named by file, line, column and field', () => {
     'x',
   )
   assert.throws(() => slotsOf(impossible), /no place is in both "DE" and "FR"/)
+})
+
+test('each field refuses what it cannot be, at its line and by its name', () => {
+  const wrong: Record<string, string> = {
+    name: 'Upper_case',
+    image: '""',
+    flist: 'abc',
+    memory: '12 parsecs',
+    cpus: '-1',
+    disk: '0',
+    uplink: 'fast',
+    entrypoint: '{}',
+    args: '{ a: b }',
+    env: '{ "1BAD NAME": x }',
+    secrets: '[a]',
+    user: `"${'u'.repeat(200)}"`,
+    workdir: 'relative',
+    volumes: '[{ name: data, path: data, size: 1g }]',
+    ports: '[70000]',
+    egress: 'everything',
+    names: '["-x"]',
+    health: '{ interval: 5s }',
+    restart: 'sometimes',
+    geo: '{ countries: [Belgium] }',
+    replicas: '0',
+    mode: 'floating',
+    standby: 'perhaps',
+    nodes: '{}',
+  }
+  assert.deepEqual(Object.keys(wrong).sort(), Object.keys(workloadSchema.shape).sort(), 'a field without a case')
+  const good: Record<string, string> = { name: 'web', image: 'web', memory: '128m' }
+  for (const [field, value] of Object.entries(wrong)) {
+    const lines = Object.entries({ ...good, [field]: value }).map(([k, v]) => `    ${k}: ${v}`)
+    lines[0] = lines[0]!.replace('   ', '  -')
+    const text = `name: web\nworkloads:\n${lines.join('\n')}\n`
+    const line = 3 + lines.findIndex((l) => l.slice(4).startsWith(`${field}:`))
+    assert.throws(
+      () => parseSpec(text, 'f.yaml'),
+      (error: Error) => {
+        assert.match(
+          error.message,
+          new RegExp(`^Read spec f\\.yaml:${line}:\\d+: workloads\\[0\\]\\.${field}[.:[]`),
+          field,
+        )
+        return !error.message.includes('\n')
+      },
+    )
+  }
+})
+
+/** A tree of the schema's own words and of values that look like them, as YAML's flow style. */
+function grown(random: (n: number) => number, depth: number): string {
+  const words = [...Object.keys(workloadSchema.shape), ...Object.keys(specSchema.shape), 'countries', 'path', 'size']
+  const values = [
+    'web',
+    '1',
+    '-0',
+    '1e9',
+    '128m',
+    '""',
+    'null',
+    '~',
+    '{}',
+    '[]',
+    '*a',
+    '&a x',
+    '!!js x',
+    '"\\u0000"',
+    '9'.repeat(40),
+    'DE',
+    'true',
+  ]
+  const some = (n: number, make: () => string) => Array.from({ length: random(n) }, make).join(', ')
+  if (depth === 0 || random(3) === 0) return values[random(values.length)]!
+  if (random(2)) return `[${some(4, () => grown(random, depth - 1))}]`
+  return `{${some(6, () => `${words[random(words.length)]}: ${grown(random, depth - 1)}`)}}`
+}
+
+test('specs grown from the schema’s own words give one line or a spec', () => {
+  let state = 20261124
+  const random = (n: number) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0
+    return (state >>> 8) % n
+  }
+  let taken = 0
+  const rounds = process.env.ZOS_NIGHTLY ? 100_000 : 1500
+  for (let i = 0; i < rounds; i++) {
+    const more = Array.from({ length: random(4) }, () => {
+      const fields = Object.keys(workloadSchema.shape)
+      return `, ${fields[random(fields.length)]}: ${grown(random, 2)}`
+    }).join('')
+    const text = random(4) ? `{ name: a, workloads: [{ name: b, image: c, memory: 64m${more} }] }` : grown(random, 5)
+    try {
+      slotsOf(parseSpec(text, 'x.yaml'))
+      taken++
+    } catch (error) {
+      assert.ok(error instanceof ZosError, `${text}: ${error}`)
+      assert.ok(!error.message.includes('\n') && error.message.length < 4000, text)
+      if (error.code === 'not-pinned') taken++
+    }
+  }
+  assert.ok(taken > rounds / 50, `${taken} of ${rounds} were specs`)
 })
 
 test('a mangled spec never gives anything but one line or a spec', () => {
