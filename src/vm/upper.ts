@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ZosError } from '#codec'
-import { dataRanges, run } from '#sys'
+import { dataRanges, run, tryRun } from '#sys'
 
 /** An ext4 as the few blocks in which it differs from zeroes: a writable layer is made by writing those. */
 export type UpperTemplate = { size: number; extents: { offset: number; data: Buffer }[] }
@@ -93,4 +93,19 @@ export async function writeUpper(template: UpperTemplate, path: string): Promise
   } finally {
     await file.close()
   }
+}
+
+/**
+ * Makes a writable layer sound that a killed VM left as it was: it has no journal. One that was unmounted is only looked
+ * at. Throws `upper-damaged` for one that nothing can be done for.
+ */
+export async function mendUpper(path: string): Promise<void> {
+  const { code, stdout, stderr } = await tryRun('e2fsck', ['-p', path], { timeout: 600_000 })
+  // e2fsck(8): 1 and 2 are "errors were corrected"
+  if (code <= 2) return
+  const said = `${stdout}${stderr}`.trim().split('\n').at(-1) ?? ''
+  throw new ZosError(`Mend the writable layer "${path}": ${said}; remove the workload and run it anew`, {
+    code: 'upper-damaged',
+    kind: 'node',
+  })
 }

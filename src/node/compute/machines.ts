@@ -10,6 +10,7 @@ import {
   killStrays,
   type MachineRecord,
   makeUpperTemplate,
+  mendUpper,
   type Machine as Vm,
   type VmClass,
   type VmHost,
@@ -141,7 +142,7 @@ export async function openMachines(
       }
       const waiting = first && volumes.length === 0 ? pool.claim({ vmClass }) : undefined
       if (waiting) return take(waiting)
-      if (first) await writeUpper(empty, upper)
+      await (first ? writeUpper(empty, upper) : mendUpper(upper))
       return wrap(await blanks.make(vmClass, { upper, volumes }, { note }), volumes.length, true)
     },
     async adopt(record, request) {

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Call, Routes } from '#sys'
 import type { Engine } from '../compute/engine.ts'
+import type { MachinePool } from '../compute/machines.ts'
 import { pause, unpause } from '../compute/pause.ts'
 import { start } from '../compute/start.ts'
 import { kill, signal, stop } from '../compute/stop.ts'
@@ -14,6 +15,7 @@ import { execStream, logsStream, runStream } from './streams.ts'
 
 export type Parts = {
   engine: Engine
+  machines: Pick<MachinePool, 'letGoOfImages'>
   images: Images
   storage: StoragePlane
   volumes: Volumes
@@ -33,7 +35,7 @@ const field = <T>(call: Call, name: string): T | undefined => (call.body as Reco
 
 /** What commands ask of the daemon. */
 export function routes(parts: Parts): Routes {
-  const { engine, images, storage, volumes } = parts
+  const { engine, machines, images, storage, volumes } = parts
   return {
     calls: {
       'GET /ping': () => ({ pid: process.pid }),
@@ -67,8 +69,10 @@ export function routes(parts: Parts): Routes {
       'POST /volumes/:ref/grow': (c) => volumes.grow(ref(c), field<number>(c, 'size') ?? 0),
       'GET /store': () => storage.call('GET', '/stat'),
       // what a workload was made from stays, whatever became of its tag
-      'POST /store/gc': (c) =>
-        storage.call('POST', '/gc', { ...(c.body as object | undefined), keep: engine.digests() }, 1_800_000),
+      'POST /store/gc': async (c) => {
+        await machines.letGoOfImages()
+        return storage.call('POST', '/gc', { ...(c.body as object | undefined), keep: engine.digests() }, 1_800_000)
+      },
       'POST /store/scrub': () => storage.call('POST', '/scrub', undefined, 1_800_000),
       'POST /store/recompress': () => storage.call('POST', '/recompress', undefined, 7_200_000),
       'POST /down': () => parts.down().then(() => ({ pid: process.pid })),

@@ -62,7 +62,7 @@ const status = async () => {
   }
 }
 
-const server = await serveUnix(api, routes({ engine, images, storage, volumes, status, down }))
+const server = await serveUnix(api, routes({ engine, machines, images, storage, volumes, status, down }))
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.on(signal, () => void down().catch((e: unknown) => log(reasonOf(e))))
 log(`up: pid ${process.pid}, ${host.accel}`)
