@@ -20,8 +20,11 @@ test('a file counts as the verified one until anything touches it', async (t) =>
       loads++
     })
 
+  const written = Date.now()
   await note()
-  assert.equal(await verified.isSame(id), false, 'too young to tell')
+  const same = await verified.isSame(id)
+  // on a machine that is busy with other things the file may have come of age meanwhile
+  if (Date.now() - written < 100) assert.equal(same, false, 'too young to tell')
   await sleep(150)
   await note()
   assert.equal(await verified.isSame(id), true)

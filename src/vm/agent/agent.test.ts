@@ -23,6 +23,9 @@ async function all(stream: Readable): Promise<Buffer> {
 }
 
 /** Runs a command in the workload to its end. */
+/** Milliseconds a cold boot may take on a machine that is busy with other things. */
+const BOOT = 120_000
+
 async function ask(agent: Agent, argv: string[], more: Partial<ProcessSpec> = {}, input?: Buffer) {
   const session = await agent.exec({ ...processOf(...argv), stdin: input !== undefined, ...more })
   if (input) session.stdin.end(input)
@@ -41,7 +44,7 @@ describe('the agent in a microVM', { skip: missing() ?? false, timeout: 280_000 
 
   test('a writable workload', async (t) => {
     await using vm: TestVm = await bootVm(join(dir, 'a'), root)
-    let agent = await connectAgent(vm.socket, { fresh: true })
+    let agent = await connectAgent(vm.socket, { fresh: true, timeout: BOOT })
     // the main process waits for its input line before each of its acts
     const script = 'read _; cat /data.bin; read _; sha256sum; echo last words >&2; exit 7'
     const received: Buffer[] = []
@@ -300,7 +303,7 @@ describe('the agent in a microVM', { skip: missing() ?? false, timeout: 280_000 
 
   test('a read-only workload with a reaper, and its end by memory', async () => {
     await using vm: TestVm = await bootVm(join(dir, 'b'), root)
-    await using agent = await connectAgent(vm.socket, { fresh: true })
+    await using agent = await connectAgent(vm.socket, { fresh: true, timeout: BOOT })
     await agent.start(
       startSpec(root, processOf('sleep', '1000'), {
         readOnly: true,
