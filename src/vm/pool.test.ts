@@ -90,3 +90,27 @@ test('a failure is reported and does not spin', async () => {
   assert.equal(errors.length, 1)
   await pool[Symbol.asyncDispose]()
 })
+
+test('what waits is polished when nobody wants anything, and cannot be claimed meanwhile', async () => {
+  const gate = Promise.withResolvers<void>()
+  const polished: Item[] = []
+  const { pool } = counting({
+    polish: async (item) => {
+      polished.push(item)
+      await gate.promise
+    },
+  })
+  await using _ = pool
+  pool.touch(small)
+  pool.refill()
+  await new Promise((done) => setTimeout(done, 100))
+  assert.deepEqual([pool.size(), polished.length], [2, 0], 'not so soon after a start')
+  await new Promise((done) => setTimeout(done, 600))
+  assert.equal(polished.length, 1)
+  const other = pool.claim(small)
+  assert.ok(other && !polished.includes(other))
+  assert.equal(pool.claim(small), undefined)
+  gate.resolve()
+  await new Promise((done) => setTimeout(done, 20))
+  assert.equal(pool.claim(small), polished[0])
+})

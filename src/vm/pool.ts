@@ -5,6 +5,8 @@ export type PoolOptions<K, T> = {
   nameOf: (kind: K) => string
   /** Makes one waiting VM with its disks; called for one VM at a time. */
   create: (kind: K) => Promise<T>
+  /** Makes one that waits still quicker, while nobody wants anything; it cannot be claimed meanwhile. */
+  polish?: (item: T) => Promise<void>
   /** Ends a VM that nobody claimed. */
   discard: (item: T) => Promise<void>
   /** False when it died while it waited. */
@@ -39,6 +41,9 @@ export type Pool<K, T> = AsyncDisposable & {
 const REFILL_AFTER = 2000
 const STALE_AFTER = 600_000
 const RETRY_AFTER = 5000
+/** Milliseconds without a claim before time counts as free. */
+const QUIET = 400
+const LOOK_EVERY = 50
 
 type Shelf<K, T> = { kind: K; warm: boolean; lastUsed: number; items: T[] }
 
@@ -49,7 +54,7 @@ function wantedOf(_kind: unknown, { warm, ago }: Use): number {
 }
 
 export function createPool<K, T>(options: PoolOptions<K, T>): Pool<K, T> {
-  const { nameOf, create, discard, usable, wanted = wantedOf, most = 4, onError = () => {} } = options
+  const { nameOf, create, polish, discard, usable, wanted = wantedOf, most = 4, onError = () => {} } = options
   const shelves = new Map<string, Shelf<K, T>>()
   const shelfOf = (kind: K, warm = false): Shelf<K, T> => {
     const name = nameOf(kind)
@@ -60,12 +65,15 @@ export function createPool<K, T>(options: PoolOptions<K, T>): Pool<K, T> {
   for (const kind of options.warm ?? []) shelfOf(kind, true)
   const abort = new AbortController()
   let filling: Promise<void> | undefined
+  const rough = new Set<T>()
+  let polishing: T | undefined
   let timer: NodeJS.Timeout | undefined
 
   const wantedNow = ({ kind, warm, lastUsed }: Shelf<K, T>) => wanted(kind, { warm, ago: performance.now() - lastUsed })
   const size = () => [...shelves.values()].reduce((n, { items }) => n + items.length, 0)
   const remove = async (shelf: Shelf<K, T>, item: T) => {
     shelf.items.splice(shelf.items.indexOf(item), 1)
+    rough.delete(item)
     await discard(item).catch(onError)
   }
   /** Gives away what nobody wants any more; returns the shelf most in need. */
@@ -79,15 +87,39 @@ export function createPool<K, T>(options: PoolOptions<K, T>): Pool<K, T> {
     const short = [...shelves.values()].filter((s) => s.items.length < wantedNow(s))
     return short.sort((a, b) => a.items.length - b.items.length || b.lastUsed - a.lastUsed)[0]
   }
+  const polishOne = async () => {
+    const latest = Math.max(...[...shelves.values()].map(({ lastUsed }) => lastUsed))
+    if (performance.now() - latest < QUIET) return sleep(LOOK_EVERY, abort.signal).catch(() => {})
+    const [item] = rough
+    const shelf = [...shelves.values()].find(({ items }) => items.includes(item!))
+    rough.delete(item!)
+    if (!shelf) return
+    polishing = item
+    try {
+      await polish?.(item!)
+    } catch (error) {
+      onError(error)
+      if (shelf.items.includes(item!)) await remove(shelf, item!)
+    } finally {
+      polishing = undefined
+    }
+  }
   const fill = async () => {
     for (;;) {
       if (abort.signal.aborted) return
       const shelf = await tidy()
-      if (!shelf) return
+      if (!shelf && rough.size === 0) return
+      if (!shelf) {
+        await polishOne()
+        continue
+      }
       const item = await create(shelf.kind)
       // dropped while it was being made
       if (abort.signal.aborted || shelves.get(nameOf(shelf.kind)) !== shelf) await discard(item)
-      else shelf.items.push(item)
+      else {
+        shelf.items.push(item)
+        if (polish) rough.add(item)
+      }
     }
   }
   const refill = () => {
@@ -114,8 +146,12 @@ export function createPool<K, T>(options: PoolOptions<K, T>): Pool<K, T> {
     touch: (kind) => void touch(kind),
     claim(kind) {
       const shelf = touch(kind)
-      const at = shelf.items.findIndex(usable)
-      return at < 0 ? undefined : shelf.items.splice(at, 1)[0]
+      const free = shelf.items.filter((item) => item !== polishing && usable(item))
+      const item = free.find((one) => !rough.has(one)) ?? free[0]
+      if (item === undefined) return undefined
+      shelf.items.splice(shelf.items.indexOf(item), 1)
+      rough.delete(item)
+      return item
     },
     refill,
     async drop(which) {

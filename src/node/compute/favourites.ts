@@ -25,6 +25,7 @@ export type Favourites = {
 }
 
 const REMEMBERED = 64
+const RETRY_AFTER = 60_000
 
 /**
  * Images get a template of their own once they are started a second time: making one takes a core for a second, and what
@@ -38,8 +39,9 @@ export function openFavourites(
   log: (line: string) => void,
 ): Favourites {
   const seen = new Map<string, { favourite: Favourite; starts: number }>()
-  /** Images whose template could not be made: they start as before. */
-  const refused = new Set<string>()
+  /** Images whose template could not be made, and when that was: they start as before. */
+  const refused = new Map<string, number>()
+  const isRefused = (digest: string) => performance.now() - (refused.get(digest) ?? -RETRY_AFTER) < RETRY_AFTER
 
   const make = async ({ vmClass, digest, command }: Favourite): Promise<ImageTemplate> => {
     const base = await ensureTemplate(host, vmClass)
@@ -63,7 +65,7 @@ export function openFavourites(
       seen.set(name, { favourite, starts: (known?.starts ?? 0) + 1 })
       const oldest = seen.keys().next().value
       if (seen.size > REMEMBERED && oldest !== undefined) seen.delete(oldest)
-      return known && !refused.has(digest) ? favourite : undefined
+      return known && !isRefused(digest) ? favourite : undefined
     },
     async find({ vmClass, digest }) {
       const found = await findImageTemplate(host, vmClass, digest)
@@ -74,7 +76,7 @@ export function openFavourites(
       try {
         return (await findImageTemplate(host, favourite.vmClass, favourite.digest)) ?? (await make(favourite))
       } catch (error) {
-        refused.add(favourite.digest)
+        refused.set(favourite.digest, performance.now())
         log(`template of image ${favourite.digest.slice(0, 12)}: ${reasonOf(error)}`)
         throw error
       }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import {
+  awaitAgent,
   classFor,
   connectAgent,
   createPool,
@@ -36,17 +37,22 @@ export type MachinePool = Machines &
     waiting: () => number
   }
 
-/** All that wait together: two of the default class, two of the image last started, one of each other class in use. */
+/** All that wait together: two of the default class, two of the image last started, one of each other one in use. */
 const MOST_WAITING = 6
+/** Milliseconds since its last start after which nothing waits of a class, of the image last started, of another image. */
+const CLASS_STALE_AFTER = 600_000
 const IMAGE_STALE_AFTER = 600_000
+const OTHER_STALE_AFTER = 60_000
 
 const nameOf = ({ vmClass, favourite }: Kind): string =>
   `${vmClass.vcpus}/${vmClass.memoryMiB}/${favourite?.digest ?? ''}`
 
-/** First contact, which is the slow one: emulation translates the guest's side of it, and of a start in miniature. */
-async function rehearse(host: VmHost, vm: Vm): Promise<void> {
+/**
+ * A start in miniature: emulation translates the guest's side of it. It costs more CPU than it spares the start, so it is
+ * for times when nobody waits.
+ */
+async function rehearse(vm: Vm): Promise<void> {
   await using agent = await connectAgent(vm.agentSocket, { fresh: true })
-  if (host.accel === 'kvm') return
   const time = String(BigInt(Date.now()) * 1_000_000n)
   await agent.warmUp({ time, entropy: randomBytes(64).toString('base64') })
 }
@@ -63,7 +69,7 @@ export async function openMachines(
   const empty = await makeUpperTemplate(poolDir)
   const blanks = openBlanks(host, storage, at)
   const favourites = openFavourites(host, storage, blanks, empty, at.log)
-  /** The image last started: the only one whose clones wait. */
+  /** The image last started: more of its clones wait than of another one's. */
   let latest = ''
 
   const pool = createPool<Kind, Waiting>({
@@ -77,7 +83,8 @@ export async function openMachines(
       let fed: Fed | undefined
       try {
         fed = await blanks.make(template ?? vmClass, { upper, volumes: [] }, { note: at.log, ...bound })
-        await rehearse(host, fed.vm)
+        // the first contact is the slow one: emulation translates the guest's side of it
+        await awaitAgent(fed.vm.agentSocket)
         return { ...fed, upper, epoch }
       } catch (error) {
         if (fed) await blanks.discard(fed)
@@ -85,6 +92,7 @@ export async function openMachines(
         throw error
       }
     },
+    ...(host.accel === 'tcg' ? { polish: ({ vm }: Waiting) => rehearse(vm) } : {}),
     async discard(waiting) {
       await blanks.discard(waiting)
       rmSync(waiting.upper, { force: true })
@@ -92,8 +100,9 @@ export async function openMachines(
     // one whose disk's server has restarted since would wait seconds for QEMU to connect again
     usable: ({ vm, epoch }) => isRunning(vm.record) && epoch === storage.epoch(),
     wanted(kind, { warm, ago }) {
-      if (kind.favourite) return nameOf(kind) === latest && ago < IMAGE_STALE_AFTER ? 2 : 0
-      return warm ? 2 : ago < IMAGE_STALE_AFTER ? 1 : 0
+      if (kind.favourite && nameOf(kind) !== latest) return ago < OTHER_STALE_AFTER ? 1 : 0
+      if (kind.favourite) return ago < IMAGE_STALE_AFTER ? 2 : 0
+      return warm ? 2 : ago < CLASS_STALE_AFTER ? 1 : 0
     },
     warm: at.templates ? (at.warm ?? [defaultClass()]).map((vmClass) => ({ vmClass })) : [],
     most: at.templates ? MOST_WAITING : 0,
