@@ -16,13 +16,13 @@ const request: RunRequest = {
 }
 
 /** A home with one workload that a daemon was killed over, and what became of its machine. */
-async function recovered(change: Partial<RunRequest>) {
+async function recovered(change: Partial<RunRequest>, record: unknown = { its: 'record' }) {
   const home = mkdtempSync(join(tmpdir(), 'zos-adopt-'))
   try {
     const image = { digest: '0'.repeat(64), config: {} }
     const spec = resolveSpec({ ...request, ...change }, image, { id: 'a1', name: 'half', createdAt: '2026-01-01' })
     await saveSpec(home, spec)
-    await saveStatus(home, spec, { ...FRESH, machine: { its: 'record' } })
+    await saveStatus(home, spec, { ...FRESH, machine: record })
     let destroyed = 0
     const adopt = async (record: unknown) => {
       assert.deepEqual(record, { its: 'record' })
@@ -55,4 +55,6 @@ test('a workload whose daemon was killed while it started: its machine ends, its
 test('one that was to be removed after its end is gone with its machine', async () => {
   const { destroyed, views, onDisk } = await recovered({ remove: true })
   assert.deepEqual([destroyed, views, onDisk], [1, [], []])
+  assert.deepEqual((await recovered({ remove: true }, null)).onDisk, [], 'nor one that had no machine yet')
+  assert.equal((await recovered({}, null)).views[0]!.state, 'created')
 })

@@ -27,7 +27,8 @@ export class Engine {
     await Promise.all([...this.#all.values()].map(adopt))
     await Promise.all(
       [...this.#all.values()]
-        .filter((w) => w.spec.remove && w.status.state === 'exited')
+        // what is still "created" was to be started by a command that is gone
+        .filter((w) => w.spec.remove && (w.status.state === 'exited' || w.status.state === 'created'))
         .map((w) => this.remove(w.spec.id, true)),
     )
   }
