@@ -20,6 +20,9 @@ export function publicDaemon(): string {
 
 export type Net = Disposable & {
   addresses: string[]
+  keyFile: (i: number) => string
+  /** Where node I's API answers. */
+  api: (i: number) => string
   namespace: (i: number) => string
   /** Runs a program in node I's namespace. */
   exec: (i: number, args: string[]) => SpawnSyncReturns<Buffer>
@@ -35,16 +38,19 @@ export type Net = Disposable & {
   reach: (seconds: number) => Promise<void>
 }
 
+/** Further flags of our node I, which may name the public keys of all. */
+type FlagsOf = (i: number, publicKeys: string[]) => string[]
 type Edge = readonly [dials: number, listens: number]
 
 /** A network of namespaces: a switch in the middle, a cable and a subnet for each edge. Nothing runs in it yet. */
-export function createNet(kinds: readonly Kind[], edges: readonly Edge[]): Net {
+export function createNet(kinds: readonly Kind[], edges: readonly Edge[], flags: FlagsOf = () => []): Net {
   const dir = mkdtempSync(join(tmpdir(), 'zos-overlay-'))
   const id = `zo${process.pid % 10000}`
   const ns = (i: number | 's') => `${id}${i}`
   const daemons = new Map<number, ChildProcess>()
   const ipOf = (edge: number, end: 0 | 1) => `10.93.${edge}.${end + 1}`
   const key = (i: number) => join(dir, `${i}.key`)
+  const api = (i: number) => join(dir, `${i}.sock`)
   const last = kinds.length - 1
   const identities: { address: string; publicKey: string }[] = []
 
@@ -72,8 +78,9 @@ export function createNet(kinds: readonly Kind[], edges: readonly Edge[]): Net {
     }
     const legacy = kinds[i] === 'compatible' ? identities.flatMap(({ publicKey }) => ['--legacy', publicKey]) : []
     const run = ['mycelium', 'run', '--key-file', key(i), '--listen', 'tcp://[::]:9651', '--tun', 'ov0']
-    const api = ['--api', `unix:${dir}/${i}.sock`]
-    return [zos, ...run, ...api, '--no-discovery', ...legacy, ...peers.flatMap((p) => ['--peer', p])]
+    const keys = identities.map(({ publicKey }) => publicKey)
+    const more = ['--api', `unix:${api(i)}`, '--no-discovery', ...flags(i, keys)]
+    return [zos, ...run, ...more, ...legacy, ...peers.flatMap((p) => ['--peer', p])]
   }
 
   const net: Net = {
@@ -81,6 +88,8 @@ export function createNet(kinds: readonly Kind[], edges: readonly Edge[]): Net {
       return identities.map(({ address }) => address)
     },
     namespace: ns,
+    keyFile: key,
+    api,
     exec: (i, args) => spawnSync('ip', ['netns', 'exec', ns(i), ...args]),
     spawn: (i, args) => spawn('ip', ['netns', 'exec', ns(i), ...args], { stdio: ['ignore', 'pipe', 'ignore'] }),
     start(i) {
