@@ -1,10 +1,10 @@
 // Ours beside the public daemon, in network namespaces: MYCELIUM_BIN=FILE names one (0.6.1 or later). Results of the last
 // run: docs/interop-mycelium.md.
 import assert from 'node:assert/strict'
-import type { ChildProcess } from 'node:child_process'
 import { test } from 'node:test'
 import { callUnix, sleep } from '#sys'
-import { createNet, type Kind, type Net } from '../bench/overlay/net.ts'
+import { createNet, type Kind } from '../bench/overlay/net.ts'
+import { DIAMOND, transferred } from './overlay.ts'
 
 const skip = process.env.MYCELIUM_BIN ? false : 'set MYCELIUM_BIN to a public Mycelium daemon to run it'
 
@@ -46,47 +46,10 @@ for (const kinds of lines)
     }
   })
 
-/** The output of a program that ends by itself; it is killed after SECONDS. */
-async function outputOf(child: ChildProcess, seconds: number): Promise<string> {
-  let said = ''
-  child.stdout!.on('data', (text) => {
-    said += text
-  })
-  const limit = setTimeout(() => child.kill('SIGKILL'), seconds * 1000)
-  await new Promise((done) => child.once('close', done))
-  clearTimeout(limit)
-  return said.trim()
-}
-
-/** 100 pieces of 200 kB over TCP, PAUSE ms apart; both ends hash what passed. DURING runs meanwhile. */
-async function transferred(
-  net: Net,
-  from: number,
-  to: number,
-  pause = 0,
-  during?: () => Promise<void>,
-): Promise<string> {
-  const receive = `const h=require('crypto').createHash('sha256');let n=0;require('net').createServer(s=>{s.on('data',d=>{n+=d.length;h.update(d)});s.on('end',()=>{s.end();console.log(n+' '+h.digest('hex'));process.exit()})}).listen(7777,'::')`
-  const send = `const c=require('crypto'),h=c.createHash('sha256');const s=require('net').connect(7777,'${net.addresses[to]}');let i=0;const go=()=>{if(i++>=100)return s.end();const b=c.randomBytes(200000);h.update(b);s.write(b,()=>setTimeout(go,${pause}))};s.on('connect',go);s.on('close',()=>console.log(h.digest('hex')));s.resume()`
-  const receiver = outputOf(net.spawn(to, [process.execPath, '-e', receive]), 90)
-  await sleep(1_000)
-  const sender = outputOf(net.spawn(from, [process.execPath, '-e', send]), 90)
-  await during?.()
-  const [sent, received] = await Promise.all([sender, receiver])
-  const [bytes, hash] = received.split(' ')
-  return `${bytes} ${hash === sent ? 'same' : 'other'}`
-}
-
 test('a stream lives on when the node on its path vanishes and there is another way, of either kind', {
   skip,
 }, async () => {
-  const edges = [
-    [0, 1],
-    [0, 2],
-    [3, 1],
-    [3, 2],
-  ] as const
-  using net = createNet(['ours', 'public', 'ours', 'ours'], edges)
+  using net = createNet(['ours', 'public', 'ours', 'ours'], DIAMOND)
   for (const i of [1, 2, 0, 3]) net.start(i)
   await net.reach(60)
   const result = await transferred(net, 0, 3, 50, async () => {

@@ -32,6 +32,8 @@ export type Net = Disposable & {
   pids: () => number[]
   /** Takes node I's cables out where its neighbours do not see it: they stay up and nothing answers. */
   blackHole: (i: number) => void
+  /** Puts them back. */
+  plugIn: (i: number) => void
   /** Bytes node I has sent to node J. */
   sentBytes: (i: number, j: number) => number
   /** Until the first node reaches the last. */
@@ -83,6 +85,11 @@ export function createNet(kinds: readonly Kind[], edges: readonly Edge[], flags:
     return [zos, ...run, ...more, ...legacy, ...peers.flatMap((p) => ['--peer', p])]
   }
 
+  function eachPort(i: number, change: (edge: number) => string[]): void {
+    for (const [edge, ends] of edges.entries())
+      if (ends.includes(i)) sh('ip', ['-n', ns('s'), 'link', 'set', `p${edge}x${i}`, ...change(edge)])
+  }
+
   const net: Net = {
     get addresses() {
       return identities.map(({ address }) => address)
@@ -104,10 +111,8 @@ export function createNet(kinds: readonly Kind[], edges: readonly Edge[], flags:
       await gone
     },
     pids: () => [...daemons.values()].map((child) => child.pid!),
-    blackHole(i) {
-      for (const [edge, ends] of edges.entries())
-        if (ends.includes(i)) sh('ip', ['-n', ns('s'), 'link', 'set', `p${edge}x${i}`, 'nomaster'])
-    },
+    blackHole: (i) => eachPort(i, () => ['nomaster']),
+    plugIn: (i) => eachPort(i, (edge) => ['master', `br${edge}`]),
     sentBytes(i, j) {
       const [link] = JSON.parse(sh('ip', ['-n', ns(i), '-s', '-j', 'link', 'show', 'dev', `e${j}`]))
       return link.stats64.tx.bytes

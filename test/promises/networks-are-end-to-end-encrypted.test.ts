@@ -1,7 +1,7 @@
 // What crosses the cable between two nodes is captured: nothing of it is readable, and whoever learns the nodes' keys
 // afterwards can still read nothing. Needs root, /dev/net/tun and tcpdump.
 import assert from 'node:assert/strict'
-import { accessSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { sleep, until } from '#sys'
@@ -11,16 +11,9 @@ import { SESSION } from '../../src/mycelium/session/handshake.ts'
 import { BODY_AT, DATA, frameLength } from '../../src/mycelium/wire/frame.ts'
 import { recordedStreams } from '../../src/mycelium/wire/recorded.ts'
 import { Sealer } from '../../src/mycelium/wire/seal.ts'
+import { noNamespaces } from '../overlay.ts'
 
-const mayRun = () => {
-  try {
-    accessSync('/dev/net/tun')
-    return process.getuid?.() === 0
-  } catch {
-    return false
-  }
-}
-const skip = mayRun() ? false : 'needs root and /dev/net/tun'
+const skip = noNamespaces()
 const SECRET = 'a secret nobody on the way may read'
 
 /** The frames that cross the cable while a page of secrets is fetched and pings pass, and the keys of both ends. */

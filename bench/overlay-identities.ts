@@ -1,0 +1,73 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { inTurn } from './overlay/lab.ts'
+import { publicDaemon, sh } from './overlay/net.ts'
+import type { Benchmark } from './row.ts'
+
+const name = 'overlay-identities'
+const claim = 'memory (PSS) of 100 workload identities on one node'
+const COUNT = 100
+const NAMESPACE = `zi${process.pid % 10000}`
+const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
+
+/** Proportional set size in MB: shared pages are counted once. */
+const pss = (pid: number): number =>
+  Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))![1]) / 1024
+
+async function measured(startAll: (dir: string) => Promise<ChildProcess[]>): Promise<number> {
+  const dir = mkdtempSync(join(tmpdir(), 'zos-identities-'))
+  sh('ip', ['netns', 'add', NAMESPACE])
+  let children: ChildProcess[] = []
+  try {
+    sh('ip', ['-n', NAMESPACE, 'link', 'set', 'lo', 'up'])
+    children = await startAll(dir)
+    await sleep(5_000)
+    const tuns = sh('ip', ['-n', NAMESPACE, '-br', 'link']).match(/^id\d+/gm)?.length ?? 0
+    if (tuns !== COUNT) throw new Error(`${tuns} of ${COUNT} identities are there`)
+    return children.reduce((sum, child) => sum + pss(child.pid!), 0)
+  } finally {
+    for (const child of children) child.kill('SIGKILL')
+    spawnSync('ip', ['netns', 'del', NAMESPACE])
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+const start = (args: string[], cwd: string) =>
+  spawn('ip', ['netns', 'exec', NAMESPACE, ...args], { cwd, stdio: ['ignore', 'pipe', 'ignore'] })
+
+/** One daemon, all identities attached to TUNs. */
+async function ours(dir: string): Promise<ChildProcess[]> {
+  const script = resolve(import.meta.dirname, 'overlay/identities-node.ts')
+  const child = start([process.execPath, '--disable-warning=ExperimentalWarning', script, String(COUNT)], dir)
+  await new Promise<void>((done, failed) => {
+    child.stdout!.once('data', () => done())
+    child.once('exit', (code) => failed(new Error(`the node ended with ${code}`)))
+  })
+  return [child]
+}
+
+/** One daemon each, as the original grid runs them. */
+async function theirs(dir: string): Promise<ChildProcess[]> {
+  const bin = publicDaemon()
+  return Array.from({ length: COUNT }, (_, i) => {
+    const port = String(20_000 + i)
+    const apis = ['--api-addr', `127.0.0.1:${30_000 + i}`, '--jsonrpc-addr', `127.0.0.1:${40_000 + i}`]
+    const names = ['-k', join(dir, `${i}.key`), '--tun-name', `id${i}`]
+    return start([bin, ...names, ...apis, '--disable-peer-discovery', '-t', port, '-q', port], dir)
+  })
+}
+
+export default {
+  name,
+  claim,
+  run: () =>
+    inTurn(
+      { name, claim, unit: 'MB', better: 'lower', must: 0.2 },
+      '100 public daemons',
+      () => measured(ours),
+      () => measured(theirs),
+      { rounds: 3 },
+    ),
+} satisfies Benchmark
