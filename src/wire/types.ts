@@ -27,6 +27,17 @@ export type RunRequest = {
   /** Seconds between the stop signal and KILL. */
   stopTimeout?: number
   window?: { rows: number; columns: number }
+  /** Its card on a grid's overlay; absent: it stays down. */
+  network?: NetworkRequest
+}
+
+export type NetworkRequest = {
+  /** In 400::/7, as 32 hex digits. */
+  address: string
+  mtu: number
+  /** A line for /etc/hosts: its address and its names. */
+  hosts: string
+  resolvConf: string
 }
 
 export type RestartPolicy = { name: 'no' | 'always' | 'unless-stopped' | 'on-failure'; max?: number }

@@ -1,23 +1,27 @@
 import { readFileSync } from 'node:fs'
 import { reasonOf, ZosError } from '#codec'
 import {
+  type Key,
   parseSpec,
   placeSlots,
   readConsent,
   readDeployment,
   rulesOf,
+  type SlotSpec,
   type Spec,
   salted,
   sealSpecs,
   slotsOf,
+  type Transition,
   type WantedSlot,
 } from '#contract'
 import { places } from '#wire'
 import { checkSignature, openLibrary, resolveTag } from '#zosfs'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { groupNamed, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
-import { readersOf } from './sealed.ts'
+import { type Context, groupNamed, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
+import { giveAddresses } from './network.ts'
+import { openPlaced, readersOf } from './sealed.ts'
 import { FLAGS, proposeStep } from './steps.ts'
 import { uploadMissing } from './upload.ts'
 
@@ -51,6 +55,16 @@ async function pin(spec: Spec, library: ReturnType<typeof openLibrary>): Promise
     workloads.push({ ...w, flist: tag.digest })
   }
   return { ...spec, workloads }
+}
+
+/** The specs that count now; none for a key that may not read them, or when one is nowhere to be had. */
+async function specsBefore(context: Context, key: Key, placed: Transition | null): Promise<SlotSpec[]> {
+  try {
+    return placed ? (await openPlaced(context, key, placed)).map(({ spec }) => spec) : []
+  } catch (error) {
+    process.stderr.write(`zos: the workloads get new addresses: ${reasonOf(error)}\n`)
+    return []
+  }
 }
 
 function showPlan(wanted: WantedSlot[], nodes: PlacedNode[], json: boolean): void {
@@ -120,8 +134,9 @@ export default async function deploy(args: string[]): Promise<number> {
   }
   const key = await signer(flags.as, 'deploy')
   const readers = readersOf(consent.group.set)
+  const addressed = giveAddresses(wanted, await specsBefore(context, key, consent.state.placed))
   const { root, sealed } = await sealSpecs(
-    wanted.map((w) => salted(w.spec)),
+    addressed.map((w) => salted(w.spec)),
     (n) => [chosen[n]!.seal, ...readers],
   )
   for (const flist of new Set(spec.workloads.map((w) => w.flist!))) await uploadMissing(context, library, flist)

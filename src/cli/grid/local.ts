@@ -17,7 +17,8 @@ export type GridFacts = {
   peers: string[]
 }
 
-export type LocalNode = { name: string; farm: string; country: string }
+/** `peerPort`: where its overlay listens on the loopback; 0 until it first comes up. */
+export type LocalNode = { name: string; farm: string; country: string; peerPort: number }
 
 /** What only the machine of a local grid knows. Ports are fixed once, so that nodes find chain and hub again. */
 export type LocalGrid = { chainPort: number; hubPort: number; nodes: LocalNode[] }

@@ -8,6 +8,8 @@ async function run(args: string[]): Promise<number> {
     home: { kind: 'value', about: 'its folder' },
     rpc: { kind: 'value', about: 'URL[,URL…] of the chain' },
     hub: { kind: 'value', about: 'URL[,URL…] of the hubs' },
+    listen: { kind: 'value', about: "tcp://IP:PORT[,…] for the overlay's peers" },
+    peer: { kind: 'value', about: 'tcp://IP:PORT[,…] of overlay peers' },
   })
   if (!flags.home || !flags.rpc || !flags.hub)
     throw new ZosError('zos node run: write zos node run --home DIR --rpc URL[,URL…] --hub URL[,URL…]', {
@@ -17,7 +19,14 @@ async function run(args: string[]): Promise<number> {
   const home = resolve(flags.home)
   await readConfig(home) // refused here with words, not by a plane that cannot start
   const log = (line: string) => process.stderr.write(`${new Date().toISOString()} node: ${line}\n`)
-  await runNode({ home, rpc: flags.rpc.split(','), hub: flags.hub.split(','), log })
+  const list = (text: string | undefined) => (text ? text.split(',') : [])
+  const [rpc, hub, listen, peers] = [flags.rpc, flags.hub, flags.listen, flags.peer].map(list) as [
+    string[],
+    string[],
+    string[],
+    string[],
+  ]
+  await runNode({ home, rpc, hub, listen, peers, log })
   return 0
 }
 

@@ -15,7 +15,7 @@ import {
   registerNode,
 } from '#contract'
 import { type NodeStatus, readConfig, supervisorSocket, writeConfig } from '#node'
-import { tryLock, until, writeAtomic } from '#sys'
+import { freePort, tryLock, until, writeAtomic } from '#sys'
 import { ensureNodeSetup } from '../setup/index.ts'
 import { backingUp } from './backing.ts'
 import { factsOfLocal, gridDir, type LocalNode, localGrid, nodeHome, saveFacts, saveLocal } from './local.ts'
@@ -125,7 +125,10 @@ async function nodeSecret(home: string): Promise<Hex> {
   return secret
 }
 
-async function nodeUp(name: string, rpc: string, hub: string): Promise<NodeStatus> {
+async function nodeUp(
+  name: string,
+  at: { rpc: string; hub: string; listen: string; peers: string[] },
+): Promise<NodeStatus> {
   const home = nodeHome(name)
   const socket = supervisorSocket(home)
   const ready = async () => {
@@ -140,7 +143,9 @@ async function nodeUp(name: string, rpc: string, hub: string): Promise<NodeStatu
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
   }
-  const args = [PROGRAMS.zos, 'node', 'run', '--home', home, '--rpc', rpc, '--hub', hub]
+  const { rpc, hub, listen, peers } = at
+  const overlay = ['--listen', listen, ...(peers.length > 0 ? ['--peer', peers.join(',')] : [])]
+  const args = [PROGRAMS.zos, 'node', 'run', '--home', home, '--rpc', rpc, '--hub', hub, ...overlay]
   return startService(name, args, ready, NODE_DEADLINE)
 }
 
@@ -154,15 +159,25 @@ export async function gridUp(count: number | undefined, say: (line: string) => v
   const wanted = Math.max(count ?? (local.nodes.length || 3), local.nodes.length)
   const [chain, hub] = await Promise.all([backingUp('chain', local.chainPort), backingUp('hub', local.hubPort)])
   for (let n = local.nodes.length; n < wanted; n++)
-    local.nodes.push({ name: `node${n + 1}`, farm: `farm${n + 1}`, country: PLACES[n % PLACES.length]!.country })
+    local.nodes.push({
+      name: `node${n + 1}`,
+      farm: `farm${n + 1}`,
+      country: PLACES[n % PLACES.length]!.country,
+      peerPort: 0,
+    })
+  for (const node of local.nodes) node.peerPort ||= await freePort()
   await saveLocal({ ...local, chainPort: chain.port, hubPort: hub.port })
   const [rpc, hubUrl] = [`http://127.0.0.1:${chain.port}`, `http://127.0.0.1:${hub.port}`]
   const facts = await register(rpc, local.nodes)
-  if (facts.hub[0] !== hubUrl || facts.rpc[0] !== rpc) await saveFacts({ ...facts, rpc: [rpc], hub: [hubUrl] })
+  const peers = local.nodes.map(({ peerPort }) => `tcp://127.0.0.1:${peerPort}`)
+  const now = { ...facts, rpc: [rpc], hub: [hubUrl], peers }
+  if (JSON.stringify(now) !== JSON.stringify(facts)) await saveFacts(now)
   say(`chain ${rpc}, hub ${hubUrl}`)
   await Promise.all(
-    local.nodes.map(async ({ name, farm, country }) => {
-      const { pid } = await nodeUp(name, rpc, hubUrl)
+    local.nodes.map(async ({ name, farm, country }, n) => {
+      // the later one dials: one connection is enough for two
+      const at = { rpc, hub: hubUrl, listen: peers[n]!, peers: peers.slice(0, n) }
+      const { pid } = await nodeUp(name, at)
       say(`${name} (${farm}, ${country}) is up: pid ${pid}`)
     }),
   )

@@ -74,7 +74,7 @@ class Guest {
   /** The packet of the next frame. */
   async next(ms = 3000): Promise<Buffer> {
     const frame = await until('a frame', ms, () => this.received.shift(), 2)
-    assert.equal(frame.toString('hex', 6, 14), '027a6f73000186dd')
+    assert.equal(frame.toString('hex', 0, 14), `${GUEST_MAC}027a6f73000186dd`)
     return frame.subarray(14)
   }
 

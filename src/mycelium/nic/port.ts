@@ -13,7 +13,8 @@ import { ETHERNET, LENGTH, openWire, type Wire } from './wire.ts'
 const IPV6 = 0x86dd
 /** Locally administered, the node's end of every card's link. */
 const OUR_MAC = Buffer.from('027a6f730001', 'hex')
-const BROADCAST = Buffer.alloc(6, 0xff)
+/** Every guest's, until it says another (`vm/args.ts`). To a broadcast address TCP would not listen. */
+const GUEST_MAC = Buffer.from('027a6f730002', 'hex')
 const ECHO_REQUEST = 128
 const ECHO_REPLY = 129
 const MULTICAST = 0xff
@@ -30,7 +31,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
   const firewall = createFirewall(spec.network)
   const names = createNames(spec.network)
   const gateway = gatewayOf(identity.address)
-  const guestMac = Buffer.from(BROADCAST)
+  const guestMac = Buffer.from(GUEST_MAC)
   let refusals = REFUSALS
   let wire: Wire | undefined
 

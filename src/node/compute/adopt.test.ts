@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { RunRequest } from '#wire'
+import { openCards } from './cards.ts'
 import { Engine } from './engine.ts'
 import type { Machine } from './parts.ts'
 import { resolveSpec } from './spec.ts'
@@ -35,6 +36,7 @@ async function recovered(change: Partial<RunRequest>, record: unknown = { its: '
       machines: { get: unused, adopt, refill: unused },
       storage: { image: unused, bind: unused, check: unused, ready: unused },
       volumes: new Volumes(home),
+      cards: openCards(home),
       log: assert.fail,
     })
     await engine.recover()

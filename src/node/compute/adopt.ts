@@ -1,7 +1,7 @@
 import { reasonOf } from '#codec'
 import { connect } from './connect.ts'
 import type { Machine } from './parts.ts'
-import { openPorts, restartLater, startByPolicy } from './start.ts'
+import { openPorts, plugIn, restartLater, startByPolicy } from './start.ts'
 import { ended, machineEnded, reconnect, watch } from './watch.ts'
 import { save, type Workload } from './workload.ts'
 
@@ -25,6 +25,7 @@ async function takeUp(workload: Workload): Promise<void> {
     const machine = await find(workload)
     if (!machine) return await ended(workload, machineEnded('its machine ended while no daemon ran'), restartLater)
     workload.machine = machine
+    plugIn(workload, machine)
     await at.storage.bind(machine.exportId, spec.digest)
     const paused = workload.status.state === 'paused'
     if (paused) await machine.resume()

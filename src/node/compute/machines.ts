@@ -114,6 +114,7 @@ export async function openMachines(
     exportId,
     record: { vm: vm.record, exportId } satisfies Record_,
     agentSocket: vm.agentSocket,
+    nicSocket: vm.nicSocket,
     ended: vm.exited.then((e) => e.reason),
     pause: () => vm.pause(),
     resume: () => vm.resume(),

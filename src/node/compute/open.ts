@@ -1,6 +1,7 @@
 import { awaitAgent, ensureInitramfs, ensureKernel, openVmHost, type VmClass, type VmHost } from '#vm'
 import { CACHE } from '../cache.ts'
 import type { Exports } from './blanks.ts'
+import { openCards } from './cards.ts'
 import { Engine } from './engine.ts'
 import { type MachinePool, openMachines } from './machines.ts'
 import type { Storage } from './parts.ts'
@@ -36,8 +37,15 @@ export async function openCompute(at: {
   const volumes = new Volumes(home)
   const { templates, warm } = at
   const machines = await openMachines(host, storage, { home, run, templates, log, ...(warm ? { warm } : {}) })
-  const engine = new Engine({ home, machines, storage, volumes, log })
+  const cards = openCards(run)
+  const engine = new Engine({ home, machines, storage, volumes, cards, log })
   await engine.recover()
+  cards.keep(
+    engine
+      .list()
+      .filter((w) => w.machine)
+      .map((w) => w.spec.name),
+  )
   machines.endStrays(engine.records())
   if (at.resume) engine.resume()
   machines.refill()

@@ -9,6 +9,8 @@ export type Machine = {
   record: unknown
   /** Unix socket of the agent's port. */
   agentSocket: string
+  /** Unix socket of its network card's frames. */
+  nicSocket: string
   /** Resolves with the reason when QEMU has ended. */
   ended: Promise<string>
   pause: () => Promise<void>

@@ -21,6 +21,7 @@ export function settle(workload: Workload, clean: boolean): void {
     try {
       if (keeps && agent)
         await Promise.race([agent.powerOff(0).catch(() => {}), machine?.ended, sleep(POWER_OFF_GRACE)])
+      at.cards.unplug(spec.name)
       await machine?.destroy()
       await agent?.[Symbol.asyncDispose]()
     } catch (error) {

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { DEFAULT_LIMIT_MIB } from '#vm'
-import type { RunRequest } from '#wire'
+import type { NetworkRequest, RunRequest } from '#wire'
 
 /** The part of an OCI image config that says how to start it. Source: OCI image-spec, config.md. */
 export type ImageConfig = {
@@ -43,6 +43,7 @@ export type WorkloadSpec = {
   restart: RunRequest['restart']
   stopSignal: string
   stopTimeout: number
+  network?: NetworkRequest
 }
 
 /** Bytes a workload may use when nothing is said. */
@@ -107,5 +108,6 @@ export function resolveSpec(
     restart: request.restart,
     stopSignal: request.stopSignal ?? config.StopSignal ?? (isSystemd(argv[0]!) ? 'SIGRTMIN+3' : 'SIGTERM'),
     stopTimeout: request.stopTimeout ?? DEFAULT_STOP_TIMEOUT,
+    ...(request.network ? { network: request.network } : {}),
   }
 }

@@ -3,7 +3,7 @@ import { reasonOf, ZosError } from '#codec'
 import type { StartSpec } from '#vm'
 import { connect } from './connect.ts'
 import { tellLease } from './lease.ts'
-import type { DiskBinding } from './parts.ts'
+import type { DiskBinding, Machine } from './parts.ts'
 import { publishPorts } from './ports.ts'
 import { settle } from './settle.ts'
 import { watch } from './watch.ts'
@@ -45,6 +45,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
     const folder = folderFor(workload)
     const machine = await machines.get({ memory, cpus, folder, digest, command, readOnly, volumes: mounts, note })
     workload.machine = machine
+    plugIn(workload, machine)
     workload.status.outputBase = openLog(workload).end
     const [binding, agent] = await Promise.all([
       storage.bind(machine.exportId, spec.digest),
@@ -66,6 +67,11 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
   void storage.ready(workload.machine!.exportId).catch(() => {})
   watch(workload, restartLater)
   machines.refill()
+}
+
+/** Shows the network plane where the workload's card is; it is on the overlay before its program runs. */
+export function plugIn({ at, spec }: Workload, machine: Machine): void {
+  if (spec.network) at.cards.plug(spec.name, machine.nicSocket)
 }
 
 /** Listens for its published ports. */
@@ -99,8 +105,9 @@ function startSpec({ spec }: Workload, root: DiskBinding, serials: string[]): St
     confined: spec.readOnly,
     tmpfs: spec.tmpfs,
     volumes: spec.volumes.map((v, i) => ({ serial: serials[i]!, target: v.target, readOnly: v.readOnly })),
-    hosts: `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t${spec.hostname}\n`,
-    resolvConf: '',
+    hosts: `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${spec.network?.hosts ?? `127.0.0.1\t${spec.hostname}\n`}`,
+    resolvConf: spec.network?.resolvConf ?? '',
+    ...(spec.network ? { network: { address: spec.network.address, mtu: spec.network.mtu } } : {}),
     init: spec.init,
     process: { argv: spec.argv, env: spec.env, cwd: spec.cwd, user: spec.user, tty: spec.tty, stdin: spec.stdin },
   }

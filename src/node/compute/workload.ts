@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { ZosError } from '#codec'
 import type { Agent } from '#vm'
 import type { WorkloadView } from '#wire'
+import type { Cards } from './cards.ts'
 import { OutputLog } from './output-log.ts'
 import type { Machine, Machines, Storage } from './parts.ts'
 import type { Sink } from './sinks.ts'
@@ -15,6 +16,7 @@ export type Surroundings = {
   machines: Machines
   storage: Storage
   volumes: Volumes
+  cards: Cards
   log: (line: string) => void
 }
 

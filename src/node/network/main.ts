@@ -1,23 +1,31 @@
-// The network plane of a node: the only one with a network, and without disks. Carries the hub to the planes that have none.
-// usage: node main.ts --run DIR --hub URL[,URL…]
+// The network plane of a node: the only one with a network, and without disks. Carries the hub to the planes that have none,
+// and the workloads' cards to the overlay.
+// usage: node main.ts --run DIR --hub URL[,URL…] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]]
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { parseEndpoint } from '#mycelium'
 import { planeLog } from '../supervisor/log.ts'
 import { serveHubs } from './hubs.ts'
+import { serveOverlay } from './overlay.ts'
+import { overlaySocket } from './place.ts'
 
 const log = planeLog('network')
-const { values } = parseArgs({ options: { run: { type: 'string' }, hub: { type: 'string' } } })
-if (!values.run || !values.hub) {
-  log('usage: main.ts --run DIR --hub URL[,URL…]')
+const text = { type: 'string' } as const
+const { values } = parseArgs({ options: { run: text, hub: text, listen: text, peer: text } })
+const { run, hub } = values
+if (!run || !hub) {
+  log('usage: main.ts --run DIR --hub URL[,URL…] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]]')
   process.exit(2)
 }
-const path = join(values.run, 'network.sock')
-await serveHubs(path, values.hub.split(','))
+const endpoints = (list: string | undefined) => (list ? list.split(',').map(parseEndpoint) : [])
+const sockets = { hubs: join(run, 'network.sock'), api: join(run, 'mycelium.sock'), overlay: overlaySocket(run) }
+await serveHubs(sockets.hubs, hub.split(','))
+await serveOverlay(run, { listen: endpoints(values.listen), peers: endpoints(values.peer), api: sockets.api, log })
 log(`up: pid ${process.pid}`)
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
-    rmSync(path, { force: true })
+    for (const path of Object.values(sockets)) rmSync(path, { force: true })
     process.exit(0)
   })
 }

@@ -1,6 +1,7 @@
 import { reasonOf } from '#codec'
 import type { RestartPolicy } from '#wire'
 import type { Running } from '../compute/api.ts'
+import type { CardKeeper } from './cards.ts'
 import type { Desired, Run } from './desired.ts'
 import type { Said, Watched } from './pinned.ts'
 import { slotName } from './request.ts'
@@ -28,8 +29,13 @@ function due(w: Running, policy: RestartPolicy, mayRestart: boolean): boolean {
 }
 
 /** The steps that bring one slot to what is desired; each may be repeated or interrupted. */
-export function slotActs(at: { compute: Compute; open: ReturnType<typeof openedSpecs>; log: (line: string) => void }) {
-  const { compute, open, log } = at
+export function slotActs(at: {
+  compute: Compute
+  open: ReturnType<typeof openedSpecs>
+  cards: CardKeeper
+  log: (line: string) => void
+}) {
+  const { compute, open, cards, log } = at
   /** Of starts that failed: for which step, and when to try again. */
   const retry = new Map<string, { sequence: number; after: number; delay: number; why: string }>()
   /** What was started, or stopped, for which step under which compute plane. */
@@ -39,7 +45,8 @@ export function slotActs(at: { compute: Compute; open: ReturnType<typeof openedS
   const told = new Map<string, number>()
 
   const start = async (id: Hex, d: Watched, want: Run, mine: Running[], pid: number): Promise<Word> => {
-    const { workload, wanted, restart } = await open(id, d, want)
+    const { workload, wanted, restart, card } = await open(id, d, want)
+    if (card) await cards.want(workload, card)
     const found = mine.find((w) => w.name === workload)
     const others = mine.filter((w) => w.name !== workload)
     if (!found) await compute('PUT', `/workloads/${workload}`, wanted)

@@ -7,6 +7,7 @@ import { reasonOf, ZosError } from '#codec'
 import { connectRpc, openGrid, openRelayer } from '#contract'
 import { serveUnix } from '#sys'
 import { planeLog } from '../supervisor/log.ts'
+import { cardKeeper } from './cards.ts'
 import { keyOfNode, readConfig } from './config.ts'
 import { type Leases, leaseHolder, RENEW } from './leases.ts'
 import { pace } from './pace.ts'
@@ -49,6 +50,7 @@ const keep = slotKeeper({
   compute: computeAt(join(run, 'compute.sock')),
   specs: openSpecs(join(dir, 'specs'), join(run, 'network.sock')),
   leaseOf: (id, index) => leases?.of(id, index) ?? { held: false, why: 'has no lease: the chain was not reached yet' },
+  cards: cardKeeper(run, key.secret, log),
   log,
 })
 

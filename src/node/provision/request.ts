@@ -1,6 +1,7 @@
 import { ZosError } from '#codec'
-import type { Workload } from '#contract'
+import type { SlotSpec, Workload } from '#contract'
 import type { RestartPolicy, RunRequest } from '#wire'
+import { networkOf } from './cards.ts'
 
 /** Names under which the compute plane holds what belongs to a deployment's slot: the same on every pass. */
 export const slotName = (deployment: string, slot: number): string => `${deployment.slice(2, 18)}.${slot}`
@@ -17,12 +18,8 @@ function restartOf(text: string): RestartPolicy {
 }
 
 /** What the compute plane is asked for. A slot's spec was written by a client of any version: only what it needs is read. */
-export function requestOf(
-  deployment: string,
-  slot: number,
-  told: Record<string, unknown>,
-): { digest: string; request: RunRequest } {
-  const w = told as Workload
+export function requestOf(deployment: string, slot: number, spec: SlotSpec): { digest: string; request: RunRequest } {
+  const w = spec.workload as Workload
   if (typeof w.flist !== 'string' || typeof w.memory !== 'number' || typeof w.cpus !== 'number')
     throw new ZosError(`Read the spec of slot ${slot}: it names no flist, memory or cpus`, { code: 'bad-spec' })
   const [entrypoint, ...first] = w.entrypoint ?? []
@@ -50,6 +47,8 @@ export function requestOf(
     restart: restartOf(w.restart ?? 'unless-stopped'),
   }
   if (entrypoint !== undefined) request.entrypoint = entrypoint
+  const network = networkOf(spec, request.hostname!)
+  if (network) request.network = network
   if (w.user !== undefined) request.user = w.user
   if (w.workdir !== undefined) request.workdir = w.workdir
   return { digest: w.flist, request }

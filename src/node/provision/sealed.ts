@@ -2,6 +2,7 @@ import { ZosError } from '#codec'
 import { leafOf, MODE, openSealed } from '#contract'
 import type { RestartPolicy } from '#wire'
 import type { Wanted } from '../compute/api.ts'
+import { type CardWanted, cardOf } from './cards.ts'
 import type { Run } from './desired.ts'
 import type { Watched } from './pinned.ts'
 import { requestOf, workloadName } from './request.ts'
@@ -9,8 +10,11 @@ import type { Specs } from './specs.ts'
 
 type Hex = `0x${string}`
 
-/** A slot's sealed spec as the compute plane takes it: under which name, and what; RESTART is what its author wrote. */
-export type Opened = { workload: string; wanted: Wanted; restart: RestartPolicy }
+/**
+ * A slot's sealed spec as the planes take it: under which name, what runs, and what its card is; RESTART is what its
+ * author wrote.
+ */
+export type Opened = { workload: string; wanted: Wanted; restart: RestartPolicy; card: CardWanted | undefined }
 
 /** Specs kept open: those of the slots here, and of as many versions before. */
 const KEPT = 512
@@ -32,11 +36,11 @@ export function openedSpecs(specs: Specs, secret: Uint8Array) {
     if (memory !== slot.resources.ram || cpus !== slot.resources.cpu)
       throw wrong('the spec asks for more or less than was agreed on')
     const workload = workloadName(id, slot.index, leafOf(spec, salt))
-    const wanted = requestOf(id, slot.index, spec.workload)
+    const wanted = requestOf(id, slot.index, spec)
     const { restart } = wanted.request
     // a fenced one starts again only under a lease, and that is held here
     if (slot.mode !== MODE.keep) wanted.request.restart = { name: 'no' }
-    const made = { workload, wanted, restart }
+    const made = { workload, wanted, restart, card: cardOf(spec) }
     if (opened.size >= KEPT) opened.delete(opened.keys().next().value!)
     opened.set(slot.blob, made)
     return made

@@ -94,6 +94,7 @@ const keeper = (model: Model) =>
     ...{ me: ME, sealSecret: key.sealSecret, compute: model.call, log: () => {} },
     specs: { get: async (blob) => blobs.get(blob)! },
     leaseOf: () => ({ held: false, why: 'no lease' }),
+    cards: { want: async () => {} },
   })
 
 /** Killed at call AT and started anew, the slots come to the same end. True when the kill fell within the work. */

@@ -2,6 +2,7 @@ import { reasonOf } from '#codec'
 import { callUnix, sleep } from '#sys'
 import type { Running } from '../compute/api.ts'
 import { type Compute, slotActs } from './acts.ts'
+import type { CardKeeper } from './cards.ts'
 import { type Desired, desiredOf } from './desired.ts'
 import type { Lease } from './leases.ts'
 import type { Said, Watched } from './pinned.ts'
@@ -32,10 +33,11 @@ export function slotKeeper(at: {
   compute: Compute
   specs: Specs
   leaseOf: (id: Hex, index: number) => Lease
+  cards: CardKeeper
   log: (line: string) => void
 }) {
-  const { me, compute, leaseOf, log } = at
-  const actOn = slotActs({ compute, log, open: openedSpecs(at.specs, at.sealSecret) })
+  const { me, compute, leaseOf, cards, log } = at
+  const actOn = slotActs({ compute, cards, log, open: openedSpecs(at.specs, at.sealSecret) })
   /** Slots at work, one act at a time each, and what came of the last one. */
   const acting = new Map<string, Promise<void>>()
   const last = new Map<string, Said>()

@@ -9,6 +9,9 @@ export type NodeOptions = {
   home: string
   rpc: readonly string[]
   hub: readonly string[]
+  /** Where the overlay's peers find this node, and where it finds them: `tcp://IP:PORT`. */
+  listen: readonly string[]
+  peers: readonly string[]
   log: (line: string) => void
 }
 
@@ -35,13 +38,13 @@ const GRACE: Record<PlaneName, number> = { provision: 3000, compute: 30_000, sto
 /** The socket of the node of HOME. */
 export const supervisorSocket = (home: string): string => join(places({ ZOS_HOME: home }).run, 'supervisor.sock')
 
-function planesOf({ home, rpc, hub }: NodeOptions, run: string): PlaneSpec[] {
+function planesOf({ home, rpc, hub, listen, peers }: NodeOptions, run: string): PlaneSpec[] {
   const at = ['--home', home, '--run', run]
   return [
     {
       name: 'network',
       entry: join(NODE, 'network/main.ts'),
-      args: ['--run', run, '--hub', hub.join(',')],
+      args: ['--run', run, '--hub', hub.join(','), '--listen', listen.join(','), '--peer', peers.join(',')],
       isolated: false,
     },
     {

@@ -1,0 +1,85 @@
+import { mkdirSync, readdirSync, readlinkSync, watch } from 'node:fs'
+import { join } from 'node:path'
+import { reasonOf } from '#codec'
+import { type Daemon, identityOf, type NicNetwork } from '#mycelium'
+import { cardsDir } from './place.ts'
+
+/** A workload's identity and what its card may reach, as its group approved them. */
+export type Card = { secret: Uint8Array; network: NicNetwork }
+
+/** Cards known at once: more than a node runs. */
+const LIMIT = 1024
+/** A look without being told, should a notice be lost. Milliseconds. */
+const LOOK = 1000
+
+/**
+ * Keeps every workload that runs and is known on the overlay: its identity is announced while the compute plane shows
+ * where its card is. Both sides may come in any order, go, and come back.
+ */
+export function keepCards(daemon: Daemon, run: string, log: (line: string) => void) {
+  const dir = cardsDir(run)
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const known = new Map<string, Card & { publicKey: string }>()
+  /** By workload: which socket it was attached to. */
+  const attached = new Map<string, { path: string; publicKey: string }>()
+  let working: Promise<void> = Promise.resolve()
+
+  function plugged(): Map<string, string> {
+    const found = new Map<string, string>()
+    for (const name of readdirSync(dir)) {
+      if (name.startsWith('.')) continue
+      try {
+        found.set(name, readlinkSync(join(dir, name)))
+      } catch {
+        // unplugged in between
+      }
+    }
+    return found
+  }
+
+  async function settle(): Promise<void> {
+    const now = plugged()
+    for (const [name, { path, publicKey }] of attached) {
+      if (now.get(name) === path && known.get(name)?.publicKey === publicKey) continue
+      attached.delete(name)
+      await daemon.detach(publicKey)
+    }
+    for (const [name, path] of now) {
+      const card = known.get(name)
+      if (!card || attached.has(name)) continue
+      const { secret, network, publicKey } = card
+      // an earlier version of the workload may still hold the identity: the next look finds it gone
+      if ([...attached.values()].some((other) => other.publicKey === publicKey)) continue
+      await daemon.attach({ secret, port: { kind: 'nic', path, network } })
+      attached.set(name, { path, publicKey })
+    }
+  }
+
+  /** One settling at a time; the last call's is sure to see what it was called for. */
+  const look = (): Promise<void> => {
+    working = working.then(settle).catch((error: unknown) => log(`cards: ${reasonOf(error)}`))
+    return working
+  }
+
+  const watcher = watch(dir, () => void look())
+  const timer = setInterval(() => void look(), LOOK)
+  return {
+    /** What the card of workload NAME is; resolves when it is on the overlay, if it is plugged in. */
+    set(name: string, card: Card): Promise<void> {
+      known.delete(name)
+      known.set(name, { ...card, publicKey: identityOf(card.secret).publicKey.toString('hex') })
+      if (known.size > LIMIT)
+        for (const other of known.keys())
+          if (!attached.has(other)) {
+            known.delete(other)
+            break
+          }
+      return look()
+    },
+    list: () => [...attached].map(([name, { publicKey }]) => ({ name, publicKey })),
+    close(): void {
+      watcher.close()
+      clearInterval(timer)
+    },
+  }
+}

@@ -1,0 +1,71 @@
+import type { Server } from 'node:http'
+import { z } from 'zod'
+import { ZosError } from '#codec'
+import { Daemon, type Endpoint, serveApi } from '#mycelium'
+import { serveUnix } from '#sys'
+import { keepCards } from './cards.ts'
+import { overlaySocket } from './place.ts'
+
+const bytes = (length: number) =>
+  z
+    .string()
+    .regex(new RegExp(`^[0-9a-f]{${length * 2}}$`))
+    .transform((text) => new Uint8Array(Buffer.from(text, 'hex')))
+
+const nodeSchema = z.strictObject({ secret: bytes(32) })
+const label = z.string().regex(/^[a-z0-9-]{1,63}$/)
+const cardSchema = z.strictObject({
+  secret: bytes(32),
+  network: z.strictObject({
+    domain: z.string().regex(/^[a-z0-9-]{1,63}\.zos$/),
+    members: z.array(z.strictObject({ names: z.array(label).max(4), address: bytes(16) })).max(256),
+    ports: z.array(z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) })).max(64),
+  }),
+})
+
+/**
+ * The overlay of a node, told what it is by the provision plane: PUT /node, its identity; PUT /cards/NAME, a workload's.
+ * Nothing is kept on disk, so both are told again whenever another process answers GET /ping.
+ */
+export async function serveOverlay(
+  run: string,
+  at: { listen: Endpoint[]; peers: Endpoint[]; api: string; log: (line: string) => void },
+): Promise<Server> {
+  const { listen, peers, api, log } = at
+  let overlay: Promise<ReturnType<typeof keepCards>> | undefined
+  const start = async (secret: Uint8Array) => {
+    const daemon = await Daemon.start({ secret, listen, peers })
+    daemon.ended.then(
+      () => process.exit(0),
+      (error: unknown) => {
+        // the supervisor starts this plane anew
+        log(`overlay: ${error instanceof Error ? error.stack : error}`)
+        process.exit(1)
+      },
+    )
+    await serveApi(daemon, api)
+    return keepCards(daemon, run, log)
+  }
+  return serveUnix(overlaySocket(run), {
+    calls: {
+      'GET /ping': () => ({ pid: process.pid, ready: overlay !== undefined }),
+      'PUT /node': async ({ body }) => {
+        const { secret } = nodeSchema.parse(body)
+        overlay ??= start(secret).catch((error: unknown) => {
+          overlay = undefined
+          throw error
+        })
+        await overlay
+      },
+      'PUT /cards/:name': async ({ params, body }) => {
+        if (!overlay)
+          throw new ZosError(`Attach "${params.name}": the node's own identity is not known yet`, {
+            code: 'no-overlay',
+            kind: 'node',
+          })
+        await (await overlay).set(params.name!, cardSchema.parse(body))
+      },
+      'GET /cards': async () => (overlay ? (await overlay).list() : []),
+    },
+  })
+}

@@ -1,0 +1,118 @@
+import { reasonOf, sha256 } from '#codec'
+import type { SlotSpec, Workload } from '#contract'
+import { formatAddress, gatewayOf, NIC_MTU } from '#mycelium'
+import { callUnix } from '#sys'
+import type { NetworkRequest } from '#wire'
+import { overlaySocket } from '../network/place.ts'
+
+/** What the network plane is told of one workload's card (node/network/overlay.ts). */
+export type CardWanted = {
+  secret: string
+  network: {
+    domain: string
+    members: { names: string[]; address: string }[]
+    ports: { protocol: 'tcp' | 'udp'; port: number }[]
+  }
+}
+
+/** Names of a deployment's workloads end in this; unique in the deployment's network alone. */
+const domainOf = (deployment: string): string => `${deployment}.zos`
+
+/** What an approved spec says of its slot's card; undefined for one without a network. */
+export function cardOf({ deployment, network, workload }: SlotSpec): CardWanted | undefined {
+  if (!network) return undefined
+  const { secret, members } = network
+  const { ports = [] } = workload as Partial<Workload>
+  return {
+    secret,
+    network: {
+      domain: domainOf(deployment),
+      members: members.map(({ names, address }) => ({ names, address })),
+      ports,
+    },
+  }
+}
+
+/** The same for the guest. */
+export function networkOf({ deployment, slot, network }: SlotSpec, hostname: string): NetworkRequest | undefined {
+  const own = network?.members.find((m) => m.slot === slot)
+  if (!own) return undefined
+  const address = Buffer.from(own.address, 'hex')
+  const domain = domainOf(deployment)
+  const names = [...new Set([hostname, ...own.names.map((name) => `${name}.${domain}`)])]
+  return {
+    address: own.address,
+    mtu: NIC_MTU,
+    hosts: `${formatAddress(address)}\t${names.join(' ')}\n`,
+    resolvConf: `nameserver ${formatAddress(gatewayOf(address))}\nsearch ${domain}\n`,
+  }
+}
+
+/** Of the node's secret: its identity on the overlay. The network plane gets nothing that opens specs or signs. */
+const overlaySecret = (secret: Uint8Array): string =>
+  sha256(Buffer.from('zos node overlay x25519\0'), secret).toString('hex')
+
+/** Cards told again to a network plane that started anew: more than a node runs. */
+const KEPT = 512
+const LOOK = 500
+
+export type CardKeeper = ReturnType<typeof cardKeeper>
+
+/** Tells the network plane what this node and its workloads are on the overlay, and tells its successor again. */
+export function cardKeeper(run: string, secret: Uint8Array, log: (line: string) => void) {
+  const socket = overlaySocket(run)
+  const wanted = new Map<string, CardWanted>()
+  /** Which network plane knows which of them. */
+  let toldTo = 0
+  const told = new Set<string>()
+  const said = new Map<string, string>()
+
+  const put = (path: string, body: unknown) => callUnix(socket, 'PUT', path, { body, timeout: 10_000 })
+  /** A reason is worth one line, however often it comes. */
+  const complain = (about: string, error: unknown) => {
+    if (said.get(about) !== reasonOf(error)) log(`${about}: ${reasonOf(error)}`)
+    said.set(about, reasonOf(error))
+  }
+
+  async function look(): Promise<void> {
+    const { pid } = await callUnix<{ pid: number }>(socket, 'GET', '/ping', { timeout: 3_000 })
+    if (pid !== toldTo) {
+      told.clear()
+      await put('/node', { secret: overlaySecret(secret) })
+      toldTo = pid
+    }
+    for (const [name, card] of wanted) {
+      if (told.has(name)) continue
+      told.add(name)
+      await put(`/cards/${name}`, card).catch((error: unknown) => {
+        told.delete(name)
+        complain(`card of ${name}`, error)
+      })
+    }
+    said.delete('network plane')
+  }
+
+  let looking: Promise<void> | undefined
+  const lookOnce = (): Promise<void> => {
+    // workloads run on without it; it is told as soon as it answers
+    looking ??= look()
+      .catch((error: unknown) => complain('network plane', error))
+      .finally(() => {
+        looking = undefined
+      })
+    return looking
+  }
+  setInterval(lookOnce, LOOK).unref()
+
+  return {
+    /** The card of WORKLOAD, now or as soon as there is a network plane. */
+    async want(workload: string, card: CardWanted): Promise<void> {
+      if (wanted.has(workload)) return
+      if (wanted.size >= KEPT) wanted.delete(wanted.keys().next().value!)
+      wanted.set(workload, card)
+      await lookOnce()
+      // that look may have begun before
+      if (!told.has(workload)) await lookOnce()
+    },
+  }
+}

@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { busyboxTree, dockerArchive, type Node, ROOT, startNode, until } from './harness.ts'
+
+/** A web server that also does what it is told: `/cgi-bin/run?COMMAND`. Its own page says its host name. */
+const RUN = `#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+eval "$(httpd -d "$QUERY_STRING")" 2>&1
+echo "exit $?"
+`
+const SERVE = 'hostname >/www/index.html; exec httpd -f -p 80 -h /www'
+
+type View = { slots: { slot: number; state: string }[] }
+export type NodeView = { name: string; pids: Record<'provision' | 'storage' | 'compute' | 'network', number> }
+
+/** A local grid whose workloads can be had to talk to each other, driven through ./zos alone. */
+export type Talkers = Disposable & {
+  node: Node
+  z: (...args: string[]) => string
+  nodes: () => NodeView[]
+  /** One member's word is enough in GROUP, which has deployment NAME of one workload per line: name, node, ports. */
+  deploy: (name: string, group: string, workloads: [name: string, on: string, ports: string][]) => Promise<void>
+  /** What COMMAND prints in a slot, and "exit CODE". */
+  run: (slot: string, group: string, command: string) => Promise<string>
+}
+
+export function startTalkers(nodes: number, groups: string[]): Talkers {
+  const node = startNode()
+  const env = { ZOS_PASSPHRASE: 'a passphrase for tests' }
+  const forwards: ChildProcess[] = []
+  const ports = new Map<string, number>()
+  const z = (...args: string[]) => {
+    const said = node.zos(args, { env, timeout: 300 })
+    if (said.code !== 0) throw new Error(`zos ${args.join(' ')}: exit ${said.code}: ${said.err.slice(-600)}`)
+    return said.text
+  }
+  let next = 20_000 + (process.pid % 10_000)
+
+  function forward(slot: string, group: string): number {
+    const known = ports.get(slot)
+    if (known !== undefined) return known
+    const port = next++
+    ports.set(slot, port)
+    const args = ['forward', slot, `${port}:80`, '--group', group]
+    const at = { ...process.env, ...env, ZOS_HOME: node.home }
+    forwards.push(spawn(join(ROOT, 'zos'), args, { stdio: 'ignore', env: at }))
+    return port
+  }
+
+  const talkers: Talkers = {
+    node,
+    z,
+    nodes: () => (JSON.parse(z('grid', 'status', '--json')) as { nodes: NodeView[] }).nodes,
+    async deploy(name, group, workloads) {
+      const lines = workloads.flatMap(([w, on, listed]) => [
+        `  - name: ${w}`,
+        ...['image: web', 'memory: 64m', `ports: [${listed}]`, `nodes: [${on}]`].map((l) => `    ${l}`),
+      ])
+      const file = join(node.work, `${name}.yaml`)
+      writeFileSync(file, `name: ${name}\nworkloads:\n${lines.join('\n')}\n`)
+      z('deploy', file, '--group', group, '--as', 'alice')
+      await until(`"${name}" to run`, 120, () => {
+        const { slots } = JSON.parse(z('status', name, '--group', group, '--json')) as View
+        return slots.length === workloads.length && slots.every((s) => s.state === 'running')
+      })
+    },
+    run: (slot, group, command) =>
+      until(`an answer of ${slot}`, 60, async () => {
+        const url = `http://127.0.0.1:${forward(slot, group)}/cgi-bin/run?${encodeURIComponent(command)}`
+        const answer = await fetch(url, { signal: AbortSignal.timeout(30_000) }).catch(() => undefined)
+        return answer?.text()
+      }),
+    [Symbol.dispose]() {
+      for (const child of forwards) child.kill('SIGKILL')
+      node.zos(['grid', 'down'], { timeout: 120 })
+      node[Symbol.dispose]()
+    },
+  }
+  try {
+    const tree = busyboxTree(join(node.work, 'tree'), { 'www/cgi-bin/run': RUN })
+    chmodSync(join(tree, 'www/cgi-bin/run'), 0o755)
+    const image = dockerArchive(join(node.work, 'web.tar'), tree, { Cmd: ['sh', '-c', SERVE] })
+    node.ok(['publish', image, 'web'], { timeout: 300 })
+    z('grid', 'up', '--nodes', String(nodes))
+    z('key', 'new', 'alice')
+    for (const group of groups) z('group', 'create', group, '--member', 'alice', '--threshold', '1')
+    return talkers
+  } catch (error) {
+    talkers[Symbol.dispose]()
+    throw error
+  }
+}
