@@ -25,6 +25,12 @@ export type Talkers = Disposable & {
   run: (slot: string, group: string, command: string) => Promise<string>
 }
 
+/** The overlay address of a slot's workload. */
+export async function addressOf(grid: Talkers, slot: string, group: string): Promise<string> {
+  const said = await grid.run(slot, group, 'ip -6 addr show eth0')
+  return /inet6 ([45][0-9a-f:]+)\/7/.exec(said)![1]!
+}
+
 export function startTalkers(nodes: number, groups: string[]): Talkers {
   const node = startNode()
   const env = { ZOS_PASSPHRASE: 'a passphrase for tests' }
@@ -55,7 +61,7 @@ export function startTalkers(nodes: number, groups: string[]): Talkers {
     async deploy(name, group, workloads) {
       const lines = workloads.flatMap(([w, on, listed]) => [
         `  - name: ${w}`,
-        ...['image: web', 'memory: 64m', `ports: [${listed}]`, `nodes: [${on}]`].map((l) => `    ${l}`),
+        ...['image: web', 'memory: 64m', 'cpus: "0.5"', `ports: [${listed}]`, `nodes: [${on}]`].map((l) => `    ${l}`),
       ])
       const file = join(node.work, `${name}.yaml`)
       writeFileSync(file, `name: ${name}\nworkloads:\n${lines.join('\n')}\n`)

@@ -15,5 +15,13 @@ export type { PortSpec } from './daemon/ports.ts'
 export type { ProbeResult } from './daemon/probe.ts'
 export { type Endpoint, formatEndpoint, parseEndpoint } from './endpoint.ts'
 export { createKeyFile, describeIdentity, type Identity, identityOf, readKeyFile, readSecret } from './identity.ts'
-export { gatewayOf, NIC_MTU, type NicMember, type NicNetwork, type NicSpec } from './nic/network.ts'
+export {
+  formatIpv4,
+  gatewayOf,
+  ipv4OfSlot,
+  NIC_MTU,
+  type NicMember,
+  type NicNetwork,
+  type NicSpec,
+} from './nic/network.ts'
 export type { SealingPolicy } from './session/policy.ts'

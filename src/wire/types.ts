@@ -34,6 +34,8 @@ export type RunRequest = {
 export type NetworkRequest = {
   /** In 400::/7, as 32 hex digits. */
   address: string
+  /** In the private range of its deployment, a /24, as a number. */
+  ipv4: number
   mtu: number
   /** A line for /etc/hosts: its address and its names. */
   hosts: string

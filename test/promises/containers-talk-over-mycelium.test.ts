@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { until } from '../harness.ts'
-import { startTalkers, type Talkers } from '../talkers.ts'
+import { addressOf, startTalkers, type Talkers } from '../talkers.ts'
 
 let grid: Talkers
 before(async () => {
@@ -15,32 +15,26 @@ before(async () => {
 after(() => grid?.[Symbol.dispose]())
 
 const fetched = (slot: string, url: string, group = 'team') => grid.run(slot, group, `wget -q -O - ${url}`)
-const addressOf = async (slot: string) => {
-  const said = await grid.run(slot, 'team', 'ip -6 addr show eth0')
-  return /inet6 (4[0-9a-f:]+|5[0-9a-f:]+)\/7/.exec(said)![1]!
-}
+const address = (slot: string) => addressOf(grid, slot, 'team')
 
 test('two containers on two nodes speak HTTP both ways, by name and by address', async () => {
   assert.equal(await fetched('pair/0', 'http://two.pair.zos/'), 'two-1\nexit 0\n')
   assert.equal(await fetched('pair/1', 'http://one.pair.zos/'), 'one-0\nexit 0\n')
   assert.equal(await fetched('pair/1', 'http://one/'), 'one-0\nexit 0\n', 'a short name is of the own deployment')
-  assert.equal(await fetched('pair/0', `http://[${await addressOf('pair/1')}]/`), 'two-1\nexit 0\n')
-  assert.equal(await fetched('pair/1', `http://[${await addressOf('pair/0')}]/`), 'one-0\nexit 0\n')
+  assert.equal(await fetched('pair/0', `http://[${await address('pair/1')}]/`), 'two-1\nexit 0\n')
+  assert.equal(await fetched('pair/1', `http://[${await address('pair/0')}]/`), 'one-0\nexit 0\n')
 })
 
 test('a third, of another group, is refused, and knows no names', async () => {
   assert.match(await fetched('third/0', 'http://two.pair.zos/', 'others'), /bad address.*\nexit 1/)
-  assert.match(
-    await fetched('third/0', `http://[${await addressOf('pair/1')}]/`, 'others'),
-    /Permission denied\nexit 1/,
-  )
+  assert.match(await fetched('third/0', `http://[${await address('pair/1')}]/`, 'others'), /Permission denied\nexit 1/)
 })
 
 test('a network plane that is killed takes nothing with it: the same workloads, the same addresses', async () => {
-  const before = await addressOf('pair/0')
+  const before = await address('pair/0')
   const [first] = grid.nodes()
   process.kill(first!.pids.network, 'SIGKILL')
-  assert.equal(await addressOf('pair/0'), before)
+  assert.equal(await address('pair/0'), before)
   await until('the network plane', 30, () => {
     const { pids } = grid.nodes().find((n) => n.name === first!.name)!
     return pids.network && pids.network !== first!.pids.network && pids.compute === first!.pids.compute

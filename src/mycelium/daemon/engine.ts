@@ -176,7 +176,6 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
     if (now >= planeTick) {
       planeTick = now + 1_000
       plane.tick()
-      for (const local of plane.locals.values()) local.port?.tick?.()
       if (capture) capture.left = CAPTURE_LINES_PER_SECOND
     }
     if (plane.isImpatient && now >= impatientTick) {
@@ -184,7 +183,9 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
       plane.tickImpatient()
     }
     const soonest = plane.isImpatient ? impatientTick : planeTick
-    return Math.min(router.tick(now), peers.tick(now), probes.tick(now), planeTick, soonest)
+    let ports = Number.POSITIVE_INFINITY
+    for (const { port } of plane.locals.values()) if (port?.tick) ports = Math.min(ports, port.tick(now))
+    return Math.min(ports, router.tick(now), peers.tick(now), probes.tick(now), planeTick, soonest)
   }
 
   return {
@@ -196,7 +197,10 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
       ...describeIdentity(identity),
       since: new Date(begun).toISOString(),
       tun: port?.kind === 'tun' ? port.name : null,
-      identities: [...plane.locals.values()].map((local) => describeIdentity(local.identity)),
+      identities: [...plane.locals.values()].map((local) => ({
+        ...describeIdentity(local.identity),
+        ...local.port?.traffic,
+      })),
       mtu: MTU,
       listen: listen.map(formatEndpoint),
       peersUp: peers.status().filter((peer) => peer.state === 'up').length,

@@ -15,8 +15,10 @@ export type Port = {
   wholeSubnet: boolean
   /** True when it sends packets above the MTU of the public network that nobody may cut. */
   uncut: boolean
-  /** Once a second, for ports that have something to look after. */
-  tick?: () => void
+  /** Bytes of packets that its other side sent and received. */
+  traffic?: { sent: number; received: number }
+  /** For ports that have something to look after; returns when to call again. Milliseconds. */
+  tick?: (now: number) => number
   close: () => void
 }
 

@@ -7,6 +7,7 @@ const HEADER = 12
 const UDP_HEADER = 8
 const MAX_NAME = 255
 const MAX_LABEL = 63
+const TYPE_A = 1
 const TYPE_AAAA = 28
 const CLASS_IN = 1
 const OPCODE = 0x7800
@@ -19,9 +20,10 @@ const NO_SUCH_NAME = 3
 const NOT_IMPLEMENTED = 4
 /** Members come and go by new versions, at which their workloads start anew; a stale answer hurts for this long. */
 const TTL = 30
-const AAAA_RECORD = 12 + 16
+/** What comes before a record's address: name, type, class, TTL, length. */
+const RECORD = 12
 /** RFC 1035 §4.2.1: without EDNS an answer has at most 512 bytes; what is beyond is left out, as round robin would. */
-const MAX_ANSWERS = Math.floor((512 - HEADER - MAX_NAME - 5) / AAAA_RECORD)
+const MAX_ANSWERS = Math.floor((512 - HEADER - MAX_NAME - 5) / (RECORD + 16))
 
 type Question = { name: string; type: number; end: number }
 
@@ -43,13 +45,24 @@ export function readQuestion(query: Buffer): Question | undefined {
   return { name: labels.join('.'), type: query.readUInt16BE(at), end: at + 4 }
 }
 
+type Addresses = { [TYPE_A]: Uint8Array[]; [TYPE_AAAA]: Uint8Array[] }
+
+function ipv4Bytes(ipv4: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(ipv4)
+  return bytes
+}
+
 /** Every name of the network, in full, with its addresses. */
-function namesOf({ members, domain }: NicNetwork): Map<string, Uint8Array[]> {
-  const names = new Map<string, Uint8Array[]>()
-  for (const { names: labels, address } of members)
+function namesOf({ members, domain }: NicNetwork): Map<string, Addresses> {
+  const names = new Map<string, Addresses>()
+  for (const { names: labels, address, ipv4 } of members)
     for (const label of labels) {
       const name = `${label}.${domain}`.toLowerCase()
-      names.set(name, [...(names.get(name) ?? []), address])
+      const known = names.get(name) ?? { [TYPE_A]: [], [TYPE_AAAA]: [] }
+      known[TYPE_AAAA].push(address)
+      if (ipv4 !== undefined) known[TYPE_A].push(ipv4Bytes(ipv4))
+      names.set(name, known)
     }
   return names
 }
@@ -67,10 +80,12 @@ export function createNames(network: NicNetwork) {
     const question = asked & OPCODE ? undefined : readQuestion(query)
     const addresses = question && names.get(question.name)
     const code = asked & OPCODE ? NOT_IMPLEMENTED : !question ? FORMAT_ERROR : addresses ? 0 : NO_SUCH_NAME
-    const found = addresses && question.type === TYPE_AAAA ? addresses : []
+    const type = question?.type === TYPE_A ? TYPE_A : TYPE_AAAA
+    const found = addresses && question.type === type ? addresses[type] : []
+    const size = RECORD + (found[0]?.length ?? 0)
     const count = Math.min(found.length, MAX_ANSWERS)
     const head = question ? query.subarray(0, question.end) : query.subarray(0, HEADER)
-    const reply = Buffer.alloc(head.length + count * AAAA_RECORD)
+    const reply = Buffer.alloc(head.length + count * size)
     head.copy(reply)
     reply.writeUInt16BE(RESPONSE | AUTHORITATIVE | RECURSES | (asked & (OPCODE | WANTS_RECURSION)) | code, 2)
     reply.writeUInt16BE(question ? 1 : 0, 4)
@@ -79,13 +94,13 @@ export function createNames(network: NicNetwork) {
     // the first one is whom most clients take: replicas take turns
     turn++
     for (let n = 0; n < count; n++) {
-      const at = head.length + n * AAAA_RECORD
+      const at = head.length + n * size
       reply.writeUInt16BE(0xc000 | HEADER, at) // the question's name
-      reply.writeUInt16BE(TYPE_AAAA, at + 2)
+      reply.writeUInt16BE(type, at + 2)
       reply.writeUInt16BE(CLASS_IN, at + 4)
       reply.writeUInt32BE(TTL, at + 6)
-      reply.writeUInt16BE(16, at + 10)
-      reply.set(found[(n + turn) % found.length]!, at + 12)
+      reply.writeUInt16BE(size - RECORD, at + 10)
+      reply.set(found[(n + turn) % found.length]!, at + RECORD)
     }
     return reply
   }
@@ -93,8 +108,8 @@ export function createNames(network: NicNetwork) {
   return {
     answer,
 
-    /** The IPv6 packet that answers the UDP datagram at BYTES[udp, end) from SOURCE to the gateway. */
-    answerDatagram(bytes: Buffer, udp: number, end: number, source: Buffer, gateway: Buffer): Buffer | undefined {
+    /** The IPv6 packet that answers the UDP datagram at BYTES[udp, end) from SOURCE to ASKED. */
+    answerDatagram(bytes: Buffer, udp: number, end: number, source: Buffer, asked: Buffer): Buffer | undefined {
       const length = Math.min(bytes.readUInt16BE(udp + 4), end - udp)
       if (length < UDP_HEADER) return undefined
       const reply = answer(bytes.subarray(udp + UDP_HEADER, udp + length))
@@ -104,7 +119,7 @@ export function createNames(network: NicNetwork) {
       bytes.copy(datagram, 2, udp, udp + 2)
       datagram.writeUInt16BE(datagram.length, 4)
       reply.copy(datagram, UDP_HEADER)
-      return ipv6Packet(gateway, source, UDP, datagram, 6)
+      return ipv6Packet(asked, source, UDP, datagram, 6)
     },
   }
 }

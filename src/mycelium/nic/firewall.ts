@@ -20,11 +20,11 @@ export type Firewall = {
 
 /**
  * A card reaches the members of its network and nobody else; members reach its declared ports; answers to what was
- * opened pass. Addresses were compared with their senders' keys before: a member's address is the member.
+ * opened pass. Addresses were compared with their senders' keys before: a member's /64 is the member.
  */
 export function createFirewall({ members, ports }: NicNetwork): Firewall {
   const flows = createFlowTable()
-  const known = new Set(members.map(({ address }) => text(Buffer.from(address), 0)))
+  const known = new Set(members.map(({ address }) => subnet(Buffer.from(address), 0)))
   const open = new Set(ports.map(({ protocol, port }) => (protocol === 'tcp' ? TCP : UDP) * 65536 + port))
 
   /** An error passes when it is about a packet of a flow that is remembered, which the card had SENT or was sent. */
@@ -40,10 +40,10 @@ export function createFirewall({ members, ports }: NicNetwork): Firewall {
       if (!readUpper(bytes, at, length, upper)) return 'nic-malformed'
       const { protocol, at: header, sourcePort: type } = upper
       if (protocol === ICMPV6 && type < 128) return isError(bytes, header, at + length, false, now) ? '' : 'unasked'
-      if (protocol === FRAGMENT) return known.has(text(bytes, at + DESTINATION)) ? '' : 'not-a-member'
+      if (protocol === FRAGMENT) return known.has(subnet(bytes, at + DESTINATION)) ? '' : 'not-a-member'
       const [own, other] = portsOf(protocol, true)
       if (flows.knows(bytes, at + DESTINATION, protocol, own, other, now)) return ''
-      if (!known.has(text(bytes, at + DESTINATION))) return 'not-a-member'
+      if (!known.has(subnet(bytes, at + DESTINATION))) return 'not-a-member'
       flows.remember(bytes, at + DESTINATION, protocol, own, other, now)
       return ''
     },
@@ -52,7 +52,7 @@ export function createFirewall({ members, ports }: NicNetwork): Firewall {
       if (!readUpper(bytes, at, length, upper)) return 'nic-malformed'
       const { protocol, at: header, sourcePort: type, destinationPort: port } = upper
       if (protocol === ICMPV6 && type < 128) return isError(bytes, header, at + length, true, now) ? '' : 'unasked'
-      const member = known.has(text(bytes, at + SOURCE))
+      const member = known.has(subnet(bytes, at + SOURCE))
       // useless without its first fragment, which has the ports
       if (protocol === FRAGMENT) return member ? '' : 'not-a-member'
       const [own, other] = portsOf(protocol, false)
@@ -74,4 +74,5 @@ function portsOf(protocol: number, sent: boolean): [number, number] {
   return echo ? [ECHO_REQUEST, destinationPort] : [sourcePort, 0]
 }
 
-const text = (bytes: Buffer, at: number): string => bytes.toString('latin1', at, at + 16)
+/** The /64 an address is in: a key's, whichever of its addresses it speaks from. */
+const subnet = (bytes: Buffer, at: number): string => bytes.toString('latin1', at, at + 8)

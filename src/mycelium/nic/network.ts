@@ -3,6 +3,8 @@ export type NicMember = {
   /** Names it answers to, each a label in front of the network's domain; several members may share one. */
   names: string[]
   address: Uint8Array
+  /** In the network's private IPv4 range, as a number; absent: it has none. */
+  ipv4?: number
 }
 
 /** What the card of one workload may reach and be reached by: all of it from the approved spec. */
@@ -13,6 +15,8 @@ export type NicNetwork = {
   members: NicMember[]
   /** Where members may open connections to; nobody else may to any. */
   ports: { protocol: 'tcp' | 'udp'; port: number }[]
+  /** Kilobits per second it may send; absent: what there is. */
+  rate?: number
 }
 
 /** Where a card's frames come and go, and what it is part of. */
@@ -20,6 +24,12 @@ export type NicSpec = { kind: 'nic'; path: string; network: NicNetwork }
 
 /** What the card's guest is told to use: whole packets, as there is no offload on a stream of frames. */
 export const NIC_MTU = 32 << 10
+
+/** Every network's private IPv4 range, a /24 as networks never meet: the node's end of the link, then slot 0, 1, … */
+export const IPV4_GATEWAY = 0x0a90_0001
+export const ipv4OfSlot = (slot: number): number => IPV4_GATEWAY + 1 + slot
+
+export const formatIpv4 = (ipv4: number): string => [24, 16, 8, 0].map((shift) => (ipv4 >>> shift) & 0xff).join('.')
 
 /** The node's end of the link of the card at ADDRESS: `PREFIX::1`, where names are asked for. */
 export function gatewayOf(address: Uint8Array): Buffer {

@@ -1,132 +1,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, type Server, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import test, { type TestContext } from 'node:test'
+import test from 'node:test'
 import { sleep, until } from '#sys'
-import { Daemon } from '../daemon/daemon.ts'
-import { type Identity, identityOf } from '../identity.ts'
+import type { Daemon } from '../daemon/daemon.ts'
 import { checksum } from '../wire/icmp.ts'
-import { gatewayOf, type NicNetwork } from './network.ts'
-import { ICMPV6, ipv6Packet, TCP, UDP } from './packet.ts'
-
-const GUEST_MAC = '027a6f730002'
-
-/** A machine's end of its card: a unix socket with QEMU's framing. */
-class Guest {
-  readonly identity: Identity
-  readonly secret = randomBytes(32)
-  readonly path: string
-  readonly received: Buffer[] = []
-  #server: Server
-  #socket: Socket | undefined
-
-  constructor(t: TestContext, dir: string, name: string) {
-    this.identity = identityOf(this.secret)
-    this.path = join(dir, name)
-    this.#server = this.#listen()
-    t.after(() => this.leave())
-  }
-
-  #listen(): Server {
-    rmSync(this.path, { force: true })
-    return createServer((socket) => {
-      this.#socket = socket
-      let rest = Buffer.alloc(0)
-      socket.on('error', () => {})
-      socket.on('data', (data: Buffer) => {
-        rest = Buffer.concat([rest, data])
-        while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32BE()) {
-          const length = rest.readUInt32BE()
-          this.received.push(Buffer.from(rest.subarray(4, 4 + length)))
-          rest = rest.subarray(4 + length)
-        }
-      })
-    }).listen(this.path)
-  }
-
-  leave(): void {
-    this.#socket?.destroy()
-    this.#server.close()
-    this.#socket = undefined
-  }
-
-  comeBack(): void {
-    this.#server = this.#listen()
-  }
-
-  async attached(): Promise<void> {
-    await until('the network plane', 3000, () => this.#socket !== undefined)
-  }
-
-  raw(bytes: Buffer): void {
-    this.#socket!.write(bytes)
-  }
-
-  send(packet: Buffer): void {
-    const frame = Buffer.concat([Buffer.alloc(4), Buffer.from(`027a6f730001${GUEST_MAC}86dd`, 'hex'), packet])
-    frame.writeUInt32BE(frame.length - 4)
-    this.raw(frame)
-  }
-
-  /** The packet of the next frame. */
-  async next(ms = 3000): Promise<Buffer> {
-    const frame = await until('a frame', ms, () => this.received.shift(), 2)
-    assert.equal(frame.toString('hex', 0, 14), `${GUEST_MAC}027a6f73000186dd`)
-    return frame.subarray(14)
-  }
-
-  async nothing(): Promise<void> {
-    await sleep(150)
-    assert.deepEqual(this.received, [])
-  }
-}
-
-const tcp = (from: Identity, to: Identity, source: number, destination: number, length = 20): Buffer => {
-  const segment = Buffer.alloc(length)
-  segment.writeUInt16BE(source, 0)
-  segment.writeUInt16BE(destination, 2)
-  segment[12] = 0x50
-  return ipv6Packet(from.address, to.address, TCP, segment, 16)
-}
-
-const networkOf = (...members: [string, Guest][]): NicNetwork => ({
-  domain: 'shop.zos',
-  members: members.map(([name, { identity }]) => ({ names: [name], address: identity.address })),
-  ports: [{ protocol: 'tcp', port: 80 }],
-})
-
-const port = 20_000 + Math.floor(Math.random() * 12_000)
-
-/** web and db of one network on two nodes, cache beside web, and a stranger beside db. */
-async function twoNodes(t: TestContext) {
-  const dir = mkdtempSync(join(tmpdir(), 'zos-nic-'))
-  t.after(() => rmSync(dir, { recursive: true, force: true }))
-  const [web, cache, db, stranger] = ['web', 'cache', 'db', 'stranger'].map((n) => new Guest(t, dir, n)) as [
-    Guest,
-    Guest,
-    Guest,
-    Guest,
-  ]
-  const network = networkOf(['web', web], ['cache', cache], ['db', db])
-  const endpoint = { scheme: 'tcp', ip: '127.0.0.1', port } as const
-  const one = await Daemon.start({ secret: randomBytes(32), listen: [endpoint], peers: [] })
-  const two = await Daemon.start({ secret: randomBytes(32), listen: [], peers: [endpoint] })
-  t.after(async () => {
-    await one[Symbol.asyncDispose]()
-    await two[Symbol.asyncDispose]()
-  })
-  const attach = (node: Daemon, { secret, path }: Guest, of: NicNetwork) =>
-    node.attach({ secret, port: { kind: 'nic', path, network: of } })
-  await attach(one, web, network)
-  await attach(one, cache, network)
-  await attach(two, db, network)
-  await attach(two, stranger, networkOf(['web', web], ['stranger', stranger]))
-  for (const guest of [web, cache, db, stranger]) await guest.attached()
-  return { one, two, web, cache, db, stranger, network, attach }
-}
+import { tcp, twoNodes } from './guest.fixture.ts'
+import { gatewayOf, ipv4OfSlot } from './network.ts'
+import { ICMPV6, ipv6Packet, UDP } from './packet.ts'
 
 test('cards of two nodes and of one: members reach declared ports and get answers, nobody else gets in', async (t) => {
   const { one, two, web, cache, db, stranger } = await twoNodes(t)
@@ -214,7 +94,9 @@ test('names, a machine that leaves and comes back, and one that talks nonsense',
   const found = await ask('DB.shop.zos')
   assert.equal(found.readUInt16BE(2) & 0x800f, 0x8000)
   assert.deepEqual(found.subarray(-16), db.identity.address)
-  assert.equal((await ask('db.shop.zos', 1)).readUInt16BE(6), 0, 'it exists, but has no A record')
+  const a = await ask('db.shop.zos', 1)
+  assert.deepEqual([a.readUInt16BE(6), a.readUInt32BE(a.length - 4)], [1, ipv4OfSlot(2)])
+  assert.equal((await ask('db.shop.zos', 16)).readUInt16BE(6), 0, 'it exists, but has no text')
   assert.equal((await ask('stranger.shop.zos')).readUInt16BE(2) & 15, 3)
   assert.equal((await ask('example.com')).readUInt16BE(2) & 15, 3)
 

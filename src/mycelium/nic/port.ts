@@ -4,12 +4,16 @@ import { HEADROOM } from '../daemon/plane-context.ts'
 import type { PortHooks } from '../daemon/ports.ts'
 import { adminProhibited, IPV6_HEADER, icmpError, isIcmpError } from '../wire/icmp.ts'
 import { LARGEST } from '../wire/large.ts'
+import { createBucket } from './bucket.ts'
 import { createNames, DNS_PORT } from './dns.ts'
 import { createFirewall } from './firewall.ts'
-import { gatewayOf, type NicSpec } from './network.ts'
+import { mappingOf } from './mapping.ts'
+import { gatewayOf, IPV4_GATEWAY, type NicSpec } from './network.ts'
 import { ICMPV6, ipv6Packet, readUpper, UDP, type Upper } from './packet.ts'
+import { errorToIpv4, GROWTH, toIpv4, toIpv6 } from './translate.ts'
 import { ETHERNET, LENGTH, openWire, type Wire } from './wire.ts'
 
+const IPV4 = 0x0800
 const IPV6 = 0x86dd
 /** Locally administered, the node's end of every card's link. */
 const OUR_MAC = Buffer.from('027a6f730001', 'hex')
@@ -31,12 +35,20 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
   const firewall = createFirewall(spec.network)
   const names = createNames(spec.network)
   const gateway = gatewayOf(identity.address)
+  const map = mappingOf(spec.network, identity.address)
+  /** What stands for the IPv4 addresses of the guest and of the node's end of the link. */
+  const own4 = map?.toIpv6(map.own)
+  const gateway4 = map?.toIpv6(IPV4_GATEWAY)
   const guestMac = Buffer.from(GUEST_MAC)
+  const bucket = spec.network.rate === undefined ? undefined : createBucket(spec.network.rate, performance.now())
+  const traffic = { sent: 0, received: 0 }
   let refusals = REFUSALS
+  let nextSecond = 0
+  let heldUntil = 0
   let wire: Wire | undefined
 
   const dial = (): void => {
-    wire = openWire(reactor, spec.path, HEADROOM, {
+    wire = openWire(reactor, spec.path, HEADROOM + GROWTH, {
       frame: fromGuest,
       closed: () => {
         wire = undefined
@@ -44,14 +56,32 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     })
   }
 
-  /** The packet at AT to the guest, its length and Ethernet header put before it. */
+  const isTo = (bytes: Buffer, at: number, address: Buffer | undefined): boolean =>
+    address !== undefined && bytes.compare(address, 0, 16, at + 24, at + 40) === 0
+
+  /** The packet at AT to the guest, as IPv4 if it is for its IPv4 address. */
   function toGuest(bytes: Buffer, at: number, length: number): void {
+    if (!map || !isTo(bytes, at, own4)) put(IPV6, bytes, at, length)
+    else if (isIcmpError(bytes.subarray(at, at + length))) {
+      const error = errorToIpv4(bytes.subarray(at, at + length), map)
+      if (error) put(IPV4, Buffer.concat([Buffer.alloc(HEADROOM), error]), HEADROOM, error.length)
+    } else {
+      const translated = toIpv4(bytes, at, length, map)
+      if (translated > 0) put(IPV4, bytes, at + GROWTH, translated)
+      else count('ipv4-untranslated')
+    }
+  }
+
+  /** A frame of TYPE around the packet at AT: its length and Ethernet header are put before it. */
+  function put(type: number, bytes: Buffer, at: number, length: number): void {
     const frame = at - ETHERNET
     bytes.writeUInt32BE(ETHERNET + length, frame - LENGTH)
     guestMac.copy(bytes, frame)
     OUR_MAC.copy(bytes, frame + 6)
-    bytes.writeUInt16BE(IPV6, frame + 12)
-    if (wire && !wire.send(bytes, frame - LENGTH, LENGTH + ETHERNET + length)) count('nic-full')
+    bytes.writeUInt16BE(type, frame + 12)
+    if (!wire) return
+    if (wire.send(bytes, frame - LENGTH, LENGTH + ETHERNET + length)) traffic.received += length
+    else count('nic-full')
   }
 
   function made(packet: Buffer): void {
@@ -65,13 +95,14 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     if (!readUpper(bytes, at, length, upper)) return
     const { protocol, at: header, sourcePort, destinationPort } = upper
     const source = Buffer.from(bytes.subarray(at + 8, at + 24))
+    const asked = Buffer.from(bytes.subarray(at + 24, at + 40))
     if (protocol === UDP && destinationPort === DNS_PORT) {
-      const reply = names.answerDatagram(bytes, header, at + length, source, gateway)
+      const reply = names.answerDatagram(bytes, header, at + length, source, asked)
       if (reply) made(reply)
     } else if (protocol === ICMPV6 && sourcePort === ECHO_REQUEST) {
       const echo = Buffer.from(bytes.subarray(header, at + length))
       echo.writeUInt32BE(ECHO_REPLY * 2 ** 24)
-      made(ipv6Packet(gateway, source, ICMPV6, echo, 2))
+      made(ipv6Packet(asked, source, ICMPV6, echo, 2))
     } else refuse(gateway, bytes.subarray(at, at + length), made)
   }
 
@@ -89,39 +120,55 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
 
   function fromGuest(frame: PacketBuffer, at: number, frameLength: number): void {
     const { bytes } = frame
+    const type = bytes.readUInt16BE(at + 12)
     const packet = at + ETHERNET
-    if (bytes.readUInt16BE(at + 12) !== IPV6 || frameLength < ETHERNET + IPV6_HEADER) {
-      count('nic-not-ipv6')
-      return
-    }
-    // multicast: the guest's kernel looks for neighbours that are not there
-    if (bytes[packet + 24] === MULTICAST) return
+    const room = frameLength - ETHERNET
     bytes.copy(guestMac, 0, at + 6, at + 12)
+    if (type === IPV4 && map) {
+      const length = toIpv6(bytes, packet, room, map)
+      if (length > 0) ipv6FromGuest(frame, packet - GROWTH, length)
+      else count('ipv4-untranslated')
+    } else if (type !== IPV6 || room < IPV6_HEADER) count('nic-not-ip')
+    // multicast: the guest's kernel looks for neighbours that are not there
+    else if (bytes[packet + 24] === MULTICAST) return
+    else if (bytes.compare(identity.address, 0, 16, packet + 8, packet + 24) !== 0) count('foreign-source')
     // what a card sends may be longer than the packet in it
-    const length = Math.min(frameLength - ETHERNET, IPV6_HEADER + bytes.readUInt16BE(packet + 4))
-    const ours = bytes.compare(gateway, 0, 16, packet + 24, packet + 40) === 0
-    if (ours && bytes.compare(identity.address, 0, 16, packet + 8, packet + 24) === 0) {
-      askedOfUs(bytes, packet, length)
+    else ipv6FromGuest(frame, packet, Math.min(room, IPV6_HEADER + bytes.readUInt16BE(packet + 4)))
+  }
+
+  function ipv6FromGuest(frame: PacketBuffer, at: number, length: number): void {
+    const { bytes } = frame
+    if (isTo(bytes, at, gateway) || isTo(bytes, at, gateway4)) {
+      askedOfUs(bytes, at, length)
       return
     }
-    const verdict = firewall.out(bytes, packet, length, performance.now() / 1000)
-    if (verdict === '') send(frame, packet, length)
-    else {
+    const now = performance.now()
+    const verdict = firewall.out(bytes, at, length, now / 1000)
+    if (verdict === '') {
+      traffic.sent += length
+      if (bucket?.take(length, now) === false) {
+        heldUntil = bucket.paidAt()
+        wire?.pause()
+      }
+      send(frame, at, length)
+    } else {
       count(verdict)
-      refuse(gateway, bytes.subarray(packet, packet + length), made)
+      refuse(gateway, bytes.subarray(at, at + length), made)
     }
   }
 
   dial()
   return {
     largest: LARGEST,
-    wholeSubnet: false,
+    wholeSubnet: true,
     uncut: true,
+    traffic,
     write(packet: PacketBuffer, at: number, length: number) {
       const { bytes } = packet
       const offload = readVnet(bytes, at)
       if (offload && offload.checksumStart > 0) finishChecksum(packet, at, length, offload)
-      const verdict = firewall.in(bytes, at, length, performance.now() / 1000)
+      const here = isTo(bytes, at, identity.address) || isTo(bytes, at, own4)
+      const verdict = here ? firewall.in(bytes, at, length, performance.now() / 1000) : 'not-here'
       if (verdict === '') {
         toGuest(bytes, at, length)
         return
@@ -130,9 +177,17 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
       // strangers hear nothing
       if (verdict === 'not-declared') refuse(identity.address, bytes.subarray(at, at + length), tellOther)
     },
-    tick() {
-      refusals = REFUSALS
-      if (!wire) dial()
+    tick(now: number) {
+      if (now >= nextSecond) {
+        nextSecond = now + 1_000
+        refusals = REFUSALS
+        if (!wire) dial()
+      }
+      if (heldUntil === 0) return nextSecond
+      if (now < heldUntil) return Math.min(heldUntil, nextSecond)
+      heldUntil = 0
+      wire?.resume()
+      return heldUntil || nextSecond
     },
     close: () => wire?.close(),
   }

@@ -32,6 +32,7 @@ export function openWire(reactor: Reactor, path: string, headroom: number, event
   let backlog: Buffer | undefined
   let head = 0
   let tail = 0
+  let paused = false
   const watch: Watch = reactor.watch(fd, READABLE, (what) => {
     if (what & WRITABLE && tail > 0) drain()
     if (what & READABLE && !watch.closed) read()
@@ -43,6 +44,11 @@ export function openWire(reactor: Reactor, path: string, headroom: number, event
     events.closed(reason)
   }
 
+  /** What is read next and how: nothing while paused, the machine waits with the rest. */
+  function expect(): void {
+    watch.events = (paused ? 0 : READABLE) | (tail > 0 ? WRITABLE : 0)
+  }
+
   function read(): void {
     const n = readFd(fd, bytes, end, bytes.length - end)
     if (n === -EAGAIN) return
@@ -51,8 +57,13 @@ export function openWire(reactor: Reactor, path: string, headroom: number, event
       return
     }
     end += n
+    take()
+  }
+
+  /** Hands over the whole frames there are. */
+  function take(): void {
     let at = headroom
-    while (end - at >= LENGTH) {
+    while (!paused && end - at >= LENGTH) {
       const length = bytes.readUInt32BE(at)
       if (length < ETHERNET || length > MAX_FRAME) {
         close(`a frame of ${length} bytes`)
@@ -77,7 +88,7 @@ export function openWire(reactor: Reactor, path: string, headroom: number, event
     if (head < tail) return
     head = 0
     tail = 0
-    watch.events = READABLE
+    expect()
   }
 
   /** Keeps what the socket did not take of a frame, and whole frames behind it. */
@@ -91,7 +102,7 @@ export function openWire(reactor: Reactor, path: string, headroom: number, event
     if (tail + length > BACKLOG) return false
     frame.copy(backlog, tail, at, at + length)
     tail += length
-    watch.events = READABLE | WRITABLE
+    expect()
     return true
   }
 
@@ -108,6 +119,16 @@ export function openWire(reactor: Reactor, path: string, headroom: number, event
       }
       const sent = Math.max(n, 0)
       return keep(frame, at + sent, length - sent)
+    },
+    /** No further frame is handed over, and none taken from the machine, until `resume`. */
+    pause(): void {
+      paused = true
+      expect()
+    },
+    resume(): void {
+      paused = false
+      expect()
+      take()
     },
     close: (): void => reactor.close(watch),
   }

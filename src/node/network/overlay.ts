@@ -18,8 +18,17 @@ const cardSchema = z.strictObject({
   secret: bytes(32),
   network: z.strictObject({
     domain: z.string().regex(/^[a-z0-9-]{1,63}\.zos$/),
-    members: z.array(z.strictObject({ names: z.array(label).max(4), address: bytes(16) })).max(256),
+    members: z
+      .array(
+        z.strictObject({ names: z.array(label).max(4), address: bytes(16), ipv4: z.int().min(0).max(0xffff_ffff) }),
+      )
+      .max(256),
     ports: z.array(z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) })).max(64),
+    rate: z
+      .int()
+      .min(1)
+      .max(2 ** 28)
+      .exactOptional(),
   }),
 })
 

@@ -1,6 +1,6 @@
 import { reasonOf, sha256 } from '#codec'
 import type { SlotSpec, Workload } from '#contract'
-import { formatAddress, gatewayOf, NIC_MTU } from '#mycelium'
+import { formatAddress, formatIpv4, gatewayOf, ipv4OfSlot, NIC_MTU } from '#mycelium'
 import { callUnix } from '#sys'
 import type { NetworkRequest } from '#wire'
 import { overlaySocket } from '../network/place.ts'
@@ -10,8 +10,10 @@ export type CardWanted = {
   secret: string
   network: {
     domain: string
-    members: { names: string[]; address: string }[]
+    members: { names: string[]; address: string; ipv4: number }[]
     ports: { protocol: 'tcp' | 'udp'; port: number }[]
+    /** Kilobits per second, as booked. */
+    rate?: number
   }
 }
 
@@ -22,13 +24,14 @@ const domainOf = (deployment: string): string => `${deployment}.zos`
 export function cardOf({ deployment, network, workload }: SlotSpec): CardWanted | undefined {
   if (!network) return undefined
   const { secret, members } = network
-  const { ports = [] } = workload as Partial<Workload>
+  const { ports = [], uplink } = workload as Partial<Workload>
   return {
     secret,
     network: {
       domain: domainOf(deployment),
-      members: members.map(({ names, address }) => ({ names, address })),
+      members: members.map(({ slot, names, address }) => ({ names, address, ipv4: ipv4OfSlot(slot) })),
       ports,
+      ...(uplink ? { rate: uplink } : {}),
     },
   }
 }
@@ -39,11 +42,12 @@ export function networkOf({ deployment, slot, network }: SlotSpec, hostname: str
   if (!own) return undefined
   const address = Buffer.from(own.address, 'hex')
   const domain = domainOf(deployment)
-  const names = [...new Set([hostname, ...own.names.map((name) => `${name}.${domain}`)])]
+  const names = [...new Set([hostname, ...own.names.map((name) => `${name}.${domain}`)])].join(' ')
   return {
     address: own.address,
+    ipv4: ipv4OfSlot(slot),
     mtu: NIC_MTU,
-    hosts: `${formatAddress(address)}\t${names.join(' ')}\n`,
+    hosts: `${formatAddress(address)}\t${names}\n${formatIpv4(ipv4OfSlot(slot))}\t${names}\n`,
     resolvConf: `nameserver ${formatAddress(gatewayOf(address))}\nsearch ${domain}\n`,
   }
 }

@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { sleep } from '#sys'
+import { createBucket } from './bucket.ts'
+import { tcp, twoNodes } from './guest.fixture.ts'
+
+test('a bucket gives its rate, whatever the sizes, and a burst after a pause', () => {
+  const bucket = createBucket(8_000, 0) // 1000 bytes per millisecond
+  let now = 0
+  let sent = 0
+  while (now < 10_000) {
+    const length = 1 + ((sent * 7919) % 30_000)
+    sent += length
+    if (!bucket.take(length, now)) now = bucket.paidAt()
+  }
+  assert.ok(Math.abs(sent - 10_000_000) < 100_000, `${sent}`)
+})
+
+test('a card sends what is booked for it, and its machine waits with the rest', async (t) => {
+  const RATE = 8_000 // kilobits per second: 1000 bytes per millisecond
+  const { one, web, db, network, attach } = await twoNodes(t)
+  await one.detach(web.identity.publicKey.toString('hex'))
+  await attach(one, web, { ...network, rate: RATE })
+  await web.attached()
+  const packet = tcp(web.identity, db.identity, 40_000, 80, 1_300)
+  web.send(packet)
+  await db.next() // keys are agreed on by now
+  const begun = performance.now()
+  for (let n = 0; n < 1_000; n++) web.send(packet)
+  while (db.received.length < 1_000 && performance.now() - begun < 10_000) await sleep(5)
+  assert.equal(db.received.length, 1_000, 'nothing is lost')
+  const took = performance.now() - begun
+  const due = (1_000 * packet.length - (64 << 10)) / 1_000
+  assert.ok(took > due * 0.95, `${took} ms, not before ${due}`)
+  const { identities } = (await one.status()) as { identities: { publicKey: string; sent?: number }[] }
+  const own = identities.find((i) => i.publicKey === web.identity.publicKey.toString('hex'))
+  assert.equal(own?.sent, 1_001 * packet.length)
+})
