@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../harness.ts'
 import { addressOf, startTalkers, type Talkers } from '../talkers.ts'
 
@@ -33,12 +34,16 @@ test('a third, of another group, is refused, and knows no names', async () => {
 test('a network plane that is killed takes nothing with it: the same workloads, the same addresses', async () => {
   const before = await address('pair/0')
   const [first] = grid.nodes()
+  // a connection that is open meanwhile, its client waiting
+  const late = fetched('pair/0', "'http://two/cgi-bin/run?sleep%2012%3B%20echo%20late'")
+  await sleep(3000)
   process.kill(first!.pids.network, 'SIGKILL')
   assert.equal(await address('pair/0'), before)
   await until('the network plane', 30, () => {
     const { pids } = grid.nodes().find((n) => n.name === first!.name)!
     return pids.network && pids.network !== first!.pids.network && pids.compute === first!.pids.compute
   })
+  assert.equal(await late, 'late\nexit 0\nexit 0\n')
   await until('both ways again', 30, async () => {
     const [there, back] = await Promise.all([fetched('pair/0', 'http://two/'), fetched('pair/1', 'http://one/')])
     return there === 'two-1\nexit 0\n' && back === 'one-0\nexit 0\n'

@@ -9,6 +9,15 @@ const SOURCE = 8
 const DESTINATION = 24
 /** Behind an ICMPv6 error's header comes the packet it is about. */
 const QUOTED = 8
+/** TCP flags: in the middle of a connection there is an ACK and no SYN or RST. */
+const TCP_HEADER = 20
+const FLAGS = 13
+const [SYN, RST, ACK] = [0x02, 0x04, 0x10]
+/**
+ * Seconds in which connections that were open before are taken up: a network plane that starts anew knows none of them, and
+ * the side that waits for data would never speak first.
+ */
+const TAKE_UP = 120
 
 const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
 
@@ -22,7 +31,7 @@ export type Firewall = {
  * A card reaches the members of its network and nobody else; members reach its declared ports; answers to what was
  * opened pass. Addresses were compared with their senders' keys before: a member's /64 is the member.
  */
-export function createFirewall({ members, ports }: NicNetwork): Firewall {
+export function createFirewall({ members, ports }: NicNetwork, since: number): Firewall {
   const flows = createFlowTable()
   const known = new Set(members.map(({ address }) => subnet(Buffer.from(address), 0)))
   const open = new Set(ports.map(({ protocol, port }) => (protocol === 'tcp' ? TCP : UDP) * 65536 + port))
@@ -59,12 +68,16 @@ export function createFirewall({ members, ports }: NicNetwork): Firewall {
       if (flows.knows(bytes, at + SOURCE, protocol, own, other, now)) return ''
       if (!member) return 'not-a-member'
       const echo = protocol === ICMPV6 && type === ECHO_REQUEST
-      if (!echo && !open.has(protocol * 65536 + port)) return 'not-declared'
+      const before = now - since < TAKE_UP && isMidway(bytes, protocol, header, at + length)
+      if (!echo && !before && !open.has(protocol * 65536 + port)) return 'not-declared'
       flows.remember(bytes, at + SOURCE, protocol, own, other, now)
       return ''
     },
   }
 }
+
+const isMidway = (bytes: Buffer, protocol: number, header: number, end: number): boolean =>
+  protocol === TCP && header + TCP_HEADER <= end && (bytes[header + FLAGS]! & (SYN | RST | ACK)) === ACK
 
 /** Ports of the packet just read, the card's own first; an echo and its reply have one pair. */
 function portsOf(protocol: number, sent: boolean): [number, number] {

@@ -38,7 +38,7 @@ test('names: replicas take turns, and the answer has what fits', () => {
 })
 
 test('packets: whatever they claim, nothing is read beyond them and nothing passes', () => {
-  const firewall = createFirewall(network)
+  const firewall = createFirewall(network, -1000)
   const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
   for (let n = 0; n < ROUNDS; n++) {
     const packet = randomBytes(40 + randomInt(80))
@@ -50,7 +50,7 @@ test('packets: whatever they claim, nothing is read beyond them and nothing pass
 })
 
 test('what members may not either: undeclared ports, protocols without ports, errors nobody asked for', () => {
-  const firewall = createFirewall(network)
+  const firewall = createFirewall(network, -1000)
   const verdict = (protocol: number, payload: string) => {
     const packet = ipv6Packet(address(1), address(2), protocol, Buffer.from(payload, 'hex'), 6)
     return firewall.in(packet, 0, packet.length, 0)
@@ -61,6 +61,19 @@ test('what members may not either: undeclared ports, protocols without ports, er
   assert.equal(verdict(132, '9c40005000000000'), 'not-declared')
   assert.equal(verdict(ICMPV6, `0100000000000000${'60'.padEnd(96, '0')}`), 'unasked')
   assert.equal(verdict(FRAGMENT, '3a00000100000001'), 'nic-malformed', 'a first fragment without its ports')
+})
+
+test('connections that were open before the card was attached go on; new ones do not get in that way', () => {
+  const ask = (flags: number, now: number) => {
+    const segment = Buffer.alloc(20)
+    segment.writeUInt32BE(0x9c409c41)
+    segment[13] = flags
+    const packet = ipv6Packet(address(1), address(2), TCP, segment, 16)
+    return createFirewall(network, 100).in(packet, 0, packet.length, now)
+  }
+  assert.equal(ask(0x18, 110), '')
+  for (const flags of [0x02, 0x12, 0x14, 0x04, 0x00]) assert.equal(ask(flags, 110), 'not-declared')
+  assert.equal(ask(0x18, 230), 'not-declared')
 })
 
 test('flows: known both ways, forgotten when silent, and a flood costs no more than its room', () => {

@@ -5,11 +5,10 @@ import type { PortHooks } from '../daemon/ports.ts'
 import { adminProhibited, IPV6_HEADER, icmpError, isIcmpError } from '../wire/icmp.ts'
 import { LARGEST } from '../wire/large.ts'
 import { createBucket } from './bucket.ts'
-import { createNames, DNS_PORT } from './dns.ts'
 import { createFirewall } from './firewall.ts'
+import { createGateway } from './gateway.ts'
 import { mappingOf } from './mapping.ts'
 import { gatewayOf, IPV4_GATEWAY, type NicSpec } from './network.ts'
-import { ICMPV6, ipv6Packet, readUpper, UDP, type Upper } from './packet.ts'
 import { errorToIpv4, GROWTH, toIpv4, toIpv6 } from './translate.ts'
 import { ETHERNET, LENGTH, openWire, type Wire } from './wire.ts'
 
@@ -19,21 +18,17 @@ const IPV6 = 0x86dd
 const OUR_MAC = Buffer.from('027a6f730001', 'hex')
 /** Every guest's, until it says another (`vm/args.ts`). To a broadcast address TCP would not listen. */
 const GUEST_MAC = Buffer.from('027a6f730002', 'hex')
-const ECHO_REQUEST = 128
-const ECHO_REPLY = 129
 const MULTICAST = 0xff
 /** Refusals told per second, to this card's guest and to those who try to reach it. */
 const REFUSALS = 50
-
-const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
 
 /**
  * The network card of a virtual machine as a port: Ethernet on a unix socket whose other end is QEMU, packets in between
  * under the firewall of its network. While no machine answers there, packets for it vanish; `tick` looks again.
  */
 export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortHooks): Port {
-  const firewall = createFirewall(spec.network)
-  const names = createNames(spec.network)
+  const firewall = createFirewall(spec.network, performance.now() / 1000)
+  const ours = createGateway(spec.network)
   const gateway = gatewayOf(identity.address)
   const map = mappingOf(spec.network, identity.address)
   /** What stands for the IPv4 addresses of the guest and of the node's end of the link. */
@@ -90,20 +85,10 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     toGuest(bytes, HEADROOM, packet.length)
   }
 
-  /** Asked of the node's end of the link: names, and whether it is there. */
+  /** Asked of the node's end of the link. */
   function askedOfUs(bytes: Buffer, at: number, length: number): void {
-    if (!readUpper(bytes, at, length, upper)) return
-    const { protocol, at: header, sourcePort, destinationPort } = upper
-    const source = Buffer.from(bytes.subarray(at + 8, at + 24))
-    const asked = Buffer.from(bytes.subarray(at + 24, at + 40))
-    if (protocol === UDP && destinationPort === DNS_PORT) {
-      const reply = names.answerDatagram(bytes, header, at + length, source, asked)
-      if (reply) made(reply)
-    } else if (protocol === ICMPV6 && sourcePort === ECHO_REQUEST) {
-      const echo = Buffer.from(bytes.subarray(header, at + length))
-      echo.writeUInt32BE(ECHO_REPLY * 2 ** 24)
-      made(ipv6Packet(asked, source, ICMPV6, echo, 2))
-    } else refuse(gateway, bytes.subarray(at, at + length), made)
+    const answer = ours.answer(bytes, at, length)
+    if (answer) made(answer)
   }
 
   /** Tells the sender of a packet, some times a second, that it may not. */

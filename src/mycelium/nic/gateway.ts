@@ -1,0 +1,28 @@
+import { createNames, DNS_PORT } from './dns.ts'
+import type { NicNetwork } from './network.ts'
+import { ICMPV6, ipv6Packet, readUpper, UDP, type Upper } from './packet.ts'
+
+const ECHO_REQUEST = 128
+const ECHO_REPLY = 129
+
+const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
+
+/** The node's end of a card's link: knows the names of its network, and says that it is there. */
+export function createGateway(network: NicNetwork) {
+  const names = createNames(network)
+  return {
+    /** The answer to the packet at BYTES[at, at+length), which asks for one; undefined when there is none. */
+    answer(bytes: Buffer, at: number, length: number): Buffer | undefined {
+      if (!readUpper(bytes, at, length, upper)) return undefined
+      const { protocol, at: header, sourcePort, destinationPort } = upper
+      const source = Buffer.from(bytes.subarray(at + 8, at + 24))
+      const asked = Buffer.from(bytes.subarray(at + 24, at + 40))
+      if (protocol === UDP && destinationPort === DNS_PORT)
+        return names.answerDatagram(bytes, header, at + length, source, asked)
+      if (protocol !== ICMPV6 || sourcePort !== ECHO_REQUEST) return undefined
+      const echo = Buffer.from(bytes.subarray(header, at + length))
+      echo.writeUInt32BE(ECHO_REPLY * 2 ** 24)
+      return ipv6Packet(asked, source, ICMPV6, echo, 2)
+    },
+  }
+}
