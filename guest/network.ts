@@ -5,6 +5,7 @@ import { close, must, O, sys, writeFile } from './native.ts'
 /** linux/sockios.h, linux/if.h */
 const SIOCSIFFLAGS = 0x8914
 const SIOCSIFADDR = 0x8916
+const SIOCSIFNETMASK = 0x891c
 const SIOCSIFMTU = 0x8922
 const SIOCGIFINDEX = 0x8933
 const IFF_UP = 1
@@ -17,6 +18,7 @@ const SOCK_DGRAM = 2
 const CARD = 'eth0'
 /** 400::/7: the whole overlay is on the card's link. */
 const PREFIX = 7
+const IPV4_MASK = 0xffffff00
 
 /** struct ifreq: name[16], then what the request is about. */
 const VALUE = 16
@@ -61,7 +63,7 @@ export function prepareNetwork(): void {
  * Gives the card its address and brings it up. Its link has one other end, the node's network plane: there is nobody to
  * resolve, hence no ARP and no neighbour discovery.
  */
-export function configureCard({ address, mtu }: NetworkSpec): void {
+export function configureCard({ address, ipv4, mtu }: NetworkSpec): void {
   withSocket(AF_INET6, (fd) => {
     const [request, view] = requestFor(CARD)
     must(`Find ${CARD}`, sys('ioctl', fd, SIOCGIFINDEX, request))
@@ -76,5 +78,18 @@ export function configureCard({ address, mtu }: NetworkSpec): void {
     view.setUint32(VALUE, IFF_UP | IFF_NOARP | IFF_MULTICAST, true)
     must(`Bring up ${CARD}`, sys('ioctl', fd, SIOCSIFFLAGS, request))
     must(`Set the address of ${CARD}`, sys('ioctl', fd, SIOCSIFADDR, ours))
+  })
+  if (ipv4 === undefined) return
+  withSocket(AF_INET, (fd) => {
+    for (const [ioctl, value] of [
+      [SIOCSIFADDR, ipv4],
+      [SIOCSIFNETMASK, IPV4_MASK],
+    ] as const) {
+      const [request, view] = requestFor(CARD)
+      // struct sockaddr_in: family, port, address
+      view.setUint16(VALUE, AF_INET, true)
+      view.setUint32(VALUE + 4, value)
+      must(`Set the IPv4 address of ${CARD}`, sys('ioctl', fd, ioctl, request))
+    }
   })
 }

@@ -9,7 +9,7 @@ before(async () => {
   grid = startTalkers(2, ['team', 'others'])
   await grid.deploy('pair', 'team', [
     ['one', 'node1', '80'],
-    ['two', 'node2', '80'],
+    ['two', 'node2', '80, 8080'],
   ])
   await grid.deploy('third', 'others', [['web', 'node1', '80']])
 })
@@ -24,6 +24,14 @@ test('two containers on two nodes speak HTTP both ways, by name and by address',
   assert.equal(await fetched('pair/1', 'http://one/'), 'one-0\nexit 0\n', 'a short name is of the own deployment')
   assert.equal(await fetched('pair/0', `http://[${await address('pair/1')}]/`), 'two-1\nexit 0\n')
   assert.equal(await fetched('pair/1', `http://[${await address('pair/0')}]/`), 'one-0\nexit 0\n')
+})
+
+test('they do so by IPv4 as well, with programs that know nothing else', async () => {
+  assert.equal(await fetched('pair/0', 'http://10.144.0.3/'), 'two-1\nexit 0\n')
+  assert.match(await grid.run('pair/1', 'team', 'ping -4 -c 1 -W 5 one'), /from 10\.144\.0\.2: /)
+  // bound to an IPv4 address alone, reached by one
+  await grid.run('pair/1', 'team', 'httpd -p 10.144.0.3:8080 -h /www')
+  assert.equal(await fetched('pair/0', 'http://10.144.0.3:8080/'), 'two-1\nexit 0\n')
 })
 
 test('a third, of another group, is refused, and knows no names', async () => {

@@ -107,7 +107,9 @@ function startSpec({ spec }: Workload, root: DiskBinding, serials: string[]): St
     volumes: spec.volumes.map((v, i) => ({ serial: serials[i]!, target: v.target, readOnly: v.readOnly })),
     hosts: `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${spec.network?.hosts ?? `127.0.0.1\t${spec.hostname}\n`}`,
     resolvConf: spec.network?.resolvConf ?? '',
-    ...(spec.network ? { network: { address: spec.network.address, mtu: spec.network.mtu } } : {}),
+    ...(spec.network
+      ? { network: { address: spec.network.address, ipv4: spec.network.ipv4, mtu: spec.network.mtu } }
+      : {}),
     init: spec.init,
     process: { argv: spec.argv, env: spec.env, cwd: spec.cwd, user: spec.user, tty: spec.tty, stdin: spec.stdin },
   }

@@ -68,7 +68,7 @@ describe('the agent in a microVM', { skip: missing() ?? false, timeout: 280_000 
           memoryLimit: 96 << 20,
           volumes: [{ serial: 'vol0', target: '/seed', readOnly: false }],
           tmpfs: [{ target: '/tmp', options: 'size=1m' }],
-          network: { address: '04aabbccddeeff000123456789abcdef', mtu: 9000 },
+          network: { address: '04aabbccddeeff000123456789abcdef', ipv4: 0x0a90_0002, mtu: 9000 },
         },
       ),
     )
@@ -76,6 +76,7 @@ describe('the agent in a microVM', { skip: missing() ?? false, timeout: 280_000 
     await t.test('its card: an address, and IPv6 in Ethernet to whoever has taken the other end', async () => {
       const card = await ask(agent, ['ip', 'addr', 'show', 'eth0'])
       assert.match(card.text, /NOARP,UP.* mtu 9000 /)
+      assert.match(card.text, /inet 10\.144\.0\.2\/24 /)
       assert.match(card.text, /inet6 4aa:bbcc:ddee:ff00:123:4567:89ab:cdef\/7 scope global/)
       for (const life of ['first', 'second']) {
         const other = connect(vm.nic)

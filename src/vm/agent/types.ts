@@ -31,6 +31,8 @@ export type ProcessSpec = {
 export type NetworkSpec = {
   /** The card's address in 400::/7, as 32 hex digits. */
   address: string
+  /** In a private /24, as a number; absent: no IPv4. */
+  ipv4?: number
   mtu: number
 }
 
