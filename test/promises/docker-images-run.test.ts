@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { busyboxTree, dockerArchive, sha256, startNode, until } from '../harness.ts'
@@ -73,6 +73,10 @@ test('a server answers through its port; exec, cp and logs reach it; stop lets i
   writeFileSync(join(node.work, 'in'), 'copied\n')
   node.ok(['cp', join(node.work, 'in'), 'site:/www/in.txt'])
   assert.equal(await (await fetch(`http://127.0.0.1:${port}/in.txt`)).text(), 'copied\n')
+  node.ok(['exec', 'site', 'sh', '-c', 'cd /www; cp index.html s; chown 1234 s; chmod 4751 s'])
+  node.ok(['cp', 'site:/www/s', join(node.work, 'out')])
+  const { mode, uid } = statSync(join(node.work, 'out'))
+  assert.deepEqual([mode & 0o7777, uid], [0o751, process.getuid?.()])
   node.ok([
     'run',
     '-d',

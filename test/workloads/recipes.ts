@@ -52,10 +52,10 @@ export const KERNEL: DebianRecipe = {
   config: process(['sleep', 'infinity']),
 }
 
-/** Nothing but one static program. */
+/** Nothing but one Go program, its libraries and their loader: bookworm's caddy is not static. */
 export const CADDY: DebianRecipe = {
   name: 'caddy',
-  packages: ['caddy'],
-  only: ['usr/bin/caddy'],
+  packages: ['caddy', 'libzstd1', 'libc6'],
+  only: ['usr/bin/caddy', 'lib64', ...['libc.so.6', 'libzstd.so.1*', 'ld-linux-*'].map((name) => `*/${name}`)],
   config: process(['/usr/bin/caddy', 'respond', '--listen', ':80', 'scratch']),
 }

@@ -9,7 +9,7 @@ import { ociLayout, type ProcessConfig } from './oci.ts'
 export type DebianRecipe = {
   name: string
   packages: readonly string[]
-  /** FROM scratch: nothing but these files of the unpacked packages, paths from the root. */
+  /** FROM scratch: nothing but these files of the unpacked packages, as tar's wildcards from the root. */
   only?: readonly string[]
   /** Shell lines run after the packages are in; `$1` is the root. */
   hooks?: readonly string[]
@@ -62,7 +62,7 @@ export async function debianImage(
 async function keepOnly(tar: string, paths: readonly string[]): Promise<void> {
   const tree = `${tar}.tree`
   mkdirSync(tree)
-  await run('tar', ['-xf', tar, '-C', tree, ...paths.map((path) => `./${path}`)])
+  await run('tar', ['-xf', tar, '-C', tree, '--wildcards', ...paths.map((path) => `./${path}`)])
   await run('tar', ['--sort=name', '--numeric-owner', '-cf', tar, '-C', tree, '.'])
   rmSync(tree, { recursive: true })
 }

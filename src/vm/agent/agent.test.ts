@@ -11,8 +11,12 @@ import { run, sleep } from '#sys'
 import { ensureKernel } from '../kernel.ts'
 import type { Agent, CopyItem } from './agent.ts'
 import { connectAgent } from './client.ts'
+import { fuzzGuest } from './fuzz-guest.fixture.ts'
 import type { ProcessSpec } from './types.ts'
 import { bootVm, cacheDir, makeRoot, missing, processOf, type Root, startSpec, type TestVm } from './vm.fixture.ts'
+
+/** Frames of a mad host. */
+const FRAMES = Number(process.env.ZOS_FUZZ ?? 1500)
 
 const sha = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
 
@@ -33,7 +37,10 @@ async function ask(agent: Agent, argv: string[], more: Partial<ProcessSpec> = {}
   return { out, text: out.toString(), err: err.toString(), exit: await session.exit }
 }
 
-describe('the agent in a microVM', { skip: missing() ?? false, timeout: 280_000 }, () => {
+describe('the agent in a microVM', {
+  skip: missing() ?? false,
+  timeout: process.env.ZOS_FUZZ ? 7_200_000 : 280_000,
+}, () => {
   let dir: string
   let root: Root
   before(async () => {
@@ -304,7 +311,7 @@ describe('the agent in a microVM', { skip: missing() ?? false, timeout: 280_000 
 
   test('a read-only workload with a reaper, and its end by memory', async () => {
     await using vm: TestVm = await bootVm(join(dir, 'b'), root)
-    await using agent = await connectAgent(vm.socket, { fresh: true, timeout: BOOT })
+    let agent = await connectAgent(vm.socket, { fresh: true, timeout: BOOT })
     await agent.start(
       startSpec(root, processOf('sleep', '1000'), {
         readOnly: true,
@@ -326,6 +333,15 @@ describe('the agent in a microVM', { skip: missing() ?? false, timeout: 280_000 
     await ask(agent, ['sh', '-c', '(sleep 0.1 &) ; exit 0'])
     await sleep(600)
     assert.ok(!(await agent.processes()).some((r) => r.state === 'Z'))
+    // a host that has gone mad is survived, by PID 1 and by the workload
+    await agent[Symbol.asyncDispose]()
+    await fuzzGuest(vm.socket, FRAMES)
+    agent = await connectAgent(vm.socket)
+    assert.equal(agent.state.phase, 'running', JSON.stringify(await Promise.race([agent.exited, sleep(100)])))
+    assert.equal((await ask(agent, ['echo', 'well'])).text, 'well\n')
+    // its heap does not shrink again; what counts is that it does not grow with the frames
+    const { agentRss } = await agent.stats()
+    assert.ok(agentRss < 4 << 20, `the agent has ${agentRss} bytes resident`)
     const hog = await agent.exec(processOf('dd', 'if=/dev/zero', 'of=/dev/null', 'bs=128M'))
     assert.equal((await hog.exit).signal, 'KILL')
     assert.deepEqual(await agent.exited, { code: 137, signal: 'KILL', oom: true, reason: 'out of memory' })

@@ -1,8 +1,9 @@
 import { Readable, Writable } from 'node:stream'
 import { ZosError } from '#codec'
+import { decodeExit, decodeFailure } from './decode.ts'
 import type { Line } from './line.ts'
-import { decodeJson, encodeCredit, encodeFrame, Frame, getU32, WINDOW } from './protocol.ts'
-import type { AgentFailure } from './types.ts'
+import { encodeCredit, encodeFrame, Frame, getU32, WINDOW } from './protocol.ts'
+import type { ExitStatus } from './types.ts'
 
 /** One frame of at most this; smaller than the protocol's limit, so that streams take turns. */
 const PIECE = 32_756
@@ -17,7 +18,7 @@ export type Outlet = {
 
 /** GATE: nothing is sent before it resolves. */
 export function openOutlet(line: Line, stream: number, credit: number, gate?: Promise<unknown>): Outlet {
-  let available = credit
+  let available = Math.min(credit, WINDOW)
   let wake: (() => void) | undefined
   const send = (chunk: Buffer, done: (error?: Error | null) => void): void => {
     let at = 0
@@ -44,7 +45,8 @@ export function openOutlet(line: Line, stream: number, credit: number, gate?: Pr
       else end(done)
     },
     grant(bytes) {
-      available += bytes
+      // a guest that grants more than a window would have us hold what it does not read
+      available = Math.min(available + bytes, WINDOW)
       const go = wake
       wake = undefined
       go?.()
@@ -53,14 +55,22 @@ export function openOutlet(line: Line, stream: number, credit: number, gate?: Pr
 }
 
 /** Bytes from the guest; more are granted as the reader takes them: `read` of a Readable, and what fills it. */
-export type Inlet = { read(): void; put(readable: Readable, bytes: Buffer): void }
+export type Inlet = {
+  read(): void
+  /** Throws when the guest sent more than it was granted: it would fill our memory. */
+  put(readable: Readable, bytes: Buffer): void
+}
 
-export function openInlet(line: Line, stream: number): Inlet {
+/** Bytes the guest may send on a stream, all its outputs together. */
+export type Allowance = { left: number }
+
+export function openInlet(line: Line, stream: number, allowance: Allowance = { left: WINDOW }): Inlet {
   let owed = 0
   let full = false
   const pay = () => {
     if (owed === 0) return
     line.send(encodeCredit(stream, owed))
+    allowance.left += owed
     owed = 0
   }
   return {
@@ -69,6 +79,9 @@ export function openInlet(line: Line, stream: number): Inlet {
       pay()
     },
     put(readable, bytes) {
+      allowance.left -= bytes.length
+      if (allowance.left < 0)
+        throw new ZosError('Talk to the agent: it sent more than it was granted', { code: 'agent-gone', kind: 'node' })
       owed += bytes.length
       // nobody reads a destroyed one: let it flow, so that the program is not held up by us
       if (!readable.destroyed && !readable.push(bytes)) full = true
@@ -89,32 +102,31 @@ function readableOf({ read }: Inlet): Readable {
 }
 
 /** A stream of the agent with a process (or a helper of the agent) at its other end. */
-export type ProcessChannel<T> = {
+export type ProcessChannel = {
   stream: number
   stdin: Writable
   stdout: Readable
   stderr: Readable
-  exit: Promise<T>
+  exit: Promise<ExitStatus>
   /** The process never came to be. */
   drop(error: Error): void
 }
 
 export function resetError(payload: Buffer): ZosError {
   const { code, message } =
-    payload.length > 0
-      ? (decodeJson(payload) as AgentFailure)
-      : { code: 'reset', message: 'The guest closed the stream' }
+    payload.length > 0 ? decodeFailure(payload) : { code: 'reset', message: 'The guest closed the stream' }
   return new ZosError(message, { code, kind: 'node' })
 }
 
-export function openProcessChannel<T>(line: Line): ProcessChannel<T> {
+export function openProcessChannel(line: Line): ProcessChannel {
   const stream = line.newStream()
   const outlet = openOutlet(line, stream, WINDOW)
-  const inlets = [openInlet(line, stream), openInlet(line, stream)] as const
+  const allowance: Allowance = { left: WINDOW }
+  const inlets = [openInlet(line, stream, allowance), openInlet(line, stream, allowance)] as const
   const stdin = writableOf(outlet)
   const stdout = readableOf(inlets[0])
   const stderr = readableOf(inlets[1])
-  const exit = Promise.withResolvers<T>()
+  const exit = Promise.withResolvers<ExitStatus>()
   exit.promise.catch(ignore)
   const over = (error: Error) => {
     line.detach(stream)
@@ -128,10 +140,11 @@ export function openProcessChannel<T>(line: Line): ProcessChannel<T> {
       else if (type === Frame.credit) outlet.grant(getU32(payload, 0))
       else if (type === Frame.reset) over(resetError(payload))
       else if (type === Frame.exit) {
+        const status = decodeExit(payload)
         line.detach(stream)
         for (const part of [stdout, stderr]) if (!part.destroyed) part.push(null)
         stdin.destroy(new ZosError('Write to the process: it has ended', { code: 'not-running' }))
-        exit.resolve(decodeJson(payload) as T)
+        exit.resolve(status)
       }
     },
     lost: over,

@@ -2,9 +2,10 @@ import { codeOf, ZosError } from '#codec'
 import type { Agent, ConnectOptions, ExecSession } from './agent.ts'
 import { openOutlet, openProcessChannel, writableOf } from './channel.ts'
 import { askHelper, copyIn, copyOut } from './copy.ts'
+import { decodeExit } from './decode.ts'
 import { dial } from './dial.ts'
 import { type Line, openLine, type StreamHandler } from './line.ts'
-import { decodeJson, encodeU64, Frame, getU32, getU64 } from './protocol.ts'
+import { encodeU64, Frame, getU32, getU64, RING } from './protocol.ts'
 import type { ExitStatus, ProcessSpec } from './types.ts'
 
 /** Answers that need no disk of the guest; the others may have to wait for a chunk. */
@@ -15,20 +16,25 @@ type Main = {
   exited: Promise<ExitStatus>
   /** Of the main process's stdin; set once there is one. */
   grant: (bytes: number) => void
+  /** Output below OFFSET need not be held by the guest any more. */
+  acked: (offset: number) => void
 }
 
 /** Hands output on in order, one piece at a time, and the exit after the last. */
-function openMain(onOutput: ConnectOptions['onOutput']): Main {
+function openMain({ onOutput, resumeFrom = 0 }: ConnectOptions): Main {
   const exited = Promise.withResolvers<ExitStatus>()
   exited.promise.catch(() => {})
   // Not before connectAgent's caller has the agent, whose ack() it needs. At most what the guest's ring holds waits here:
   // it sends no more until that is acknowledged.
   let busy: Promise<void> | undefined
   let over = false
+  /** Where the next output begins; the first may begin later than asked for, when the rest is lost. */
+  let next: number | undefined
+  let acked = resumeFrom
   const follow = (work: () => void | Promise<void>) => {
     // after the line broke, what waits is the next line's to deliver
-    const next = () => (over ? undefined : work())
-    const done = busy ? busy.then(next) : next()
+    const unlessOver = () => (over ? undefined : work())
+    const done = busy ? busy.then(unlessOver) : unlessOver()
     if (!done) return
     const mine: Promise<void> = done.catch(exited.reject).then(() => {
       if (busy === mine) busy = undefined
@@ -39,14 +45,27 @@ function openMain(onOutput: ConnectOptions['onOutput']): Main {
   const main: Main = {
     exited: exited.promise,
     grant: () => {},
+    acked: (offset) => {
+      acked = Math.max(acked, offset)
+    },
     handler: {
       handle(type, payload) {
         if (type === Frame.output) {
           const channel = payload[7] === 2 ? 'stderr' : 'stdout'
           payload[7] = 0
-          follow(() => onOutput?.({ channel, offset: getU64(payload, 0), data: payload.subarray(8) }))
+          const offset = payload.length < 8 ? Number.NaN : getU64(payload, 0)
+          const data = payload.subarray(8)
+          if (next === undefined) acked = Math.max(acked, offset)
+          // all of it waits here until it was acknowledged: a guest that sends on regardless would fill our memory
+          if (offset !== (next ?? offset) || !(offset + data.length <= acked + RING))
+            throw new ZosError('Talk to the agent: it sent output nobody asked for', {
+              code: 'agent-gone',
+              kind: 'node',
+            })
+          next = offset + data.length
+          follow(() => onOutput?.({ channel, offset, data }))
         } else if (type === Frame.exited) {
-          const status = decodeJson(payload) as ExitStatus
+          const status = decodeExit(payload)
           follow(() => exited.resolve(status))
         } else if (type === Frame.credit) main.grant(getU32(payload, 0))
       },
@@ -60,7 +79,7 @@ function openMain(onOutput: ConnectOptions['onOutput']): Main {
 }
 
 async function exec(line: Line, spec: ProcessSpec, signal?: AbortSignal): Promise<ExecSession> {
-  const channel = openProcessChannel<ExitStatus>(line)
+  const channel = openProcessChannel(line)
   const { stream } = channel
   let pid: number
   try {
@@ -82,7 +101,7 @@ async function exec(line: Line, spec: ProcessSpec, signal?: AbortSignal): Promis
 
 /** Connects to the unix socket of the VM's `zos.agent` port and shakes hands; works any number of times per VM. */
 export async function connectAgent(socketPath: string, options: ConnectOptions = {}): Promise<Agent> {
-  const main = openMain(options.onOutput)
+  const main = openMain(options)
   const line = await openLine(socketPath, options, main.handler)
   const started = Promise.withResolvers<void>()
   started.promise.catch(() => {})
@@ -106,7 +125,10 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
       started.resolve()
       return { pid }
     },
-    ack: (offset) => line.send(encodeU64(Frame.ack, 0, offset)),
+    ack: (offset) => {
+      main.acked(offset)
+      line.send(encodeU64(Frame.ack, 0, offset))
+    },
     exited: main.exited,
     closed: line.closed,
     stdin,

@@ -2,9 +2,10 @@ import type { Readable } from 'node:stream'
 import { ZosError } from '#codec'
 import type { CopyItem } from './agent.ts'
 import { openProcessChannel, type ProcessChannel } from './channel.ts'
+import { plainText } from './decode.ts'
 import type { Line } from './line.ts'
 import { decodeJson, encodeFrame, Frame, getU32, putU32 } from './protocol.ts'
-import type { CopyEntry, ExitStatus, Methods } from './types.ts'
+import type { CopyEntry, Methods } from './types.ts'
 import { encodeUtf8 } from './utf8.ts'
 
 /** As the guest's helpers take and give them. */
@@ -18,8 +19,8 @@ export async function openHelper<M extends HelperMethod>(
   method: M,
   params: Methods[M][0],
   signal?: AbortSignal,
-): Promise<ProcessChannel<ExitStatus> & { finished: Promise<void> }> {
-  const channel = openProcessChannel<ExitStatus>(line)
+): Promise<ProcessChannel & { finished: Promise<void> }> {
+  const channel = openProcessChannel(line)
   try {
     await line.request(method, params, { stream: channel.stream, signal })
   } catch (error) {
@@ -38,7 +39,7 @@ export async function openHelper<M extends HelperMethod>(
   const finished = channel.exit.then(({ code, reason }) => {
     signal?.removeEventListener('abort', aborted)
     if (code !== 0)
-      throw new ZosError(said || `Work in the guest: the helper ended with ${reason}`, {
+      throw new ZosError(plainText(said) || `Work in the guest: the helper ended with ${reason}`, {
         code: 'copy-failed',
         details: { method },
       })

@@ -3,8 +3,8 @@ import { connect, type Socket } from 'node:net'
 import { reasonOf, ZosError } from '#codec'
 import { sleep } from '#sys'
 import type { ConnectOptions } from './agent.ts'
+import { decodeReply, decodeState } from './decode.ts'
 import {
-  decodeJson,
   encodeFrame,
   encodeJson,
   FILLER,
@@ -20,7 +20,7 @@ import {
   TRAILER,
   VERSION,
 } from './protocol.ts'
-import type { AgentFailure, AgentState, Methods } from './types.ts'
+import type { AgentState, Methods } from './types.ts'
 
 export type StreamHandler = {
   handle: (type: number, payload: Buffer) => void
@@ -114,15 +114,19 @@ export async function openLine(path: string, options: ConnectOptions, main: Stre
 
   const onFrame = (type: number, stream: number, view: Uint8Array) => {
     const payload = Buffer.from(view.buffer, view.byteOffset, view.byteLength)
-    if (type === Frame.helloAck) return shaken.resolve(decodeJson(payload, NONCE) as AgentState)
+    if (type === Frame.helloAck) return shaken.resolve(decodeState(payload, NONCE))
     if (type !== Frame.reply) return handlers.get(stream)?.handle(type, payload)
     const waiting = pending.get(stream)
     pending.delete(stream)
-    const { ok, error } = decodeJson(payload) as { ok?: unknown; error?: AgentFailure }
-    if (error) {
-      const details = error.exitCode === undefined ? {} : { exitCode: error.exitCode }
-      waiting?.reject(new ZosError(error.message, { code: error.code, details }))
-    } else waiting?.resolve(ok as never)
+    try {
+      const reply = decodeReply(payload)
+      if ('ok' in reply) return waiting?.resolve(reply.ok as never)
+      const { code, message, exitCode } = reply.error
+      waiting?.reject(new ZosError(message, { code, details: exitCode === undefined ? {} : { exitCode } }))
+    } catch (error) {
+      waiting?.reject(error as Error)
+      throw error
+    }
   }
 
   socket.on('data', (chunk: Buffer) => {

@@ -86,7 +86,7 @@ export async function bootVm(dir: string, root: Root, memoryMiB = 256): Promise<
   })
   for (const handle of handles) await handle.close()
   const gone = new Promise<void>((done) => qemu.once('exit', () => done()))
-  const timer = setTimeout(() => qemu.kill('SIGKILL'), 240_000)
+  const timer = setTimeout(() => qemu.kill('SIGKILL'), process.env.ZOS_FUZZ ? 3_600_000 : 240_000)
   return {
     socket: join(dir, 'agent'),
     nic: join(dir, 'nic'),
