@@ -178,6 +178,11 @@ async function copyIn(from: string, to: Remote): Promise<void> {
 export default async function cp(args: string[]): Promise<number> {
   const { rest } = parseFlags('cp', args, {})
   const [from = '', to = ''] = rest
+  if (from === '-' || to === '-') {
+    throw new ZosError('zos cp: tar streams ("-") are not taken; copy a folder, or use "zos exec -i W tar …"', {
+      code: 'usage',
+    })
+  }
   const [source, target] = [remote(from), remote(to)]
   if (rest.length !== 2 || Boolean(source) === Boolean(target)) {
     throw new ZosError('zos cp: write zos cp WORKLOAD:PATH HOSTPATH or zos cp HOSTPATH WORKLOAD:PATH', {

@@ -26,7 +26,7 @@ export default async function ps(args: string[]): Promise<number> {
   const all = await daemonCall<WorkloadView[]>('GET', '/workloads')
   const shown = flags.all ? all : all.filter((w) => w.state === 'running' || w.state === 'paused')
   if (flags.json) process.stdout.write(`${JSON.stringify(shown)}\n`)
-  else if (flags.quiet) process.stdout.write(shown.map((w) => `${w.id}\n`).join(''))
+  else if (flags.quiet) process.stdout.write(shown.map((w) => `${w.id.slice(0, 12)}\n`).join(''))
   else {
     const rows = shown.map((w) => [w.id.slice(0, 12), w.name, w.image, stateText(w), w.ports.join(' '), w.command])
     process.stdout.write(table(['ID', 'NAME', 'IMAGE', 'STATE', 'PORTS', 'COMMAND'], rows))

@@ -92,6 +92,8 @@ test('a server answers through its port; exec, cp and logs reach it; stop lets i
   const term = node.json<{ name: string; exitCode: number }[]>(['ps', '-a', '--json']).find((w) => w.name === 'term')
   assert.equal(term?.exitCode, 5)
   assert.match(node.ok(['logs', 'term']).text, /bye/)
+  assert.equal(node.ok(['logs', '--since', '1h', 'term']).text, 'up\nbye\n')
+  assert.equal(node.ok(['logs', '--until', '1h', 'term']).text, '')
   node.ok(['start', 'term'])
   await until('up again', 30, () => /up\nbye\nup/.test(node.ok(['logs', 'term']).text))
   assert.equal(node.ok(['exec', 'term', 'sh', '-c', 'ulimit -n']).text, '1048576\n')

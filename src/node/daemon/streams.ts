@@ -165,7 +165,8 @@ export const execStream = (engine: Engine, ref: string) =>
     writeFrame(stream, Frame.exit, { code: exit.code })
   })
 
-type LogsRequest = { follow: boolean; timestamps: boolean; tail?: number }
+/** `since` and `until`: Unix milliseconds. */
+type LogsRequest = { follow: boolean; timestamps: boolean; tail?: number; since?: number; until?: number }
 
 /** `zos logs`: what was written, then, with follow, what comes until the workload ends. */
 export const logsStream = (engine: Engine, ref: string) =>
@@ -183,6 +184,7 @@ export const logsStream = (engine: Engine, ref: string) =>
         if (skip >= record.bytes.length) continue
         const bytes = skip > 0 ? record.bytes.subarray(skip) : record.bytes
         sent = record.offset + record.bytes.length
+        if (record.time < (request.since ?? 0) || record.time > (request.until ?? Number.POSITIVE_INFINITY)) continue
         if (stream.destroyed) return
         await sink(record.stream === 2 ? 'stderr' : 'stdout', stamp(record.time, bytes))
       }

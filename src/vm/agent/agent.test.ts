@@ -15,6 +15,9 @@ import { fuzzGuest } from './fuzz-guest.fixture.ts'
 import type { ProcessSpec } from './types.ts'
 import { bootVm, cacheDir, makeRoot, missing, processOf, type Root, startSpec, type TestVm } from './vm.fixture.ts'
 
+/** 3 s on an idle core; the gate may share its cores with much else. */
+const COLD_BOOT = 120_000
+
 /** Frames of a mad host. */
 const FRAMES = Number(process.env.ZOS_FUZZ ?? 1500)
 
@@ -27,9 +30,6 @@ async function all(stream: Readable): Promise<Buffer> {
 }
 
 /** Runs a command in the workload to its end. */
-/** Milliseconds a cold boot may take on a machine that is busy with other things. */
-const BOOT = 120_000
-
 async function ask(agent: Agent, argv: string[], more: Partial<ProcessSpec> = {}, input?: Buffer) {
   const session = await agent.exec({ ...processOf(...argv), stdin: input !== undefined, ...more })
   if (input) session.stdin.end(input)
@@ -51,7 +51,7 @@ describe('the agent in a microVM', {
 
   test('a writable workload', async (t) => {
     await using vm: TestVm = await bootVm(join(dir, 'a'), root)
-    let agent = await connectAgent(vm.socket, { fresh: true, timeout: BOOT })
+    let agent = await connectAgent(vm.socket, { fresh: true, timeout: COLD_BOOT })
     // the main process waits for its input line before each of its acts
     const script = 'read _; cat /data.bin; read _; sha256sum; echo last words >&2; exit 7'
     const received: Buffer[] = []
@@ -311,7 +311,7 @@ describe('the agent in a microVM', {
 
   test('a read-only workload with a reaper, and its end by memory', async () => {
     await using vm: TestVm = await bootVm(join(dir, 'b'), root)
-    let agent = await connectAgent(vm.socket, { fresh: true, timeout: BOOT })
+    let agent = await connectAgent(vm.socket, { fresh: true, timeout: COLD_BOOT })
     await agent.start(
       startSpec(root, processOf('sleep', '1000'), {
         readOnly: true,
