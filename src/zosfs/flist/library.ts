@@ -6,9 +6,11 @@ import {
   type HubCall,
   httpBackend,
   hubCall,
+  hubsOf,
   openStore,
   parseHttpPlace,
   type Store,
+  severalBackends,
 } from '#cas'
 import { ZosError } from '#codec'
 import { dirRecords, type Records } from './records.ts'
@@ -33,8 +35,8 @@ export type Hints = {
 }
 
 /**
- * Opens the library of HOME. HUB is `$ZOS_HUB`: `dir:PATH`, `http://HOST:PORT` or `http+unix:SOCKET`, or nothing for the
- * local store alone. LIMIT: bytes the local cache may hold beside a hub. A hub over HTTP has chunks only, no tags: who
+ * Opens the library of HOME. HUB is `$ZOS_HUB`: `dir:PATH`, `http://HOST:PORT` or `http+unix:SOCKET`, several with commas
+ * between them (chunks from any, tags from the first that has tags), or nothing for the local store alone. LIMIT: bytes the local cache may hold beside a hub. A hub over HTTP has chunks only, no tags: who
  * uses one names manifests by digest.
  */
 export function openLibrary(options: { home: string; hub?: string | undefined; limit?: number }): Library {
@@ -60,6 +62,12 @@ export function openLibrary(options: { home: string; hub?: string | undefined; l
 type Hub = { backend: ChunkBackend; records: Records | undefined; hints: Hints }
 
 function openHub(text: string): Hub {
+  const hubs = hubsOf(text).map(openOneHub)
+  const backend = severalBackends(hubs.map((h) => h.backend))
+  return { ...hubs[0]!, backend, records: hubs.find((h) => h.records)?.records }
+}
+
+function openOneHub(text: string): Hub {
   const path = /^dir:(.+)$/.exec(text)?.[1]
   if (path) {
     const dir = resolve(path)
