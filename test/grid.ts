@@ -26,7 +26,7 @@ export type NodeView = {
 }
 
 export const PAGE = 'hello from a node\n'
-const PASSPHRASE = 'a passphrase for tests'
+export const PASSPHRASE = 'a passphrase for tests'
 
 /** A local grid of its own for one test file, driven through ./zos as members would. */
 export type Grid = Disposable & {

@@ -63,18 +63,21 @@ export async function pull(
   const unsure = new Set<Hex>()
   for (const d of Object.values(pinned.deployments)) {
     if (!d.dirty) continue
-    changed = true
     const { sequence, frozenUntil } = d.consent
     try {
       newest.set(d.group, await look(grid, pinned, d))
+      changed = true
       const { consent } = d
       if (consent.sequence !== sequence || consent.frozenUntil !== frozenUntil)
         log(`${d.name}: step ${consent.sequence}, version ${consent.version}, ${consent.status}`)
     } catch (error) {
       if (codeOf(error).startsWith('rpc-')) throw error
       const why = reasonOf(error)
-      if (why !== d.held) log(`${d.name}: held: ${why}`)
-      d.held = why
+      if (why !== d.held) {
+        log(`${d.name}: held: ${why}`)
+        d.held = why
+        changed = true
+      }
       unsure.add(d.group)
     }
   }

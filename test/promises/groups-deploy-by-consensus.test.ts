@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { PAGE, startGrid } from '../grid.ts'
+import { ROOT } from '../harness.ts'
+
+const grid = startGrid(1)
+after(() => grid[Symbol.dispose]())
+const { z, j, spec, status, runs, refused, node } = grid
+
+test('one of three runs nothing, a stranger counts for nothing, two of three run it', async () => {
+  z('key', 'new', 'mallory')
+  const file = spec('web', ['env: { SECRET: s3cr3t }'])
+  z('deploy', file, '--as', 'alice', '--plan')
+  assert.deepEqual(j('proposals'), [], 'a plan changes nothing')
+  z('deploy', file, '--as', 'alice')
+  const [proposal] = j<{ id: string; approvals: number; needs: number }[]>('proposals')
+  assert.deepEqual([proposal!.approvals, proposal!.needs], [1, 2])
+  assert.match(refused('approve', proposal!.id, '--as', 'mallory'), /is not one of its members/)
+  assert.match(refused('approve', proposal!.id, '--as', 'alice'), /approved it before/)
+  assert.deepEqual(await status('web'), { name: 'web', version: 0, state: 'proposed', slots: [] })
+  const words = z('approve', proposal!.id, '--as', 'bob')
+  assert.match(words, /64 MiB/, 'what is signed is said')
+  assert.doesNotMatch(words, /s3cr3t/)
+  await runs('web', 1)
+  assert.equal(await grid.page('web/0'), PAGE)
+})
+
+test('the audit trail shows it to anyone, with nothing but its file; a changed byte does not pass', () => {
+  const file = join(node.work, 'log.json')
+  writeFileSync(file, z('log', 'web', '--json'))
+  const bare = { env: { ZOS_HOME: join(node.work, 'bare'), ZOS_GRID: '' } }
+  assert.match(node.zos(['log', '--verify', file], bare).text, /every signature and link is good/)
+  const text = readFileSync(file, 'utf8')
+  const at = text.lastIndexOf('0x') + 10
+  writeFileSync(file, `${text.slice(0, at)}${text[at] === 'a' ? 'b' : 'a'}${text.slice(at + 1)}`)
+  assert.notEqual(node.zos(['log', '--verify', file], bare).code, 0)
+})
+
+test('two groups race for the last of the disk: exactly one has it', async () => {
+  const free = () => {
+    const { capacity, used } = j<{ capacity: { ssd: number }; used: { ssd: number } }>('node', 'show', 'node1')
+    return capacity.ssd - used.ssd
+  }
+  const before = free()
+  const each = Math.floor(before / 2) + 1
+  z('group', 'create', 'rivals', '--member', 'alice', '--member', 'bob', '--threshold', '2')
+  const racers = [
+    ['team', 'left'],
+    ['rivals', 'right'],
+  ] as const
+  const proposals = racers.map(([group, name]) => {
+    const file = spec(name, [`disk: ${each}m`])
+    return j<{ id: string }>('deploy', file, '--group', group, '--as', 'alice').id
+  })
+  const codes = await Promise.all(
+    proposals.map(
+      (id) =>
+        new Promise<number | null>((resolve) => {
+          const env = { ...process.env, ZOS_HOME: node.home, ZOS_PASSPHRASE: 'a passphrase for tests' }
+          const child = spawn(join(ROOT, 'zos'), ['approve', id, '--as', 'bob'], { stdio: 'ignore', env })
+          child.on('close', resolve)
+        }),
+    ),
+  )
+  assert.deepEqual(codes.toSorted(), [0, 1])
+  assert.equal(free(), before - each, 'what is booked is what one of them asked for')
+})

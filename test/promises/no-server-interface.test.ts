@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { after, test } from 'node:test'
+import { startGrid } from '../grid.ts'
+import { networkSockets } from '../sockets.ts'
+
+const root = { skip: process.getuid?.() !== 0 && 'looking into other namespaces needs root' }
+const grid = startGrid(1)
+after(() => grid[Symbol.dispose]())
+const { z, second, spec, runs } = grid
+
+/** Every process of the node: its supervisor, its planes, its microVMs. */
+function processes(): { pid: number; name: string }[] {
+  return readdirSync('/proc').flatMap((p) => {
+    if (!/^\d+$/.test(p)) return []
+    try {
+      const line = readFileSync(`/proc/${p}/cmdline`, 'latin1').replaceAll('\0', ' ')
+      const ours = line.includes(grid.home('node1')) || line.includes(`${grid.run('node1')}/`)
+      return ours ? [{ pid: Number(p), name: line.slice(0, 60) }] : []
+    } catch {
+      return []
+    }
+  })
+}
+
+test('while a workload with a port runs, nothing on the node listens', root, async () => {
+  z('deploy', spec('web', ['ports: [80]']), '--as', 'alice')
+  second()
+  await runs('web')
+  assert.equal(await grid.page('web/0'), 'hello from a node\n')
+  const all = processes()
+  assert.ok(all.length >= 6, `${all.length} processes: a supervisor, four planes and a microVM at least`)
+  for (const { pid, name } of all) assert.deepEqual(networkSockets(pid, true), [], `${name} listens`)
+})
+
+test('the look-up sees a listener where there is one', root, async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((r) => server.once('listening', r))
+  assert.equal(networkSockets(process.pid, true).length, 1)
+  server.close()
+})
