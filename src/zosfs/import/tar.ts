@@ -160,6 +160,9 @@ async function takeEntry(
   entry: Entry,
   seen: { devices: number },
 ) {
+  // tar-stream gives null for digits that are none, and would wait for the end of such an entry for ever
+  if (!Number.isSafeInteger(header.size) || header.size! < 0)
+    throw new ZosError(`Import "${show(header.name)}": its size is not a number of bytes`, { code: 'bad-entry' })
   const pax: Pax = (header.pax as Pax | null) ?? {}
   const sparse = header.type === 'file' || header.type === 'contiguous-file' ? sparseOf(header, pax) : undefined
   const path = sparse?.path ?? header.name

@@ -2,11 +2,9 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { ZosError } from '#codec'
 import { noise } from '../disk/fixture.ts'
+import { FUZZ_RUNS, mutate } from '../disk/mutate.ts'
 import { handshake } from './handshake.ts'
 import { requestParser } from './request.ts'
-
-/** The nightly run asks for more. */
-const RUNS = Number(process.env.ZOS_FUZZ ?? 5000)
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const option = (number: number, data: Buffer) => {
@@ -34,21 +32,6 @@ const HELLOS = [
   ]),
   Buffer.concat([hex('00000001'), option(1, Buffer.from('vm-1'))]),
 ]
-
-/** BYTES with one to four of them changed, cut out or doubled. */
-function mutate(bytes: Buffer, seed: number): Buffer {
-  const random = noise(64, seed)
-  let out = Buffer.from(bytes)
-  for (let n = 0; n <= random[0]! % 4; n++) {
-    const at = random.readUInt16LE(4 + n * 8) % (out.length + 1)
-    const value = random[6 + n * 8]!
-    const kind = random[7 + n * 8]! % 4
-    if (kind === 0) out = Buffer.concat([out.subarray(0, at), out.subarray(at + 1 + (value % 8))])
-    else if (kind === 1) out = Buffer.concat([out.subarray(0, at), out.subarray(Math.max(0, at - (value % 8)))])
-    else if (at < out.length) out[at] = kind === 2 ? value : out[at]! ^ (1 << (value % 8))
-  }
-  return out
-}
 
 async function negotiate(bytes: Buffer): Promise<unknown> {
   let at = 0
@@ -82,7 +65,7 @@ test('the handshake takes every valid opening and ends every other in an orderly
       assert.ok((await negotiate(hello.subarray(0, cut))) instanceof ZosError, `cut at ${cut}`)
     }
   }
-  for (let seed = 1; seed <= RUNS; seed++) await negotiate(mutate(HELLOS[seed % HELLOS.length]!, seed))
+  for (let seed = 1; seed <= FUZZ_RUNS; seed++) await negotiate(mutate(HELLOS[seed % HELLOS.length]!, seed))
 })
 
 test('requests come out the same however the stream is cut, and garbage is refused', () => {
@@ -107,7 +90,7 @@ test('requests come out the same however the stream is cut, and garbage is refus
   for (let cut = 0; cut <= valid.length; cut++) {
     assert.deepEqual(parse([valid.subarray(0, cut), valid.subarray(cut)]), [1n, 2n, 3n])
   }
-  for (let seed = 1; seed <= RUNS; seed++) {
+  for (let seed = 1; seed <= FUZZ_RUNS; seed++) {
     const bytes = mutate(valid, seed)
     const cut = noise(4, seed).readUInt16LE(0) % (bytes.length + 1)
     try {
