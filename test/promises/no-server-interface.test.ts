@@ -8,7 +8,7 @@ import { networkSockets } from '../sockets.ts'
 const root = { skip: process.getuid?.() !== 0 && 'looking into other namespaces needs root' }
 const grid = startGrid(1)
 after(() => grid[Symbol.dispose]())
-const { z, second, spec, runs } = grid
+const { z, second, spec, runs, nodes } = grid
 
 /** Every process of the node: its supervisor, its planes, its microVMs. */
 function processes(): { pid: number; name: string }[] {
@@ -24,14 +24,21 @@ function processes(): { pid: number; name: string }[] {
   })
 }
 
-test('while a workload with a port runs, nothing on the node listens', root, async () => {
+test('while a workload with a port runs, nothing on the node listens but its overlay for peers', root, async () => {
   z('deploy', spec('web', ['ports: [80]']), '--as', 'alice')
   second()
   await runs('web')
   assert.equal(await grid.page('web/0'), 'hello from a node\n')
   const all = processes()
   assert.ok(all.length >= 6, `${all.length} processes: a supervisor, four planes and a microVM at least`)
-  for (const { pid, name } of all) assert.deepEqual(networkSockets(pid, true), [], `${name} listens`)
+  // its network plane answers peers of the overlay, and nothing else does anything
+  const { network } = nodes()[0]!.pids
+  const [peer] = (JSON.parse(z('grid', 'export')) as { peers: string[] }).peers
+  const listening = networkSockets(network, true)
+  assert.equal(listening.length, 1, listening.join('\n'))
+  assert.match(listening[0]!, new RegExp(`^tcp +LISTEN.* ${peer!.replace('tcp://', '').replaceAll('.', '\\.')} `))
+  for (const { pid, name } of all)
+    if (pid !== network) assert.deepEqual(networkSockets(pid, true), [], `${name} listens`)
 })
 
 test('the look-up sees a listener where there is one', root, async () => {
