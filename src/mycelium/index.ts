@@ -15,6 +15,7 @@ export type { PortSpec } from './daemon/ports.ts'
 export type { ProbeResult } from './daemon/probe.ts'
 export { type Endpoint, formatEndpoint, parseEndpoint } from './endpoint.ts'
 export { createKeyFile, describeIdentity, type Identity, identityOf, readKeyFile, readSecret } from './identity.ts'
+export { prometheus } from './metrics.ts'
 export {
   formatIpv4,
   gatewayOf,

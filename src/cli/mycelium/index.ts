@@ -23,6 +23,11 @@ const commands: Record<string, Command> = {
   status: { run: () => import('./show.ts').then((m) => m.status), usage: '[--json]', about: 'the running node' },
   peers: { run: () => import('./show.ts').then((m) => m.peers), usage: '[--json]', about: 'its connections' },
   routes: { run: () => import('./show.ts').then((m) => m.routes), usage: '[--json]', about: 'whom it can reach' },
+  metrics: {
+    run: () => import('./show.ts').then((m) => m.metrics),
+    usage: '',
+    about: 'its counters in the text format of Prometheus',
+  },
   ping: {
     run: () => import('./probe.ts').then((m) => m.ping),
     usage: 'ADDR [-c COUNT]',

@@ -1,4 +1,4 @@
-import type { PeerStatus, RouteStatus } from '#mycelium'
+import type { PeerStatus, prometheus, RouteStatus } from '#mycelium'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { bytesText, table } from '../terminal.ts'
 import { ask } from './api-path.ts'
@@ -52,4 +52,13 @@ export async function routes(args: string[]): Promise<number> {
     `${r.expiresIn} s`,
   ])
   return print(json, all, () => table(['SUBNET', 'VIA', 'METRIC', 'SEQNO', '', 'SEALING', 'AGE', 'EXPIRES'], rows))
+}
+
+export async function metrics(args: string[]): Promise<number> {
+  parseFlags('mycelium metrics', args, {})
+  // the other commands here do without the daemon's code
+  const { prometheus: text } = await import('#mycelium')
+  const now = await ask<Parameters<typeof prometheus>[0]>('GET', '/status')
+  process.stdout.write(text(now, await ask<PeerStatus[]>('GET', '/peers')))
+  return 0
 }

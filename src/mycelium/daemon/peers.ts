@@ -6,7 +6,7 @@ import { READABLE, type Reactor, type Watch, WRITABLE } from './reactor.ts'
 
 /** Dialling again waits this long, doubled each time. Milliseconds. */
 const FIRST_RETRY = 100
-const LAST_RETRY = 5_000
+const LAST_RETRY = 1_000
 const CONNECT_TIMEOUT = 5_000
 /** A connection that lasted this long was a good one: the next attempt comes at once. */
 const GOOD_AFTER = 10_000

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { prometheus } from './metrics.ts'
+
+test('metrics are lines Prometheus reads: declared once, labels escaped, unknown values left out', () => {
+  const peer = { since: '', lastError: null, bytesIn: 10, bytesOut: 20, dropped: 0 }
+  const text = prometheus(
+    {
+      peersUp: 1,
+      routes: 2,
+      waitingBytes: 0,
+      packets: { spoofed: 3, 'odd "name"\\': 1 },
+      routing: {},
+      faults: {},
+      sealing: { session: 1, legacy: 0, none: 0 },
+    },
+    [
+      { ...peer, endpoint: 'tcp://1.2.3.4:9651', direction: 'out', state: 'up', rtt: 1.5 },
+      { ...peer, endpoint: 'tcp://[fe80::1]:9651', direction: 'in', state: 'down', rtt: null },
+    ],
+  )
+  const lines = text.trimEnd().split('\n')
+  const sample = /^[a-z_]+(\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="(?:[^"\\\n]|\\["\\n])*")*\})? -?[0-9.]+$/
+  for (const line of lines) assert.ok(line.startsWith('# ') || sample.test(line), line)
+  const declared = lines.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2])
+  assert.equal(new Set(declared).size, declared.length)
+  assert.ok(lines.includes('zos_mycelium_packets_total{reason="odd \\"name\\"\\\\"} 1'))
+  assert.ok(lines.includes('zos_mycelium_peer_rtt_seconds{peer="tcp://1.2.3.4:9651",direction="out"} 0.0015'))
+  assert.equal(lines.filter((line) => line.startsWith('zos_mycelium_peer_rtt_seconds')).length, 1)
+})
