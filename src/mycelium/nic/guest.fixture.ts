@@ -35,6 +35,9 @@ export class Guest {
       this.#socket = socket
       let rest = Buffer.alloc(0)
       socket.on('error', () => {})
+      socket.on('close', () => {
+        if (this.#socket === socket) this.#socket = undefined
+      })
       socket.on('data', (data: Buffer) => {
         rest = Buffer.concat([rest, data])
         while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32BE()) {
@@ -58,6 +61,10 @@ export class Guest {
 
   async attached(): Promise<void> {
     await until('the network plane', 3000, () => this.#socket !== undefined)
+  }
+
+  async detached(): Promise<void> {
+    await until('the network plane to let go', 3000, () => this.#socket === undefined)
   }
 
   raw(bytes: Buffer): void {

@@ -20,6 +20,7 @@ test('a card sends what is booked for it, and its machine waits with the rest', 
   const RATE = 8_000 // kilobits per second: 1000 bytes per millisecond
   const { one, web, db, network, attach } = await twoNodes(t)
   await one.detach(web.identity.publicKey.toString('hex'))
+  await web.detached()
   await attach(one, web, { ...network, rate: RATE })
   await web.attached()
   const packet = tcp(web.identity, db.identity, 40_000, 80, 1_300)
