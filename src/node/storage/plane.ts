@@ -1,3 +1,4 @@
+import { mkdirSync, statfsSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { ZosError } from '#codec'
 import { chunkCache, openLibrary } from '#zosfs'
@@ -31,7 +32,10 @@ export function openPlane(options: {
   idle?: IdleOptions
   log: (line: string) => void
 }): StoragePlane {
-  const library = openLibrary({ home: options.home, hub: options.hub })
+  mkdirSync(options.home, { recursive: true, mode: 0o700 })
+  const { blocks, bsize } = statfsSync(options.home)
+  // beside a hub the chunks here are a cache: at most half of its disk, the longest unused go first
+  const library = openLibrary({ home: options.home, hub: options.hub, limit: (blocks * bsize) / 2 })
   const cache = chunkCache(library.store, options.cacheBytes ?? CACHE_BYTES)
   const plane: Plane = {
     library,

@@ -281,3 +281,43 @@ test('an interrupted publish finds its chunks again', async () => {
   const again = await publish(lib, `dir:${source}`, 'web')
   assert.ok(again.newChunks <= 1, `${again.newChunks} of ${again.chunks} chunks were put again`)
 })
+
+const noMount = process.getuid?.() !== 0 && 'mounting needs root'
+
+/** A file system of SIZE at DIR, gone when disposed. */
+function smallDisk(dir: string, size: string): Disposable {
+  mkdirSync(dir, { recursive: true })
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'small', dir])
+  return { [Symbol.dispose]: () => void execFileSync('umount', [dir]) }
+}
+
+test('a full disk under the store or the hub: one clear error, nothing half-done; with room it goes on', {
+  skip: noMount,
+}, async () => {
+  for (const [n, under] of ['store', 'hub'].entries()) {
+    const home = join(root, `full-${n}`)
+    const hub = join(root, `full-hub-${n}`)
+    const disk = under === 'store' ? home : hub
+    using _small = smallDisk(disk, '600k')
+    await using lib = openLibrary({ home, hub: under === 'hub' ? `dir:${hub}` : undefined })
+    await assert.rejects(publish(lib, `dir:${source}`, 'web'), (error: ZosError) => {
+      assert.equal(error.code, 'store-full', error.message)
+      assert.match(error.message, /the disk is full; free space there or run "zos store gc"$/)
+      return true
+    })
+    assert.equal(await resolveTag(lib, 'web'), undefined)
+    assert.deepEqual(readdirSync(join(disk, 'tmp')), [])
+    execFileSync('mount', ['-o', 'remount,size=8m', disk])
+    const { digest } = await publish(lib, `dir:${source}`, 'web')
+    assert.deepEqual((await verify(lib.store, digest)).faults, [])
+  }
+})
+
+test('a full disk under the cache costs a second fetch, not the read', { skip: noMount }, async () => {
+  const hub = join(root, 'roomy-hub')
+  const { digest } = await publish(library(hub), `dir:${source}`, 'web')
+  const home = join(root, 'full-cache')
+  using _small = smallDisk(home, '300k')
+  await using lib = openLibrary({ home, hub: `dir:${hub}` })
+  assert.deepEqual((await verify(lib.store, digest)).faults, [])
+})

@@ -265,6 +265,17 @@ test('layers may be gzip, zstd or plain, whatever their media type says', async 
   }
 })
 
+test('127 layers, each over the one before: the last word counts', async () => {
+  const layers = Array.from({ length: 127 }, (_, n): TarEntry[] => [
+    { name: `own-${n}`, data: text(`${n}`) },
+    { name: 'shared', data: text(`layer ${n}`) },
+    ...(n > 0 ? [{ name: `.wh.own-${n - 1}` }] : []),
+  ])
+  const manifest = await image(layers)
+  assert.deepEqual(names(manifest), ['/own-126', '/shared'])
+  assert.equal((await contentOf(manifest, '/shared')).toString(), 'layer 126')
+})
+
 const whole = tar(lower)
 const bomb = Array.from({ length: 10_001 }, (_, n): TarEntry => ({ name: `dev/n${n}`, type: '3', device: [1, 3] }))
 const hostile: [
