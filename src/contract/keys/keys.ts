@@ -6,7 +6,7 @@ import { x25519 } from '@noble/curves/ed25519.js'
 import { p256 } from '@noble/curves/nist.js'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { z } from 'zod'
-import { codeOf, reasonOf, sha256, ZosError } from '#codec'
+import { codeOf, sha256, ZosError } from '#codec'
 import { writeAtomic } from '#sys'
 import { addressOfPublicKey, signDigest } from '../typed/recover.ts'
 import { passkeyOf } from './passkey.ts'
@@ -133,7 +133,7 @@ async function read(dir: string, name: string): Promise<z.infer<typeof fileSchem
   try {
     return fileSchema.parse(JSON.parse(text))
   } catch (cause) {
-    throw new ZosError(`Open key "${name}": "${fileOf(dir, name)}" is damaged: ${reasonOf(cause).split('\n')[0]}`, {
+    throw new ZosError(`Open key "${name}": "${fileOf(dir, name)}" is damaged: it is not what "zos key new" wrote`, {
       code: 'key-damaged',
       cause,
     })
@@ -162,11 +162,20 @@ export async function readPublicKey(dir: string, name: string): Promise<PublicKe
   return { name, address: file.address as Hex, seal: file.seal as Hex }
 }
 
+/** Those that can be read: a damaged one says so when it is opened, and must not keep others from being used. */
 export async function listKeys(dir: string): Promise<PublicKey[]> {
   const names = await readdir(dir).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return []
     throw error
   })
   const keys = names.filter((n) => n.endsWith('.json')).sort()
-  return Promise.all(keys.map((n) => readPublicKey(dir, n.slice(0, -'.json'.length))))
+  const read = await Promise.all(
+    keys.map((n) =>
+      readPublicKey(dir, n.slice(0, -'.json'.length)).catch((error: unknown) => {
+        if (codeOf(error) === 'key-damaged') return undefined
+        throw error
+      }),
+    ),
+  )
+  return read.filter((k) => k !== undefined)
 }

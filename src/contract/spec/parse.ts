@@ -46,7 +46,8 @@ export function parseSpec(text: string, file: string): Spec {
       .replace(/^\./, '')
     const offset = offsetOf(doc.contents as Node, path as (string | number)[])
     const missing = issue.code === 'invalid_type' && issue.message.includes('received undefined')
-    const reason = unknown !== undefined ? 'there is no such field' : missing ? 'is missing' : issue.message
+    const said = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message
+    const reason = unknown !== undefined ? 'there is no such field' : missing ? 'is missing' : said
     return { offset, line: `${at(offset)}: ${field}: ${reason}` }
   })
   faults.sort((a, b) => a.offset - b.offset)
