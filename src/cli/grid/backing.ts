@@ -1,20 +1,36 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
+import { createKeyFile } from '#mycelium'
 import { freePort, until } from '#sys'
 import { isRunning, killProcess, processesWith } from '#vm'
 import { gridDir } from './local.ts'
 import { PROGRAMS, startService } from './services.ts'
 
-/** What a local grid stands on: its chain and its hub, each one process, known by program and folder in its arguments. */
-export type Backing = 'chain' | 'hub'
+/**
+ * What a local grid stands on: its chain, its hub, and the overlay's relay, which all nodes dial, so that none listens. One
+ * process each, known by the beginning of its command line.
+ */
+export const BACKINGS = ['chain', 'hub', 'relay'] as const
+export type Backing = (typeof BACKINGS)[number]
 
 export type Service = { pid: number; port: number }
 
 const folder = (name: Backing): string => join(gridDir(), name)
-const running = (name: Backing) =>
-  processesWith([PROGRAMS[name], '--dir', folder(name), ''].join('\0')).map(({ identity }) => identity)
+const keyFile = (): string => join(folder('relay'), 'key')
 
-/** Both answer HTTP; what they answer to this is their own affair. */
+function programOf(name: Backing): string[] {
+  if (name !== 'relay') return [PROGRAMS[name], '--dir', folder(name)]
+  const api = `unix:${join(folder(name), 'api.sock')}`
+  return [PROGRAMS.zos, 'mycelium', 'run', '--key-file', keyFile(), '--no-discovery', '--api', api]
+}
+
+const portOf = (name: Backing, port: number): string[] =>
+  name === 'relay' ? ['--listen', `tcp://127.0.0.1:${port}`] : ['--port', String(port)]
+
+const running = (name: Backing) => processesWith([...programOf(name), ''].join('\0')).map(({ identity }) => identity)
+
+/** Chain and hub answer HTTP; what they answer to this is their own affair. */
 async function answers(port: number): Promise<boolean> {
   try {
     await fetch(`http://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(3000) })
@@ -24,9 +40,25 @@ async function answers(port: number): Promise<boolean> {
   }
 }
 
+/** The relay does not speak first. */
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port, timeout: 3000 })
+    const end = (yes: boolean) => {
+      socket.destroy()
+      resolve(yes)
+    }
+    socket
+      .on('connect', () => end(true))
+      .on('error', () => end(false))
+      .on('timeout', () => end(false))
+  })
+}
+
 export async function backingState(name: Backing, port: number): Promise<Service | undefined> {
   const [found] = running(name)
-  return found && (await answers(port)) ? { pid: found.pid, port } : undefined
+  if (!found) return undefined
+  return (await (name === 'relay' ? accepts : answers)(port)) ? { pid: found.pid, port } : undefined
 }
 
 /** Starts it where it does not run. PORT 0: a free one, to be kept for later starts. */
@@ -35,9 +67,10 @@ export async function backingUp(name: Backing, port: number): Promise<Service> {
   if (known) return known
   mkdirSync(folder(name), { recursive: true, mode: 0o700 })
   const at = port || (await freePort())
+  if (name === 'relay' && !existsSync(keyFile())) await createKeyFile(keyFile())
   // a small young generation halves the chain's memory for a tenth of its speed
   const engine = name === 'chain' ? ['--max-semi-space-size=4'] : []
-  const args = [...engine, PROGRAMS[name], '--dir', folder(name), '--port', String(at)]
+  const args = [...engine, ...programOf(name), ...portOf(name, at)]
   return startService(name, args, () => backingState(name, at), 60_000)
 }
 

@@ -4,7 +4,7 @@ import { type NodeStatus, supervisorSocket } from '#node'
 import { alive, callUnix, until } from '#sys'
 import { killProcess, processesWith } from '#vm'
 import { places } from '#wire'
-import { backingDown } from './backing.ts'
+import { BACKINGS, backingDown } from './backing.ts'
 import { localGrid, nodeHome } from './local.ts'
 import { statusOf } from './services.ts'
 
@@ -36,12 +36,12 @@ function sweep(home: string): number {
   return mine.length
 }
 
-/** Ends the local grid: nodes with their machines, hub, chain. State stays. */
+/** Ends the local grid: nodes with their machines, and what they stand on. State stays. */
 export async function gridDown(): Promise<void> {
   const nodes = localGrid()?.nodes ?? []
   await Promise.all(nodes.map(({ name }) => end(supervisorSocket(nodeHome(name)), NODE_DEADLINE)))
   for (const { name } of nodes) sweep(nodeHome(name))
-  for (const name of ['hub', 'chain'] as const) await backingDown(name)
+  for (const name of BACKINGS) await backingDown(name)
 }
 
 /** Each node of the local grid as it is now. */

@@ -22,15 +22,17 @@ async function status(args: string[]): Promise<number> {
   const { flags } = parseFlags('grid status', args, { json: JSON_FLAG })
   const [{ nodeStates }, { backingState }] = await Promise.all([import('./down.ts'), import('./backing.ts')])
   const local = localGrid()
-  const [nodes, chain, hub] = await Promise.all([
+  const [nodes, chain, hub, relay] = await Promise.all([
     nodeStates(),
     backingState('chain', local?.chainPort ?? 0),
     backingState('hub', local?.hubPort ?? 0),
+    backingState('relay', local?.relayPort ?? 0),
   ])
-  if (flags.json) process.stdout.write(`${JSON.stringify({ chain: chain ?? null, hub: hub ?? null, nodes })}\n`)
+  const facts = { chain: chain ?? null, hub: hub ?? null, relay: relay ?? null, nodes }
+  if (flags.json) process.stdout.write(`${JSON.stringify(facts)}\n`)
   else {
     const of = (s: { pid: number; port: number } | undefined) => (s ? `pid ${s.pid}, 127.0.0.1:${s.port}` : 'down')
-    process.stdout.write(`chain  ${of(chain)}\nhub    ${of(hub)}\n`)
+    process.stdout.write(`chain  ${of(chain)}\nhub    ${of(hub)}\nrelay  ${of(relay)}\n`)
     const rows = nodes.map((n) => [
       n.name,
       n.state,

@@ -17,11 +17,10 @@ export type GridFacts = {
   peers: string[]
 }
 
-/** `peerPort`: where its overlay listens on the loopback; 0 until it first comes up. */
-export type LocalNode = { name: string; farm: string; country: string; peerPort: number }
+export type LocalNode = { name: string; farm: string; country: string }
 
-/** What only the machine of a local grid knows. Ports are fixed once, so that nodes find chain and hub again. */
-export type LocalGrid = { chainPort: number; hubPort: number; nodes: LocalNode[] }
+/** What only the machine of a local grid knows. Ports are fixed once, so that nodes find chain, hub and relay again. */
+export type LocalGrid = { chainPort: number; hubPort: number; relayPort: number; nodes: LocalNode[] }
 
 export const gridDir = (): string => join(places().home, 'grid')
 export const nodeHome = (name: string): string => join(gridDir(), 'nodes', name)

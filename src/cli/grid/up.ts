@@ -15,7 +15,7 @@ import {
   registerNode,
 } from '#contract'
 import { type NodeStatus, readConfig, supervisorSocket, writeConfig } from '#node'
-import { freePort, tryLock, until, writeAtomic } from '#sys'
+import { tryLock, until, writeAtomic } from '#sys'
 import { ensureNodeSetup } from '../setup/index.ts'
 import { backingUp } from './backing.ts'
 import { factsOfLocal, gridDir, type LocalNode, localGrid, nodeHome, saveFacts, saveLocal } from './local.ts'
@@ -125,10 +125,7 @@ async function nodeSecret(home: string): Promise<Hex> {
   return secret
 }
 
-async function nodeUp(
-  name: string,
-  at: { rpc: string; hub: string; listen: string; peers: string[] },
-): Promise<NodeStatus> {
+async function nodeUp(name: string, at: { rpc: string; hub: string; peer: string }): Promise<NodeStatus> {
   const home = nodeHome(name)
   const socket = supervisorSocket(home)
   const ready = async () => {
@@ -143,9 +140,8 @@ async function nodeUp(
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
   }
-  const { rpc, hub, listen, peers } = at
-  const overlay = ['--listen', listen, ...(peers.length > 0 ? ['--peer', peers.join(',')] : [])]
-  const args = [PROGRAMS.zos, 'node', 'run', '--home', home, '--rpc', rpc, '--hub', hub, ...overlay]
+  const { rpc, hub, peer } = at
+  const args = [PROGRAMS.zos, 'node', 'run', '--home', home, '--rpc', rpc, '--hub', hub, '--peer', peer]
   return startService(name, args, ready, NODE_DEADLINE)
 }
 
@@ -155,29 +151,29 @@ export async function gridUp(count: number | undefined, say: (line: string) => v
   mkdirSync(gridDir(), { recursive: true, mode: 0o700 })
   const lock = openSync(join(gridDir(), 'up.lock'), 'a', 0o600)
   await until('another "zos grid up" to end', 300_000, () => tryLock(lock), 100)
-  const local = localGrid() ?? { chainPort: 0, hubPort: 0, nodes: [] }
+  const local = localGrid() ?? { chainPort: 0, hubPort: 0, relayPort: 0, nodes: [] }
   const wanted = Math.max(count ?? (local.nodes.length || 3), local.nodes.length)
-  const [chain, hub] = await Promise.all([backingUp('chain', local.chainPort), backingUp('hub', local.hubPort)])
+  const [chain, hub, relay] = await Promise.all([
+    backingUp('chain', local.chainPort),
+    backingUp('hub', local.hubPort),
+    backingUp('relay', local.relayPort),
+  ])
   for (let n = local.nodes.length; n < wanted; n++)
     local.nodes.push({
       name: `node${n + 1}`,
       farm: `farm${n + 1}`,
       country: PLACES[n % PLACES.length]!.country,
-      peerPort: 0,
     })
-  for (const node of local.nodes) node.peerPort ||= await freePort()
-  await saveLocal({ ...local, chainPort: chain.port, hubPort: hub.port })
+  await saveLocal({ ...local, chainPort: chain.port, hubPort: hub.port, relayPort: relay.port })
   const [rpc, hubUrl] = [`http://127.0.0.1:${chain.port}`, `http://127.0.0.1:${hub.port}`]
   const facts = await register(rpc, local.nodes)
-  const peers = local.nodes.map(({ peerPort }) => `tcp://127.0.0.1:${peerPort}`)
-  const now = { ...facts, rpc: [rpc], hub: [hubUrl], peers }
+  const peer = `tcp://127.0.0.1:${relay.port}`
+  const now = { ...facts, rpc: [rpc], hub: [hubUrl], peers: [peer] }
   if (JSON.stringify(now) !== JSON.stringify(facts)) await saveFacts(now)
-  say(`chain ${rpc}, hub ${hubUrl}`)
+  say(`chain ${rpc}, hub ${hubUrl}, overlay ${peer}`)
   await Promise.all(
-    local.nodes.map(async ({ name, farm, country }, n) => {
-      // the later one dials: one connection is enough for two
-      const at = { rpc, hub: hubUrl, listen: peers[n]!, peers: peers.slice(0, n) }
-      const { pid } = await nodeUp(name, at)
+    local.nodes.map(async ({ name, farm, country }) => {
+      const { pid } = await nodeUp(name, { rpc, hub: hubUrl, peer })
       say(`${name} (${farm}, ${country}) is up: pid ${pid}`)
     }),
   )
