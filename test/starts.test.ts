@@ -77,7 +77,7 @@ function holdings() {
 async function settled() {
   let since = Date.now()
   let seen = ''
-  return until('the pool to be full and quiet', 120, () => {
+  const quiet = until('the pool to be full and quiet', 120, () => {
     const now = holdings()
     const { pool, machines, uppers, exports } = now
     const facts = [pool, machines, uppers, exports].join()
@@ -85,6 +85,7 @@ async function settled() {
     seen = facts
     return facts === [pool, pool, pool, pool].join() && Date.now() - since > 4000 ? now : undefined
   })
+  return quiet.catch((cause) => assert.fail(`${cause}: pool, machines, writable layers, exports are ${seen}`))
 }
 
 test('a class without a template is booted and made then, and one line says so; above the largest it is refused', () => {

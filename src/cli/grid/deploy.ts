@@ -3,6 +3,7 @@ import { reasonOf, ZosError } from '#codec'
 import {
   type Key,
   parseSpec,
+  placeOf,
   placeSlots,
   readConsent,
   readDeployment,
@@ -133,6 +134,7 @@ export default async function deploy(args: string[]): Promise<number> {
     return 0
   }
   const key = await signer(flags.as, 'deploy')
+  placeOf(consent.group, key.address) // refused here, before the hub gets anything
   const readers = readersOf(consent.group.set)
   const addressed = giveAddresses(wanted, await specsBefore(context, key, consent.state.placed))
   const { root, sealed } = await sealSpecs(

@@ -16,6 +16,7 @@ import {
 export type Exports = {
   createExport: (id: string, socket: string) => Promise<void>
   removeExport: (id: string) => Promise<void>
+  removeOthers: (dir: string) => Promise<void>
   ownExport: (id: string, uid: number | undefined) => void
   epoch: () => number
 }
@@ -38,6 +39,8 @@ export type Blanks = {
   /** An export that no VM of ours uses, while ACT runs. */
   withExport: <T>(act: (exportId: string, socket: string) => Promise<T>) => Promise<T>
   discard: (fed: Fed) => Promise<void>
+  /** Removes what feeds no VM that was made or adopted here: an earlier daemon's. */
+  removeOthers: () => Promise<void>
 }
 
 /** VMs with their disks, not yet told what they are. With TEMPLATES off each one boots cold. */
@@ -96,5 +99,6 @@ export function openBlanks(host: VmHost, exports: Exports, at: { run: string; te
       await vm.kill()
       await exports.removeExport(exportId)
     },
+    removeOthers: () => exports.removeOthers(dir),
   }
 }

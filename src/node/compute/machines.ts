@@ -32,6 +32,8 @@ export type MachinePool = Machines &
   AsyncDisposable & {
     /** Ends VMs that no workload of this home knows: what a killed daemon had waiting. */
     endStrays: (keep: readonly unknown[]) => void
+    /** Removes the exports of such VMs. */
+    removeOthers: () => Promise<void>
     /** Ends what waits with an image's tree: nothing but workloads holds on to images then. */
     letGoOfImages: () => Promise<void>
     waiting: () => number
@@ -167,6 +169,7 @@ export async function openMachines(
         keep.flatMap((r) => (r as Partial<Record_> | null)?.vm ?? []),
       )
     },
+    removeOthers: () => blanks.removeOthers(),
     letGoOfImages: () => pool.drop(({ favourite }) => favourite !== undefined),
     waiting: () => pool.size(),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),

@@ -47,6 +47,7 @@ export async function openCompute(at: {
       .map((w) => w.spec.name),
   )
   machines.endStrays(engine.records())
+  await machines.removeOthers()
   if (at.resume) engine.resume()
   machines.refill()
   return {

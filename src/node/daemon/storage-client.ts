@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf, reasonOf } from '#codec'
 import { alive, callUnix, sleep, until } from '#sys'
@@ -21,6 +21,11 @@ export type StoragePlane = Storage & {
   /** Goes up each time the plane starts anew: connections made before are waiting to reconnect. */
   epoch: () => number
   removeExport: (id: string) => Promise<void>
+  /**
+   * Removes what an earlier daemon had made and this one did not take up, as its machines are gone: exports, and sockets in
+   * DIR that a killed plane left.
+   */
+  removeOthers: (dir: string) => Promise<void>
   stop: () => Promise<void>
 }
 
@@ -122,8 +127,17 @@ export async function openStorage(at: {
     },
     epoch: () => epoch,
     async removeExport(id) {
+      const path = exports.get(id)?.socket
       exports.delete(id)
       await steady('DELETE', `/exports/${id}`)
+      // a plane that was killed meanwhile knows neither the export nor its socket
+      if (path) rmSync(path, { force: true })
+    },
+    async removeOthers(dir) {
+      const known = Object.keys(await steady<Record<string, unknown>>('GET', '/exports'))
+      await Promise.all(known.filter((id) => !exports.has(id)).map((id) => steady('DELETE', `/exports/${id}`)))
+      const sockets = new Set([...exports.values()].map((e) => e.socket))
+      for (const name of readdirSync(dir)) if (!sockets.has(join(dir, name))) rmSync(join(dir, name), { force: true })
     },
     async image(digest) {
       const known = configs.get(digest)
