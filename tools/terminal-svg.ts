@@ -19,6 +19,7 @@ const rows = lines.map(
   (line, n) => `<text x="${MARGIN}" y="${BAR + (n + 1) * LINE - 6}" xml:space="preserve">${escapeXml(line)}</text>`,
 )
 process.stdout.write(`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">
+<title>${escapeXml(title)}</title>
 <rect width="100%" height="100%" rx="8" fill="#14181f"/>
 <text x="${width / 2}" y="23" text-anchor="middle" font-family="sans-serif" font-size="13" fill="#8b949e">${escapeXml(title)}</text>
 <g font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="${SIZE}" fill="#d7dde5">
