@@ -6,13 +6,13 @@ import { createGroup, readConsent } from './actions/index.ts'
 import { createFarm, registerNode } from './actions/nodes.ts'
 import { caller } from './testing/compare.ts'
 import * as model from './testing/model.ts'
+import { randomOf } from './testing/random.ts'
 import {
   dueCalls,
   members,
   nodeCalls,
   owners,
   people,
-  randomOf,
   slotCalls,
   step,
   stop,

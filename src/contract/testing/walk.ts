@@ -9,18 +9,6 @@ import { key, root, slot, type World } from './world.ts'
 
 type Hex = `0x${string}`
 
-/** Mulberry32. */
-export function randomOf(seed: number): (n: number) => number {
-  let state = seed >>> 0
-  return (n) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) % n
-  }
-}
-
 export const people = ['ann', 'ben', 'cat', 'dan', 'eve', 'fay'].map(key)
 export const owners = ['owner1', 'owner2'].map(key)
 
