@@ -54,7 +54,8 @@ test('asked for 100 Mbit/s, four connections together get 100 ± 10: the median 
     const seconds = (performance.now() - begun) / 1000
     for (const bytes of got) assert.ok(bytes.equals(sent))
     assert.equal(link.bytes.down, n * 4 * size)
-    rates.push((4 * size * 8) / 1e6 / (seconds - 0.045))
+    // the first byte took 15 to 20 ms
+    rates.push((4 * size * 8) / 1e6 / (seconds - 0.0175))
   }
   const rate = rates.sort((a, b) => a - b)[2]!
   assert.ok(Math.abs(rate - 100) <= 10, `${rates.map((r) => r.toFixed(0)).join(', ')} Mbit/s`)
