@@ -56,6 +56,8 @@ test('the node is given these two alone, and runs what was agreed on', async () 
 })
 
 const zeros = `0x${'00'.repeat(32)}`
+/** A block that is never reached here. */
+const AHEAD = '0xffffff'
 const lies: [string, Lie | 'stall'][] = [
   ['returns empty lists', aboutLogs(() => [])],
   ['omits every other event', aboutLogs((logs) => logs.filter((_, n) => n % 2 === 0))],
@@ -63,6 +65,13 @@ const lies: [string, Lie | 'stall'][] = [
     'goes back',
     (method, _p, answer) =>
       method === 'eth_getBlockByNumber' ? { ...(answer as object), hash: zeros, number: '0x1' } : answer,
+  ],
+  [
+    'is far ahead',
+    (method, [at], answer) =>
+      method === 'eth_getBlockByNumber' && (at === 'finalized' || at === AHEAD)
+        ? { ...(answer as object), hash: zeros, number: AHEAD }
+        : answer,
   ],
   [
     'says there is no contract',

@@ -25,9 +25,17 @@ const NAMES = [
   'Noticed',
 ]
 
+const wentBack = (cursor: Cursor, found: string) =>
+  new ZosError(`Watch the chain: block ${cursor.block} is not the one seen before; the node holds`, {
+    code: 'chain-went-back',
+    kind: 'node',
+    details: { cursor, found },
+  })
+
 /**
  * Events of final blocks behind CURSOR (from the start when undefined), at once; `events` may be empty. Throws a
- * ZosError `chain-went-back` when the chain no longer has the cursor's block: hold, keep running, report.
+ * ZosError `chain-went-back` when the chain does not have the cursor's block: the chain lies now, or did when it gave
+ * that block. Hold, keep running, report, and poll from the start: a cursor that a lie has set must not last.
  */
 export async function poll(grid: Grid, cursor?: Cursor): Promise<Batch> {
   if (cursor) {
@@ -35,15 +43,10 @@ export async function poll(grid: Grid, cursor?: Cursor): Promise<Batch> {
     const at = `0x${cursor.block.toString(16)}`
     const params = [at, false]
     const known = (await grid.engine.request({ method: 'eth_getBlockByNumber', params })) as { hash: string } | null
-    if (known?.hash !== cursor.hash) {
-      throw new ZosError(`Watch the chain: block ${cursor.block} is not the one seen before; the node holds`, {
-        code: 'chain-went-back',
-        kind: 'node',
-        details: { cursor, found: known?.hash ?? null },
-      })
-    }
+    if (known?.hash !== cursor.hash) throw wentBack(cursor, String(known?.hash))
   }
   const head = await grid.engine.finalized()
+  if (cursor && head.number < cursor.block) throw wentBack(cursor, `head ${head.number}`)
   const from = cursor ? BigInt(cursor.block) + 1n : grid.since
   const found = BigInt(head.number) >= from ? await events(grid, NAMES, [], { from, to: BigInt(head.number) }) : []
   return { events: found, cursor: { block: head.number, hash: head.hash } }

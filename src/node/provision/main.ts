@@ -3,7 +3,7 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { reasonOf, ZosError } from '#codec'
+import { codeOf, reasonOf, ZosError } from '#codec'
 import { connectRpc, openGrid, openRelayer } from '#contract'
 import { serveUnix } from '#sys'
 import { planeLog } from '../supervisor/log.ts'
@@ -17,8 +17,9 @@ import { reporter } from './report.ts'
 import { computeAt, slotKeeper, type Words } from './slots.ts'
 import { openSpecs } from './specs.ts'
 
-/** Milliseconds between two looks at the chain; between two heartbeats; between two looks at everything. */
+/** Milliseconds between two looks at the chain, and while it is away or lies; between two heartbeats; between two looks at everything. */
 const LOOK = 500
+const AWAY = 2000
 const BEAT = 300_000
 const WHOLE = 60_000
 
@@ -127,8 +128,13 @@ async function followChain(): Promise<void> {
       // everything runs on: what was agreed on before is still agreed on
       if (away !== reasonOf(error)) log(reasonOf(error))
       away = reasonOf(error)
+      // Where we stood may itself have been a lie. Events are hints, and consent never goes back: from the start, then.
+      if (codeOf(error) === 'chain-went-back') {
+        pinned = { ...pinned, cursor: null }
+        looked = 0
+      }
     }
-    await chainPace.wait(LOOK, stop.signal)
+    await chainPace.wait(away === '' ? LOOK : AWAY, stop.signal)
   }
 }
 
