@@ -1,4 +1,4 @@
-import { createGroup, draftTransition, noConsent, propose, type Slot } from '../src/contract/index.ts'
+import { codeHashOf, createGroup, draftTransition, noConsent, propose, type Slot } from '../src/contract/index.ts'
 import { openWorld, root, slot } from '../src/contract/testing/world.ts'
 import type { Pinned } from '../src/node/provision/pinned.ts'
 import { pull } from '../src/node/provision/pull.ts'
@@ -23,10 +23,11 @@ async function cost(count: number): Promise<Cost> {
     const transition = draftTransition(group, noConsent(`d${n}`), 'deploy', { specRoot: root(n + 1), slots })
     await propose(w.grid, w.relayer, w.members.alice, { transition })
   }
-  const pinned: Pinned = { cursor: null, codeHash: null, groups: {}, deployments: {} }
+  const node = { id: me, codeHash: await codeHashOf(w.grid) }
+  const pinned: Pinned = { cursor: null, groups: {}, deployments: {} }
   const look = async (whole: boolean) => {
     const begun = performance.now()
-    await pull(w.grid, pinned, me, { whole, log: () => {} })
+    await pull(w.grid, pinned, node, { whole, log: () => {} })
     return performance.now() - begun
   }
   const first = await look(true)

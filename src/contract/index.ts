@@ -3,6 +3,7 @@ export {
   type Batch,
   type Consent,
   type Cursor,
+  codeHashOf,
   contractMembers,
   createFarm,
   createGroup,

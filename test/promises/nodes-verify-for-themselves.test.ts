@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
   approve,
+  codeHashOf,
   type Draft,
   digestOf,
   draftMembership,
@@ -24,7 +25,7 @@ import { pull } from '../../src/node/provision/pull.ts'
 import { aboutLogs, approvedLog, type Lie, type Log, lyingEngine, topicOf } from '../lies.ts'
 
 const truth: Lie = (_method, _params, answer) => answer
-const empty = (): Pinned => ({ cursor: null, codeHash: null, groups: {}, deployments: {} })
+const empty = (): Pinned => ({ cursor: null, groups: {}, deployments: {} })
 const isApproved = (l: Log) => l.topics[0] === topicOf('Approved')
 
 test('what the chain claims is taken only with signatures that show it, and nothing is lost by a lie', async (t) => {
@@ -43,7 +44,8 @@ test('what the chain claims is taken only with signatures that show it, and noth
     { since: w.grid.since },
   )
   const pinned = empty()
-  const look = (whole = true, into = pinned, grid: Grid = liar) => pull(grid, into, me, { whole, log: () => {} })
+  const node = { id: me, codeHash: await codeHashOf(w.grid) }
+  const look = (whole = true, into = pinned, grid: Grid = liar) => pull(grid, into, node, { whole, log: () => {} })
   const web = () => Object.values(pinned.deployments).find((d) => d.name === 'web')!
   await look()
   assert.deepEqual([web().consent.version, web().held], [2, ''])
@@ -149,6 +151,15 @@ test('what the chain claims is taken only with signatures that show it, and noth
     await assert.rejects(look(), { code: 'chain-went-back' })
     assert.deepEqual(pinned, before)
     lie = truth
+  })
+
+  await t.test('a state in which the contract has other code is not looked at', async () => {
+    const other = { ...node, codeHash: root(9) }
+    const fresh = empty()
+    await pull(liar, fresh, other, { whole: true, log: () => {} })
+    const [held] = Object.values(fresh.deployments)
+    assert.match(held!.held, /code is not the one/)
+    assert.equal(held!.consent.sequence, 0)
   })
 
   await t.test('a proof with another word in it is refused', async () => {

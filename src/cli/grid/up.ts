@@ -4,6 +4,7 @@ import { availableParallelism, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { codeOf } from '#codec'
 import {
+  codeHashOf,
   connectRpc,
   createFarm,
   deployContracts,
@@ -108,7 +109,8 @@ async function register(rpc: string, nodes: LocalNode[]) {
         )
       ).id
     const { chainId, genesis, contract, since } = facts
-    await writeConfig(home, { format: 'zos-node/1', name, node, chainId, genesis, contract, since, secret })
+    const codeHash = await codeHashOf(grid)
+    await writeConfig(home, { format: 'zos-node/1', name, node, chainId, genesis, contract, codeHash, since, secret })
   }
   return facts
 }

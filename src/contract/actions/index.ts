@@ -46,7 +46,7 @@ export {
   signProposal,
   submit,
 } from './proposals.ts'
-export { type Proven, proveDeployment } from './prove.ts'
+export { codeHashOf, type Proven, proveDeployment } from './prove.ts'
 export { deployContracts, openRelayer, type Receipt, type Relayer } from './relayer.ts'
 export {
   drained,

@@ -11,7 +11,7 @@ type Hex = `0x${string}`
 export type Proven = {
   at: Head
   stateRoot: Hex
-  /** Of the contract's code: to be pinned at the first look. */
+  /** Keccak-256 of the contract's code: to be held against codeHashOf() of a chain that was trusted then. */
   codeHash: Hex
   /** The group's current member set, by digest. */
   set: Hex
@@ -21,6 +21,13 @@ export type Proven = {
   frozenUntil: number
   head: Hex
   specRoot: Hex
+}
+
+/** Of the contract's code as the chain has it now: to be kept by whoever trusts the chain now and may not later. */
+export async function codeHashOf(grid: Grid): Promise<Hex> {
+  const code = (await grid.engine.request({ method: 'eth_getCode', params: [grid.contract, 'latest'] })) as Hex
+  if (code === '0x') throw bad('the code', 'the contract is not there')
+  return keccak256(code)
 }
 
 type Answer = { accountProof: Hex[]; storageProof: { key: Hex; value: Hex; proof: Hex[] }[] }

@@ -17,6 +17,8 @@ const schema = z.strictObject({
   chainId: z.int().positive(),
   genesis: hex(32),
   contract: hex(20),
+  /** Keccak-256 of the contract's code: a state in which it is another is not looked at. */
+  codeHash: hex(32),
   /** Block of the contract. */
   since: z.int().min(0),
   secret: hex(32),

@@ -109,7 +109,7 @@ async function followChain(): Promise<void> {
       chain ??= await reach()
       // on a copy: a look that fails half-way has taught nothing
       const next = structuredClone(pinned)
-      const learnt = await pull(chain.grid, next, config.node, { whole, log })
+      const learnt = await pull(chain.grid, next, { id: config.node, codeHash: config.codeHash }, { whole, log })
       if (whole) looked = begun
       if (learnt) {
         await savePinned(state, next)

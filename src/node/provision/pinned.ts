@@ -27,8 +27,6 @@ export type Watched = {
 /** All that the provision plane knows, rewritten whole; without it everything comes again from chain and hub. */
 export type Pinned = {
   cursor: Cursor | null
-  /** Of the contract's code, as it was at the first look. */
-  codeHash: Hex | null
   /** The newest member set seen of each group. */
   groups: Record<Hex, GroupState>
   deployments: Record<Hex, Watched>
@@ -38,7 +36,7 @@ export function loadPinned(path: string): Pinned {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as Pinned
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return { cursor: null, codeHash: null, groups: {}, deployments: {} }
+    if (codeOf(error) === 'ENOENT') return { cursor: null, groups: {}, deployments: {} }
     // forgetting would be dangerous: what was frozen or cancelled would have to be believed again
     throw new ZosError(`Read "${path}": it is damaged; restore it, or remove it to start from the chain alone`, {
       code: 'bad-state',

@@ -11,10 +11,9 @@ const unproven = (code: string, reason: string) =>
   new ZosError(`Take up the chain's word: ${reason}`, { code, kind: 'node' })
 
 /** What signatures show must also be what the state of a final block holds, by proof: nothing newer was kept from us. */
-async function checkState(grid: Grid, pinned: Pinned, d: Watched, group: GroupState, consent: ConsentState) {
+async function checkState(grid: Grid, codeHash: Hex, d: Watched, group: GroupState, consent: ConsentState) {
   const proven = await proveDeployment(grid, d.group, d.name)
-  pinned.codeHash ??= proven.codeHash
-  if (proven.codeHash !== pinned.codeHash) throw unproven('other-code', "the contract's code is not the one seen first")
+  if (proven.codeHash !== codeHash) throw unproven('other-code', "the contract's code is not the one this node is for")
   if (proven.set !== group.digest || proven.head !== consent.head || proven.sequence !== consent.sequence)
     throw unproven(
       'kept-back',
@@ -30,12 +29,12 @@ const FOREVER = 2 ** 40 - 1
 const sameStop = (proven: number, told: number): boolean => proven === Math.min(told, FOREVER)
 
 /** Looks at one deployment and takes up what is new and agreed on. Gives its group as of then. */
-async function look(grid: Grid, pinned: Pinned, d: Watched): Promise<GroupState> {
+async function look(grid: Grid, codeHash: Hex, pinned: Pinned, d: Watched): Promise<GroupState> {
   const { log, evidence } = await readConsent(grid, d.group, d.name)
   if (!log) throw unproven('kept-back', 'the chain shows no approvals')
   const at = { domain: grid.domain, groupId: d.group, name: d.name, pinned: pinned.groups[d.group] }
   const { group, consent } = advance(at, d.consent.sequence === 0 ? undefined : d.consent, log, evidence)
-  await checkState(grid, pinned, d, group, consent)
+  await checkState(grid, codeHash, d, group, consent)
   if (consent.sequence !== d.consent.sequence) d.taken = Date.now()
   d.consent = consent
   d.held = ''
@@ -50,13 +49,13 @@ async function look(grid: Grid, pinned: Pinned, d: Watched): Promise<GroupState>
 export async function pull(
   grid: Grid,
   pinned: Pinned,
-  me: number,
+  node: { id: number; codeHash: Hex },
   options: { whole: boolean; log: (line: string) => void },
 ): Promise<boolean> {
   const { log } = options
   const batch = await poll(grid, pinned.cursor ?? undefined)
-  for (const e of batch.events) note(pinned, me, e)
-  if (options.whole) await lookAtAll(grid, pinned, me)
+  for (const e of batch.events) note(pinned, node.id, e)
+  if (options.whole) await lookAtAll(grid, pinned, node.id)
   let changed = batch.events.length > 0 || batch.cursor.hash !== pinned.cursor?.hash
   pinned.cursor = batch.cursor
   const newest = new Map<Hex, GroupState>()
@@ -65,7 +64,7 @@ export async function pull(
     if (!d.dirty) continue
     const { sequence, frozenUntil } = d.consent
     try {
-      newest.set(d.group, await look(grid, pinned, d))
+      newest.set(d.group, await look(grid, node.codeHash, pinned, d))
       changed = true
       const { consent } = d
       if (consent.sequence !== sequence || consent.frozenUntil !== frozenUntil)
