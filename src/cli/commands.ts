@@ -10,7 +10,7 @@ export type Command = {
 export const commands: Record<string, Command> = {
   start: {
     run: () => import('./lifecycle.ts').then((m) => ({ default: m.start })),
-    usage: '[FLAGS] | WORKLOAD…',
+    usage: '[FLAGS] | [-a] [-i] WORKLOAD…',
     about: 'a real Debian image, agreed on by a group, on a local grid; or: start stopped workloads again',
   },
   setup: {
@@ -32,6 +32,16 @@ export const commands: Record<string, Command> = {
     run: () => import('./run.ts'),
     usage: '[FLAGS] IMAGE [COMMAND…]',
     about: 'run an image in a microVM of its own',
+  },
+  create: {
+    run: () => import('./run.ts').then((m) => ({ default: m.create })),
+    usage: '[FLAGS] IMAGE [COMMAND…]',
+    about: 'as run, but only made: "start" starts it',
+  },
+  attach: {
+    run: () => import('./reattach.ts'),
+    usage: '[FLAGS] WORKLOAD',
+    about: 'stay with a running workload: its output, its exit code',
   },
   exec: {
     run: () => import('./exec.ts'),
@@ -75,13 +85,26 @@ export const commands: Record<string, Command> = {
     usage: '[FLAGS] WORKLOAD…',
     about: 'remove workloads',
   },
+  wait: { run: () => import('./wait.ts'), usage: 'WORKLOAD…', about: 'until workloads end; print their exit codes' },
+  rename: { run: () => import('./rename.ts'), usage: 'WORKLOAD NEWNAME', about: 'give a workload another name' },
+  inspect: {
+    run: () => import('./inspect.ts'),
+    usage: '[FLAGS] WORKLOAD|IMAGE…',
+    about: 'all there is to know of it, as JSON',
+  },
+  port: {
+    run: () => import('./port.ts'),
+    usage: 'WORKLOAD [PORT]',
+    about: 'where on this host its ports are',
+  },
+  top: { run: () => import('./top.ts'), usage: '[--json] WORKLOAD', about: 'the processes of a workload' },
   ps: { run: () => import('./ps.ts'), usage: '[FLAGS]', about: 'workloads and their state' },
   status: {
     run: () => import('./status.ts'),
     usage: '[--json] | DEPLOYMENT [FLAGS]',
     about: 'the node daemon and what it holds',
   },
-  images: { run: () => import('./images.ts'), usage: '[--json]', about: 'published images' },
+  images: { run: () => import('./images.ts'), usage: '[FLAGS] [NAME]', about: 'published images' },
   flist: {
     run: () => import('./flist.ts'),
     usage: 'ls|inspect|verify NAME | extract NAME DIR | diff NAME NAME',
@@ -182,5 +205,6 @@ export const commands: Record<string, Command> = {
     usage: 'ls | show NODE | run --home DIR --rpc URL[,URL…] --hub URL[,URL…]',
     about: 'nodes: ls, show; run one',
   },
+  version: { run: () => import('./version.ts'), usage: '[FLAGS]', about: 'what runs here' },
   down: { run: () => import('./down.ts'), usage: '', about: 'end the daemon and everything it started' },
 }

@@ -1,14 +1,19 @@
-import { reasonOf, ZosError } from '#codec'
+import { codeOf, reasonOf, ZosError } from '#codec'
 import { daemonCall } from './daemon.ts'
 import { type Flags, parseFlags } from './flags.ts'
 
-/** Does ACT to each name side by side, prints those that worked, and one line for each that did not. */
-async function forEach(command: string, names: string[], act: (path: string) => Promise<unknown>): Promise<number> {
+/** Does ACT to each name side by side; prints those that worked, or the number it gave, and a line for each that did not. */
+export async function forEach(
+  command: string,
+  names: string[],
+  act: (path: string) => Promise<unknown>,
+): Promise<number> {
   if (names.length === 0)
     throw new ZosError(`zos ${command}: name a workload ("zos ps -a" lists them)`, { code: 'usage' })
   const results = await Promise.allSettled(names.map((n) => act(`/workloads/${encodeURIComponent(n)}`)))
   for (const [i, result] of results.entries()) {
-    if (result.status === 'fulfilled') process.stdout.write(`${names[i]}\n`)
+    if (result.status === 'fulfilled')
+      process.stdout.write(`${typeof result.value === 'number' ? result.value : names[i]}\n`)
     else process.stderr.write(`zos: ${reasonOf(result.reason)}\n`)
   }
   return results.every((r) => r.status === 'fulfilled') ? 0 : 1
@@ -20,10 +25,21 @@ const simple = (command: string) => async (args: string[]) =>
 export const pause = simple('pause')
 export const unpause = simple('unpause')
 
-/** Workloads that were stopped; with no name it is the main job of `npm start`. */
+/** Flags that only the main job has. */
+const MAIN_JOB = /^(--once|--yes|-y|--port|-p|--help$|-h$)/
+const START = {
+  attach: { kind: 'switch', short: 'a', about: 'stay with it: its output, signals, its exit code' },
+  interactive: { kind: 'switch', short: 'i', about: 'pass standard input on' },
+} as const satisfies Flags
+
+/** Workloads that were stopped or created; with no name it is the main job of `npm start`. */
 export async function start(args: string[]): Promise<number> {
-  if (args.length === 0 || args.some((word) => word.startsWith('-'))) return (await import('./start.ts')).default(args)
-  return simple('start')(args)
+  const named = args.some((word) => !word.startsWith('-')) && !args.some((word) => MAIN_JOB.test(word))
+  if (!named) return (await import('./start.ts')).default(args)
+  const { flags, rest } = parseFlags('start', args, START)
+  if (!flags.attach && !flags.interactive) return forEach('start', rest, (path) => daemonCall('POST', `${path}/start`))
+  if (rest.length !== 1) throw new ZosError('zos start: -a and -i take one workload', { code: 'usage' })
+  return (await import('./reattach.ts')).reattach(rest[0]!, { start: true, input: flags.interactive })
 }
 
 const TIME = { time: { kind: 'value', short: 't', about: 'seconds of grace before KILL' } } as const satisfies Flags
@@ -57,5 +73,13 @@ export async function remove(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('rm', args, {
     force: { kind: 'switch', short: 'f', about: 'end it first if it runs' },
   })
-  return forEach('rm', rest, (path) => daemonCall('DELETE', `${path}?force=${flags.force}`))
+  return forEach('rm', rest, async (path) => {
+    try {
+      await daemonCall('DELETE', `${path}?force=${flags.force}`)
+    } catch (error) {
+      // as with Docker: what is not there needs no force
+      if (!flags.force || codeOf(error) !== 'no-such-workload') throw error
+      process.stderr.write(`zos: ${reasonOf(error)}\n`)
+    }
+  })
 }

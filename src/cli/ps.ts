@@ -1,7 +1,13 @@
+import { ZosError } from '#codec'
 import type { WorkloadView } from '#wire'
 import { daemonCall } from './daemon.ts'
 import { JSON_FLAG, parseFlags } from './flags.ts'
-import { table } from './terminal.ts'
+import { formatter } from './format.ts'
+import { filterOf } from './ps-filter.ts'
+import { cut, plain, table } from './terminal.ts'
+
+/** Characters of a command that fit a row. */
+const COMMAND_WIDTH = 40
 
 function ago(time: string): string {
   const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000)
@@ -17,18 +23,59 @@ function stateText(w: WorkloadView): string {
   return w.state
 }
 
+function dockerStatus(w: WorkloadView): string {
+  if (w.state === 'created') return 'Created'
+  if (w.state === 'exited') return `Exited (${w.exitCode}) ${ago(w.finishedAt ?? w.createdAt)} ago`
+  return `Up ${ago(w.startedAt ?? w.createdAt)}${w.state === 'paused' ? ' (Paused)' : ''}`
+}
+
+/** A row in Docker's words, for --format. */
+const dockerRow = (w: WorkloadView, whole: boolean) => ({
+  ID: whole ? w.id : w.id.slice(0, 12),
+  Names: w.name,
+  Image: w.image,
+  Command: JSON.stringify(whole ? w.command : cut(w.command, COMMAND_WIDTH)),
+  CreatedAt: w.createdAt,
+  RunningFor: `${ago(w.createdAt)} ago`,
+  State: w.state,
+  Status: dockerStatus(w),
+  Ports: w.ports.map((p) => `${p}/tcp`).join(', '),
+  Labels: Object.entries(w.labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(','),
+})
+
+function chosen(all: WorkloadView[], flags: { all: boolean; filter: string[]; last: string | undefined }) {
+  const last = flags.last === undefined ? undefined : Number(flags.last)
+  if (last !== undefined && !(Number.isInteger(last) && last > 0))
+    throw new ZosError(`zos ps: --last "${flags.last}" is not a number of workloads`, { code: 'usage' })
+  const { fits, everyState } = filterOf(flags.filter)
+  const found = all.filter(fits)
+  if (last !== undefined) return found.slice(0, last)
+  return flags.all || everyState ? found : found.filter((w) => w.state === 'running' || w.state === 'paused')
+}
+
 export default async function ps(args: string[]): Promise<number> {
   const { flags } = parseFlags('ps', args, {
     all: { kind: 'switch', short: 'a', about: 'also those that do not run' },
+    filter: { kind: 'list', short: 'f', about: 'name=, id=, status=, label=, ancestor= or exited=; only those' },
+    format: { kind: 'value', about: 'json, or such as {{.Names}}: {{.Status}}' },
+    last: { kind: 'value', short: 'n', about: 'the N created last, whatever their state' },
+    'no-trunc': { kind: 'switch', about: 'ids and commands whole' },
     quiet: { kind: 'switch', short: 'q', about: 'ids alone' },
     json: JSON_FLAG,
   })
-  const all = await daemonCall<WorkloadView[]>('GET', '/workloads')
-  const shown = flags.all ? all : all.filter((w) => w.state === 'running' || w.state === 'paused')
+  const text = flags.format === undefined || flags.format === 'table' ? undefined : formatter(flags.format)
+  const shown = chosen(await daemonCall<WorkloadView[]>('GET', '/workloads'), flags)
+  const idOf = (w: WorkloadView) => (flags['no-trunc'] ? w.id : w.id.slice(0, 12))
   if (flags.json) process.stdout.write(`${JSON.stringify(shown)}\n`)
-  else if (flags.quiet) process.stdout.write(shown.map((w) => `${w.id.slice(0, 12)}\n`).join(''))
+  else if (flags.quiet) process.stdout.write(shown.map((w) => `${idOf(w)}\n`).join(''))
+  else if (text) process.stdout.write(shown.map((w) => `${text(dockerRow(w, flags['no-trunc']))}\n`).join(''))
   else {
-    const rows = shown.map((w) => [w.id.slice(0, 12), w.name, w.image, stateText(w), w.ports.join(' '), w.command])
+    const rows = shown.map((w) => {
+      const command = plain(flags['no-trunc'] ? w.command : cut(w.command, COMMAND_WIDTH))
+      return [idOf(w), w.name, w.image, plain(stateText(w)), w.ports.join(' '), command]
+    })
     process.stdout.write(table(['ID', 'NAME', 'IMAGE', 'STATE', 'PORTS', 'COMMAND'], rows))
   }
   return 0

@@ -49,6 +49,9 @@ test('a command loads few files, no package and no HTTP stack before its first r
     ['ps', '-a'],
     ['exec', 'x', 'true'],
     ['stop', 'x'],
+    ['create', 'web'],
+    ['wait', 'x'],
+    ['inspect', '-f', '{{.State.ExitCode}}', 'x'],
   ]) {
     const { own, foreign, http } = loaded(args)
     assert.ok(own.length > 3 && own.length <= 20, `zos ${args.join(' ')} loads ${own.length} files:\n${own.join('\n')}`)

@@ -23,6 +23,9 @@ export type RunRequest = {
   memory?: number
   cpus?: number
   restart: RestartPolicy
+  labels?: Record<string, string>
+  /** Every port that the image exposes gets one of this host's. */
+  publishAll?: boolean
   stopSignal?: string
   /** Seconds between the stop signal and KILL. */
   stopTimeout?: number
@@ -64,6 +67,7 @@ export type WorkloadView = {
   restarts: number
   ports: string[]
   command: string
+  labels: Record<string, string>
   /** Bytes of memory it may use. */
   memory: number
   /** True when all of its image is on this node, so that it runs on without hub and network; null while that is unknown. */

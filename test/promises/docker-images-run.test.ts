@@ -98,3 +98,37 @@ test('a server answers through its port; exec, cp and logs reach it; stop lets i
   await until('up again', 30, () => /up\nbye\nup/.test(node.ok(['logs', 'term']).text))
   assert.equal(node.ok(['exec', 'term', 'sh', '-c', 'ulimit -n']).text, '1048576\n')
 })
+
+test('created, started, waited for, renamed and looked at as with Docker', async () => {
+  const script = 'echo in; read line; echo "$line"; exit 4'
+  node.ok(['create', '-i', '--name', 'made', '-l', 'team=blue', '-p', '80', 'web', 'sh', '-c', script])
+  const look = (format: string) => node.ok(['inspect', '-f', format, 'made']).text.trim()
+  assert.equal(look('{{.State.Status}} {{.Name}} {{index .Config.Labels "team"}}'), 'created /made blue')
+  assert.equal(node.ok(['wait', 'made']).text, '0\n', 'what was never started is not waited for')
+  const said = node.zos(['start', '-ai', 'made'], { input: 'line\n' })
+  assert.deepEqual([said.code, said.text], [4, 'in\nline\n'])
+  assert.equal(look('{{.State.Status}} {{.State.ExitCode}}'), 'exited 4')
+  assert.deepEqual(node.zos(['inspect', 'made', 'none']).code, 1)
+
+  node.ok(['run', '-d', '--name', 'old', '-p', '80', 'web', 'sh', '-c', 'sleep 1000; :'])
+  node.ok(['rename', 'old', 'new'])
+  assert.match(node.zos(['rename', 'made', 'new']).err, /another one has this name/)
+  assert.match(node.zos(['rename', 'made', 'a b']).err, /letters, digits/)
+  const [, port] = /^127\.0\.0\.1:(\d+)\n$/.exec(node.ok(['port', 'new', '80']).text) ?? []
+  assert.ok(Number(port) > 0)
+  assert.match(node.ok(['top', 'new']).text, /^PID .*\n1 .*sleep 1000; :\n/)
+  assert.equal(node.ok(['ps', '--filter', 'name=^new$', '--format', '{{.Names}} {{.State}}']).text, 'new running\n')
+  assert.equal(
+    node.ok(['ps', '--filter', 'status=exited', '--filter', 'label=team=blue', '--format', '{{.Names}}']).text,
+    'made\n',
+  )
+  const [, id] = /^([0-9a-f]{12})\n$/.exec(node.ok(['ps', '-q', '--filter', 'name=new']).text) ?? []
+  node.ok(['kill', '-s', 'KILL', id!])
+  assert.equal(node.ok(['wait', 'new', 'made']).text, '137\n4\n')
+  assert.equal(node.zos(['wait', 'none']).code, 1)
+})
+
+test('--rm removes a detached workload when it ends, too', async () => {
+  node.ok(['run', '-d', '--rm', '--name', 'brief', 'web', 'true'])
+  await until('it is gone', 30, () => node.ok(['ps', '-a', '-q', '--filter', 'name=brief']).text === '')
+})

@@ -31,7 +31,7 @@ async function takeUp(workload: Workload): Promise<void> {
     if (paused) await machine.resume()
     workload.agent = await connect(workload, machine, false)
     if (paused) await machine.pause()
-    await openPorts(workload)
+    await openPorts(workload, workload.status.hostPorts)
     watch(workload, restartLater)
   } catch (error) {
     at.log(`adopt ${spec.name}: ${reasonOf(error)}`)

@@ -1,11 +1,11 @@
-import { ZosError } from '#codec'
+import { reasonOf, ZosError } from '#codec'
 import type { RunRequest, WorkloadView } from '#wire'
 import { adopt, resumePolicy } from './adopt.ts'
 import { checkName, newId, newName } from './names.ts'
 import { type ImageConfig, resolveSpec } from './spec.ts'
 import { remove } from './stop.ts'
 import { loadWorkloads, saveSpec } from './store.ts'
-import { openWorkload, type Surroundings, view, type Workload } from './workload.ts'
+import { openWorkload, type Surroundings, view, type Workload, waitExit } from './workload.ts'
 
 /** All workloads of this node. */
 export class Engine {
@@ -24,13 +24,19 @@ export class Engine {
     for (const { spec, status } of loadWorkloads(this.#at.home)) {
       this.#all.set(spec.id, openWorkload(this.#at, spec, status))
     }
-    await Promise.all([...this.#all.values()].map(adopt))
-    await Promise.all(
-      [...this.#all.values()]
-        // what is still "created" was to be started by a command that is gone
-        .filter((w) => w.spec.remove && (w.status.state === 'exited' || w.status.state === 'created'))
-        .map((w) => this.remove(w.spec.id, true)),
-    )
+    const known = [...this.#all.values()]
+    await Promise.all(known.map(adopt))
+    const leaving = known.filter((w) => w.spec.remove)
+    // what is still "created" was to be started by a command that is gone
+    const over = leaving.filter((w) => w.status.state === 'exited' || w.status.state === 'created')
+    await Promise.all(over.map((w) => this.forget(w)))
+    for (const workload of leaving) if (!over.includes(workload)) this.#forgetAtEnd(workload)
+  }
+
+  #forgetAtEnd(workload: Workload): void {
+    void waitExit(workload)
+      .then(() => this.forget(workload))
+      .catch((error: unknown) => this.#at.log(`remove ${workload.spec.name}: ${reasonOf(error)}`))
   }
 
   /** Starts what should always run; call it when strays are gone and the pool may fill. */
@@ -40,9 +46,10 @@ export class Engine {
 
   /** By id, unique beginning of an id, or name. */
   find(ref: string): Workload {
-    const exact = this.#all.get(ref) ?? [...this.#all.values()].find((w) => w.spec.name === ref)
+    const known = [...this.#all.values()].filter((w) => !w.removed)
+    const exact = known.find((w) => w.spec.id === ref) ?? known.find((w) => w.spec.name === ref)
     if (exact) return exact
-    const begins = ref.length >= 4 ? [...this.#all.values()].filter((w) => w.spec.id.startsWith(ref)) : []
+    const begins = ref.length >= 4 ? known.filter((w) => w.spec.id.startsWith(ref)) : []
     if (begins.length === 1) return begins[0]!
     throw new ZosError(
       begins.length > 1
@@ -52,34 +59,60 @@ export class Engine {
     )
   }
 
+  #taken(name: string): boolean {
+    return this.#reserved.has(name) || [...this.#all.values()].some((w) => !w.removed && w.spec.name === name)
+  }
+
+  #checkFree(name: string): void {
+    checkName(name)
+    if (this.#taken(name)) {
+      throw new ZosError(`Name workload "${name}": another one has this name; "zos rm ${name}" first`, {
+        code: 'name-taken',
+      })
+    }
+  }
+
   /** Creates a workload from a request and its image; not started. */
   async create(request: RunRequest, image: { digest: string; config: ImageConfig }): Promise<Workload> {
-    const taken = (name: string) =>
-      this.#reserved.has(name) || [...this.#all.values()].some((w) => w.spec.name === name)
-    if (request.name !== undefined) {
-      checkName(request.name)
-      if (taken(request.name)) {
-        throw new ZosError(
-          `Name workload "${request.name}": another one has this name; "zos rm ${request.name}" first`,
-          { code: 'name-taken' },
-        )
-      }
-    }
-    const name = request.name ?? newName(taken)
+    if (request.name !== undefined) this.#checkFree(request.name)
+    const name = request.name ?? newName((n) => this.#taken(n))
     const spec = resolveSpec(request, image, { id: newId(), name, createdAt: new Date().toISOString() })
     this.#reserved.add(name)
     try {
       await saveSpec(this.#at.home, spec)
       const workload = openWorkload(this.#at, spec)
       this.#all.set(spec.id, workload)
+      if (spec.remove) this.#forgetAtEnd(workload)
       return workload
     } finally {
       this.#reserved.delete(name)
     }
   }
 
-  async remove(ref: string, force: boolean): Promise<void> {
+  /** Gives it another name, in whatever state it is: on disk first. */
+  async rename(ref: string, name: string): Promise<void> {
     const workload = this.find(ref)
+    this.#checkFree(name)
+    if (workload.spec.network) {
+      throw new ZosError(`Rename workload "${workload.spec.name}": its name on the overlay is agreed on by its group`, {
+        code: 'name-fixed',
+      })
+    }
+    this.#reserved.add(name)
+    try {
+      await saveSpec(this.#at.home, { ...workload.spec, name })
+      workload.spec.name = name
+    } finally {
+      this.#reserved.delete(name)
+    }
+  }
+
+  async remove(ref: string, force: boolean): Promise<void> {
+    await this.forget(this.find(ref), force)
+  }
+
+  /** Removes it, or waits until it is. */
+  async forget(workload: Workload, force = true): Promise<void> {
     await remove(workload, force)
     this.#all.delete(workload.spec.id)
   }
@@ -99,6 +132,8 @@ export class Engine {
   }
 
   views(): WorkloadView[] {
-    return this.list().map(view)
+    return this.list()
+      .filter((w) => !w.removed)
+      .map(view)
   }
 }

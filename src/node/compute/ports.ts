@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { codeOf, reasonOf, ZosError } from '#codec'
@@ -40,11 +40,14 @@ function listen(port: Port, dial: (guest: number) => Promise<Duplex>): Promise<S
   })
 }
 
+/** HOSTS: the ports listened on, in the order they were asked for; 0 asks for any that is free. */
+export type Published = { hosts: number[]; close: () => void }
+
 /** Listens on the host's side of PORTS, all or none; each connection is dialled inside the guest. */
 export async function publishPorts(
   ports: readonly Port[],
   dial: (guest: number) => Promise<Duplex>,
-): Promise<{ close: () => void }> {
+): Promise<Published> {
   const servers: Server[] = []
   const close = () => {
     for (const server of servers) server.close()
@@ -55,5 +58,5 @@ export async function publishPorts(
     close()
     throw error
   }
-  return { close }
+  return { hosts: servers.map((server) => (server.address() as AddressInfo).port), close }
 }

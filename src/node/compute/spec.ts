@@ -12,6 +12,8 @@ export type ImageConfig = {
     WorkingDir?: string
     User?: string
     StopSignal?: string
+    Labels?: Record<string, string> | null
+    ExposedPorts?: Record<string, unknown> | null
     Volumes?: Record<string, unknown> | null
   }
 }
@@ -41,6 +43,8 @@ export type WorkloadSpec = {
   memory: number
   cpus: number
   restart: RunRequest['restart']
+  /** The image's and its own. */
+  labels?: Record<string, string>
   stopSignal: string
   stopTimeout: number
   network?: NetworkRequest
@@ -67,6 +71,15 @@ function argvOf(request: RunRequest, config: NonNullable<ImageConfig['config']>)
   const entry = replaced ? (request.entrypoint === '' ? [] : [request.entrypoint!]) : (config.Entrypoint ?? [])
   const command = request.command.length > 0 ? request.command : replaced ? [] : (config.Cmd ?? [])
   return [...entry, ...command]
+}
+
+/** TCP ports that the image exposes and TAKEN does not hold, each to be given one of this host's. */
+function exposed(config: NonNullable<ImageConfig['config']>, taken: RunRequest['ports']): RunRequest['ports'] {
+  const guests = Object.keys(config.ExposedPorts ?? {}).flatMap((port) => /^(\d+)(\/tcp)?$/.exec(port)?.[1] ?? [])
+  return guests
+    .map(Number)
+    .filter((guest) => !taken.some((p) => p.guest === guest))
+    .map((guest) => ({ address: '127.0.0.1', host: 0, guest }))
 }
 
 /** Podman's rule for `--systemd=true`: to these SIGTERM means "start yourself again", and that signal "shut down". */
@@ -102,10 +115,11 @@ export function resolveSpec(
     readOnly: request.readOnly,
     volumes: request.volumes,
     tmpfs: request.tmpfs,
-    ports: request.ports,
+    ports: request.publishAll ? [...request.ports, ...exposed(config, request.ports)] : request.ports,
     memory: request.memory ?? DEFAULT_MEMORY,
     cpus: request.cpus ?? 1,
     restart: request.restart,
+    labels: { ...config.Labels, ...request.labels },
     stopSignal: request.stopSignal ?? config.StopSignal ?? (isSystemd(argv[0]!) ? 'SIGRTMIN+3' : 'SIGTERM'),
     stopTimeout: request.stopTimeout ?? DEFAULT_STOP_TIMEOUT,
     ...(request.network ? { network: request.network } : {}),

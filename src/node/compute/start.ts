@@ -54,7 +54,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
     ])
     workload.agent = agent
     await storage.check(machine.exportId, command)
-    await save(workload, { machine: machine.record })
+    await save(workload, { machine: machine.record, hostPorts: workload.ports?.hosts ?? [] })
     if (workload.lease !== undefined) await tellLease(agent, workload.lease)
     await agent.start(startSpec(workload, binding, machine.volumeSerials))
   } catch (error) {
@@ -62,7 +62,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
     throw error
   }
   const startedAt = new Date().toISOString()
-  const none = { exitCode: null, reason: '', finishedAt: null, byHand: false }
+  const none = { exitCode: null, reason: '', oom: false, finishedAt: null, byHand: false }
   await save(workload, { state: 'running', startedAt, ...none })
   void storage.ready(workload.machine!.exportId).catch(() => {})
   watch(workload, restartLater)
@@ -74,9 +74,9 @@ export function plugIn({ at, spec }: Workload, machine: Machine): void {
   if (spec.network) at.cards.plug(spec.name, machine.nicSocket)
 }
 
-/** Listens for its published ports. */
-export async function openPorts(workload: Workload): Promise<void> {
-  const { ports } = workload.spec
+/** Listens for its published ports; those that nobody chose a number for get one, or the one in CHOSEN. */
+export async function openPorts(workload: Workload, chosen: readonly number[] = []): Promise<void> {
+  const ports = workload.spec.ports.map((p, n) => ({ ...p, host: p.host || (chosen[n] ?? 0) }))
   if (ports.length > 0) workload.ports = await publishPorts(ports, (guest) => dial(workload, guest))
 }
 

@@ -12,6 +12,10 @@ export type WorkloadStatus = {
   startedAt: string | null
   finishedAt: string | null
   restarts: number
+  /** The last run ended by using more memory than it may. */
+  oom: boolean
+  /** What its published ports are on this host, in the spec's order: some are chosen at the start. */
+  hostPorts: number[]
   /** Stopped, killed or paused by a person: restart policies leave it. */
   byHand: boolean
   /** The machine it runs in, for a later daemon to find again. */
@@ -27,6 +31,8 @@ export const FRESH: WorkloadStatus = {
   startedAt: null,
   finishedAt: null,
   restarts: 0,
+  oom: false,
+  hostPorts: [],
   byHand: false,
   machine: null,
   outputBase: 0,
@@ -69,6 +75,6 @@ export function loadWorkloads(home: string): { spec: WorkloadSpec; status: Workl
       rmSync(join(base, id), { recursive: true, force: true })
       return []
     }
-    return [{ spec, status: readJson<WorkloadStatus>(join(base, id, 'status.json')) ?? FRESH }]
+    return [{ spec, status: { ...FRESH, ...readJson<WorkloadStatus>(join(base, id, 'status.json')) } }]
   })
 }

@@ -55,6 +55,7 @@ export async function ended(workload: Workload, exit: ExitStatus, restart: Resta
   await save(workload, {
     state: 'exited',
     exitCode: exit.code,
+    oom: exit.oom,
     reason: exit.oom ? `out of memory: it used more than its ${spec.memory >> 20} MiB` : exit.reason,
     finishedAt: new Date().toISOString(),
     machine: null,

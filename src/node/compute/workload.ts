@@ -6,6 +6,7 @@ import type { WorkloadView } from '#wire'
 import type { Cards } from './cards.ts'
 import { OutputLog } from './output-log.ts'
 import type { Machine, Machines, Storage } from './parts.ts'
+import type { Published } from './ports.ts'
 import type { Sink } from './sinks.ts'
 import type { WorkloadSpec } from './spec.ts'
 import { FRESH, folderOf, saveStatus, type WorkloadStatus } from './store.ts'
@@ -29,7 +30,7 @@ export type Workload = {
   machine: Machine | undefined
   agent: Agent | undefined
   log: OutputLog | undefined
-  ports: { close: () => void } | undefined
+  ports: Published | undefined
   /** Runs out when it starts again by its policy. */
   restartTimer: NodeJS.Timeout | undefined
   /** Until when it may run (bootClock), of one that needs a lease; and what ends it behind that. */
@@ -111,6 +112,10 @@ export function announce({ status, waiters }: Workload): void {
   waiters.clear()
 }
 
+/** Its published ports as they are on this host; 0: one is chosen at the start. */
+export const boundPorts = ({ spec, status }: Pick<Workload, 'spec' | 'status'>): WorkloadSpec['ports'] =>
+  spec.ports.map((p, n) => ({ ...p, host: p.host || (status.hostPorts[n] ?? 0) }))
+
 export function view({ spec, status, machine }: Workload): WorkloadView {
   return {
     id: spec.id,
@@ -124,8 +129,9 @@ export function view({ spec, status, machine }: Workload): WorkloadView {
     startedAt: status.startedAt,
     finishedAt: status.finishedAt,
     restarts: status.restarts,
-    ports: spec.ports.map((p) => `${p.address}:${p.host}->${p.guest}`),
+    ports: boundPorts({ spec, status }).map((p) => `${p.address}:${p.host}->${p.guest}`),
     command: spec.argv.join(' '),
+    labels: spec.labels ?? {},
     memory: spec.memory,
   }
 }

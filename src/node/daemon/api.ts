@@ -1,17 +1,20 @@
 import type { Duplex } from 'node:stream'
 import type { Call, Routes } from '#sys'
+import type { RunRequest } from '#wire'
 import type { Engine } from '../compute/engine.ts'
 import type { MachinePool } from '../compute/machines.ts'
 import { pause, unpause } from '../compute/pause.ts'
 import { start } from '../compute/start.ts'
 import { kill, signal, stop } from '../compute/stop.ts'
 import type { Volumes } from '../compute/volumes.ts'
-import { agentOf, view } from '../compute/workload.ts'
+import { agentOf, view, waitExit } from '../compute/workload.ts'
 import { copyInStream, copyOutStream } from './copy.ts'
 import type { Images } from './images.ts'
+import { inspectImage, inspectWorkload } from './inspect.ts'
+import { logsStream } from './logs.ts'
 import { reportOf, statsOf, viewsOf } from './stats.ts'
 import type { StoragePlane } from './storage-client.ts'
-import { execStream, logsStream, runStream } from './streams.ts'
+import { attachStream, execStream, runStream } from './streams.ts'
 
 export type Parts = {
   engine: Engine
@@ -41,7 +44,21 @@ export function routes(parts: Parts): Routes {
       'GET /ping': () => ({ pid: process.pid }),
       'GET /status': () => parts.status(),
       'GET /workloads': () => viewsOf(engine, storage),
+      'POST /workloads': async (c) => {
+        const request = c.body as RunRequest
+        const { spec } = await engine.create(request, await images.resolve(request.image))
+        return { id: spec.id }
+      },
       'GET /workloads/:ref': (c) => view(engine.find(ref(c))),
+      'GET /workloads/:ref/inspect': (c) => inspectWorkload(engine.find(ref(c))),
+      'GET /workloads/:ref/processes': (c) => agentOf(engine.find(ref(c))).processes(),
+      'POST /workloads/:ref/wait': async (c) => {
+        const workload = engine.find(ref(c))
+        // as with Docker: what was never started does not run, and is not waited for
+        const { exitCode } = workload.status.state === 'created' ? { exitCode: 0 } : await waitExit(workload)
+        return { exitCode }
+      },
+      'POST /workloads/:ref/rename': (c) => engine.rename(ref(c), field<string>(c, 'name') ?? ''),
       'GET /workloads/:ref/report': (c) => reportOf(engine.find(ref(c)), storage),
       'POST /workloads/:ref/start': (c) => start(engine.find(ref(c)), () => {}),
       'POST /workloads/:ref/stop': (c) => stop(engine.find(ref(c)), field<number>(c, 'timeout')),
@@ -64,6 +81,7 @@ export function routes(parts: Parts): Routes {
       'DELETE /workloads/:ref': (c) => engine.remove(ref(c), c.query.get('force') === 'true'),
       'GET /stats': (c) => statsOf(engine, (c.query.get('names') ?? '').split(',').filter(Boolean)),
       'GET /images': () => images.list(),
+      'GET /images/:ref/inspect': (c) => inspectImage(images, ref(c)),
       'GET /volumes': () => volumes.list(),
       'DELETE /volumes/:ref': (c) => volumes.remove(ref(c)),
       'POST /volumes/:ref/grow': (c) => volumes.grow(ref(c), field<number>(c, 'size') ?? 0),
@@ -79,6 +97,8 @@ export function routes(parts: Parts): Routes {
     },
     upgrades: {
       'POST /run': stream(() => runStream(engine, (image) => images.resolve(image))),
+      'POST /workloads/:ref/attach': stream((c) => attachStream(engine, ref(c), { start: false })),
+      'POST /workloads/:ref/run': stream((c) => attachStream(engine, ref(c), { start: true })),
       'POST /workloads/:ref/exec': stream((c) => execStream(engine, ref(c))),
       'POST /workloads/:ref/logs': stream((c) => logsStream(engine, ref(c))),
       'POST /workloads/:ref/copy-out': stream((c) => copyOutStream(engine, ref(c))),

@@ -5,7 +5,7 @@ import type { CopyEntry, CopyItem } from '#vm'
 import { Frame, writeFrame } from '#wire'
 import type { Engine } from '../compute/engine.ts'
 import { agentOf } from '../compute/workload.ts'
-import { framed } from './streams.ts'
+import { framed } from './framed.ts'
 
 /** `zos cp WORKLOAD:PATH …`: an entry frame per file, then its bytes. */
 export const copyOutStream = (engine: Engine, ref: string) =>

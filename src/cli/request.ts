@@ -1,0 +1,135 @@
+import { readFileSync } from 'node:fs'
+import { reasonOf, ZosError } from '#codec'
+import type { RestartPolicy, RunRequest } from '#wire'
+import { parseBytes, parseFlags } from './flags.ts'
+
+const FLAGS = {
+  detach: { kind: 'switch', short: 'd', about: 'print its id and leave it running' },
+  interactive: { kind: 'switch', short: 'i', about: 'pass standard input on' },
+  tty: { kind: 'switch', short: 't', about: 'give it a terminal' },
+  rm: { kind: 'switch', about: 'remove it when it ends' },
+  name: { kind: 'value', about: 'call it this' },
+  entrypoint: { kind: 'value', about: "run this instead of the image's entry point" },
+  env: { kind: 'list', short: 'e', about: 'NAME=VALUE for the program; NAME alone takes the value from here' },
+  'env-file': { kind: 'list', about: 'read such lines from a file' },
+  volume: { kind: 'list', short: 'v', about: 'NAME:/path[:ro], a volume that outlives the workload' },
+  workdir: { kind: 'value', short: 'w', about: 'start in this folder' },
+  user: { kind: 'value', short: 'u', about: 'USER[:GROUP] by name or number' },
+  publish: { kind: 'list', short: 'p', about: '[[ADDRESS:]PORT:]GUESTPORT, on loopback unless an address is named' },
+  'publish-all': { kind: 'switch', short: 'P', about: 'give each port the image exposes a free one here' },
+  label: { kind: 'list', short: 'l', about: 'NAME=VALUE, to find it by' },
+  memory: { kind: 'value', short: 'm', about: 'all it may use, as 64m or 1g' },
+  cpus: { kind: 'value', about: 'processors it may use, as 0.5 or 2' },
+  restart: { kind: 'value', about: 'no, on-failure[:TIMES], always or unless-stopped' },
+  init: { kind: 'switch', about: 'put a small init in front of the program' },
+  'read-only': { kind: 'switch', about: 'nothing of the image can be changed, nothing written can execute' },
+  tmpfs: { kind: 'list', about: '/path[:size=64m], a folder in memory' },
+  hostname: { kind: 'value', short: 'h', about: 'its host name' },
+  'stop-signal': { kind: 'value', about: 'what "zos stop" sends first' },
+  'stop-timeout': { kind: 'value', about: 'seconds before KILL follows' },
+} as const
+
+const usage = (message: string) => new ZosError(message, { code: 'usage' })
+
+/** "A=1" as it is; "A" takes this process's value, and is left out when there is none, as with Docker. */
+function envOf(entries: readonly string[], files: readonly string[]): string[] {
+  const lines = files.flatMap((file) => {
+    try {
+      return readFileSync(file, 'utf8').split('\n')
+    } catch (cause) {
+      throw usage(`Read --env-file "${file}": ${reasonOf(cause)}`)
+    }
+  })
+  return [...lines.map((l) => l.trimStart()).filter((l) => l !== '' && !l.startsWith('#')), ...entries].flatMap(
+    (entry) => {
+      if (entry.includes('=')) return [entry]
+      const value = process.env[entry]
+      return value === undefined ? [] : [`${entry}=${value}`]
+    },
+  )
+}
+
+/** NAME:/path[:ro] */
+export function parseVolume(text: string): RunRequest['volumes'][number] {
+  const [source = '', target = '', mode = 'rw', ...more] = text.split(':')
+  if (source.startsWith('/') || source.startsWith('.')) {
+    throw usage(`Mount "${text}": host folders cannot be mounted into a microVM; use a volume's name, or "zos cp"`)
+  }
+  if (
+    !/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/.test(source) ||
+    !target.startsWith('/') ||
+    more.length ||
+    !/^(rw|ro)$/.test(mode)
+  ) {
+    throw usage(`Mount "${text}": write it as NAME:/path or NAME:/path:ro`)
+  }
+  return { source, target, readOnly: mode === 'ro' }
+}
+
+/** [[ADDRESS:][HOST]:]GUEST[/tcp]; without an address it listens on loopback only, without a number on any free one. */
+export function parsePort(text: string): RunRequest['ports'][number] {
+  const found = /^(?:(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d*):)?(\d+)(?:\/tcp)?$/.exec(text)
+  const [host, guest] = [Number(found?.[2] ?? 0), Number(found?.[3])]
+  if (!found || host > 65535 || guest > 65535 || guest < 1)
+    throw usage(`Publish port "${text}": write it as 8080:80, ADDRESS:8080:80 or 80 (TCP)`)
+  return { address: (found[1] ?? '127.0.0.1').replace(/[[\]]/g, ''), host, guest }
+}
+
+export function parseRestart(text: string): RestartPolicy {
+  const found = /^(no|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text)
+  if (!found || (found[2] && found[1] !== 'on-failure')) {
+    throw usage(`Read restart policy "${text}": write no, on-failure[:TIMES], always or unless-stopped`)
+  }
+  const name = found[1] as RestartPolicy['name']
+  return found[2] ? { name, max: Number(found[2]) } : { name }
+}
+
+function positive(text: string | undefined, what: string): number | undefined {
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (!Number.isFinite(value) || value < 0 || text.trim() === '') throw usage(`Read ${what} "${text}": not a number`)
+  return value
+}
+
+/** The flags and words of `zos run` or `zos create` as a request. */
+export function runRequest(verb: 'run' | 'create', args: readonly string[]): RunRequest {
+  const { flags, rest } = parseFlags(verb, args, FLAGS, { stop: true })
+  const [image, ...command] = rest
+  if (!image) throw usage(`zos ${verb}: name an image: zos ${verb} [FLAGS] IMAGE [COMMAND…]`)
+  const request: RunRequest = {
+    image,
+    command,
+    env: envOf(flags.env, flags['env-file']),
+    tty: flags.tty,
+    interactive: flags.interactive,
+    detach: flags.detach,
+    remove: flags.rm,
+    init: flags.init,
+    readOnly: flags['read-only'],
+    volumes: flags.volume.map(parseVolume),
+    tmpfs: flags.tmpfs.map((t) => {
+      const [target = '', options = ''] = t.split(/:(.*)/s)
+      if (!target.startsWith('/')) throw usage(`Mount tmpfs "${t}": write it as /path or /path:size=64m`)
+      return { target, options }
+    }),
+    ports: flags.publish.map(parsePort),
+    publishAll: flags['publish-all'],
+    labels: Object.fromEntries(flags.label.map((l) => [l.split('=', 1)[0]!, l.slice(l.indexOf('=') + 1 || l.length)])),
+    restart: parseRestart(flags.restart ?? 'no'),
+  }
+  if (request.remove && request.restart.name !== 'no') throw usage(`zos ${verb}: --rm and --restart exclude each other`)
+  const optional = {
+    name: flags.name,
+    entrypoint: flags.entrypoint,
+    workdir: flags.workdir,
+    user: flags.user,
+    hostname: flags.hostname,
+    memory: flags.memory === undefined ? undefined : parseBytes(flags.memory, '--memory'),
+    cpus: positive(flags.cpus, '--cpus'),
+    stopSignal: flags['stop-signal'],
+    stopTimeout: positive(flags['stop-timeout'], '--stop-timeout'),
+    window:
+      flags.tty && process.stdout.isTTY ? { rows: process.stdout.rows, columns: process.stdout.columns } : undefined,
+  }
+  return Object.assign(request, Object.fromEntries(Object.entries(optional).filter(([, v]) => v !== undefined)))
+}
