@@ -20,7 +20,12 @@ export type Talkers = Disposable & {
   z: (...args: string[]) => string
   nodes: () => NodeView[]
   /** One member's word is enough in GROUP, which has deployment NAME of one workload per line: name, node, ports. */
-  deploy: (name: string, group: string, workloads: [name: string, on: string, ports: string][]) => Promise<void>
+  deploy: (
+    name: string,
+    group: string,
+    workloads: [name: string, on: string, ports: string][],
+    as?: string,
+  ) => Promise<void>
   /** What COMMAND prints in a slot, and "exit CODE". */
   run: (slot: string, group: string, command: string) => Promise<string>
 }
@@ -58,14 +63,14 @@ export function startTalkers(nodes: number, groups: string[]): Talkers {
     node,
     z,
     nodes: () => (JSON.parse(z('grid', 'status', '--json')) as { nodes: NodeView[] }).nodes,
-    async deploy(name, group, workloads) {
+    async deploy(name, group, workloads, as = 'alice') {
       const lines = workloads.flatMap(([w, on, listed]) => [
         `  - name: ${w}`,
         ...['image: web', 'memory: 64m', 'cpus: "0.5"', `ports: [${listed}]`, `nodes: [${on}]`].map((l) => `    ${l}`),
       ])
       const file = join(node.work, `${name}.yaml`)
       writeFileSync(file, `name: ${name}\nworkloads:\n${lines.join('\n')}\n`)
-      z('deploy', file, '--group', group, '--as', 'alice')
+      z('deploy', file, '--group', group, '--as', as)
       await until(`"${name}" to run`, 120, () => {
         const { slots } = JSON.parse(z('status', name, '--group', group, '--json')) as View
         return slots.length === workloads.length && slots.every((s) => s.state === 'running')

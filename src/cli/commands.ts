@@ -125,6 +125,11 @@ export const commands: Record<string, Command> = {
     usage: 'COMMAND',
     about: 'the overlay: keys, node, peers, routes, ping, capture',
   },
+  join: {
+    run: () => import('./join/index.ts'),
+    usage: '--grid FILE --as KEY [--tun NAME]',
+    about: 'this machine on a grid: what your groups run answers by name',
+  },
   grid: {
     verbs: true,
     run: () => import('./grid/index.ts'),

@@ -27,8 +27,8 @@ type Hex = `0x${string}`
 /** A grid as commands use it. */
 export type Context = { facts: GridFacts; grid: Grid; relayer: Relayer; hubs: HubCall[] }
 
-export async function openContext(): Promise<Context> {
-  const facts = gridFacts()
+export async function openContext(file?: string): Promise<Context> {
+  const facts = gridFacts(file)
   const engine = await connectRpc(facts.rpc).catch((cause: unknown) => {
     throw codeOf(cause) === 'rpc-disagree'
       ? new ZosError(

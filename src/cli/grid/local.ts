@@ -34,9 +34,9 @@ function readJson<T>(path: string): T | undefined {
   }
 }
 
-/** The grid that commands talk to. */
-export function gridFacts(): GridFacts {
-  const path = process.env.ZOS_GRID || join(gridDir(), 'grid.json')
+/** The grid that commands talk to: the one described by FILE, or $ZOS_GRID, or the local one. */
+export function gridFacts(file?: string): GridFacts {
+  const path = file || process.env.ZOS_GRID || join(gridDir(), 'grid.json')
   const facts = readJson<GridFacts>(path)
   if (facts?.format === 'zos-grid/1') return facts
   throw new ZosError(

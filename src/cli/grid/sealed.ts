@@ -9,15 +9,17 @@ export const readersOf = (set: MemberSet): `0x${string}`[] =>
 /** The specs of all slots PLACED, in their order, opened with KEY: only a reader can seal them to others. */
 export async function openPlaced(context: Context, key: Key, placed: Transition): Promise<Salted[]> {
   const specs: Salted[] = []
-  for (const [index, { blob, index: slot }] of placed.slots.entries()) {
-    const bytes = await getSpec(context, blob)
-    if (!bytes)
-      throw new ZosError(`Open the specs of "${placed.name}": that of slot ${slot} is not at the hub`, {
-        code: 'no-spec',
-      })
-    specs.push(
-      await openSealed(bytes, key.sealSecret, { blob, specRoot: placed.specRoot, index, count: placed.slots.length }),
-    )
-  }
+  for (const index of placed.slots.keys()) specs.push(await openOne(context, key, placed, index))
   return specs
+}
+
+/** The spec at place INDEX of PLACED. */
+export async function openOne(context: Context, key: Key, placed: Transition, index: number): Promise<Salted> {
+  const { blob, index: slot } = placed.slots[index]!
+  const bytes = await getSpec(context, blob)
+  if (!bytes)
+    throw new ZosError(`Open the specs of "${placed.name}": that of slot ${slot} is not at the hub`, {
+      code: 'no-spec',
+    })
+  return openSealed(bytes, key.sealSecret, { blob, specRoot: placed.specRoot, index, count: placed.slots.length })
 }

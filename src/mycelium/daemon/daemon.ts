@@ -2,6 +2,7 @@ import { writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { ZosError } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
+import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
 import type { RouteStatus } from './engine.ts'
 import type { PeerStatus } from './peers.ts'
@@ -111,6 +112,11 @@ export class Daemon implements AsyncDisposable {
   /** Retracts the identity with this PUBLICKEY (hex) and closes its port; false when there is none. */
   detach(publicKey: string): Promise<boolean> {
     return this.#call({ call: 'detach', publicKey })
+  }
+
+  /** The network that the port of PUBLICKEY (hex) is part of is NETWORK from now on; false when there is none. */
+  reform(publicKey: string, network: NicNetwork): Promise<boolean> {
+    return this.#call({ call: 'reform', publicKey, network })
   }
 
   /** One echo request with a hop limit; TIMEOUT in milliseconds. */

@@ -3,6 +3,7 @@ import { ZosError } from '#codec'
 import { addressOf, formatSubnet, type Subnet, subnetOf } from '../address.ts'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { describeIdentity, type Identity } from '../identity.ts'
+import type { NicNetwork } from '../nic/network.ts'
 import { createRouter } from '../router/router.ts'
 import { metricVia } from '../router/table.ts'
 import { readPolicy, type SealingPolicy } from '../session/policy.ts'
@@ -148,6 +149,9 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
     router.addOrigin(subnet, routerId, performance.now())
   }
 
+  const localOf = (publicKey: string): Local | undefined =>
+    [...plane.locals.values()].find((local) => local.identity.publicKey.toString('hex') === publicKey)
+
   function open(local: Local, spec: PortSpec): void {
     local.port = openPort(spec, {
       reactor,
@@ -240,11 +244,18 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
 
     /** False when no such identity is attached. The node's own stays. */
     detach(publicKey: string): boolean {
-      const found = [...plane.locals.values()].find((local) => local.identity.publicKey.toString('hex') === publicKey)
+      const found = localOf(publicKey)
       if (!found || found === plane.node) return false
       router.removeOrigin(found.identity.subnet)
       plane.remove(found)
       return true
+    },
+
+    /** False when no such identity is attached to a port that is part of a network. */
+    reform(publicKey: string, network: NicNetwork): boolean {
+      const port = localOf(publicKey)?.port
+      port?.reform?.(network)
+      return port?.reform !== undefined
     },
 
     routes(): RouteStatus[] {

@@ -1,4 +1,5 @@
 import type { Identity } from '../identity.ts'
+import type { NicNetwork } from '../nic/network.ts'
 import type { PacketBuffer } from './offload.ts'
 import { createRemotes, type Remotes, type RemotesOptions } from './remotes.ts'
 
@@ -19,6 +20,8 @@ export type Port = {
   traffic?: { sent: number; received: number }
   /** For ports that have something to look after; returns when to call again. Milliseconds. */
   tick?: (now: number) => number
+  /** For ports that are part of a network: who is in it has changed. */
+  reform?: (network: NicNetwork) => void
   close: () => void
 }
 

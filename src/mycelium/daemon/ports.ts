@@ -1,6 +1,7 @@
 import { openTun, readFd, writeFd } from '#sys'
 import type { Identity } from '../identity.ts'
-import type { NicSpec } from '../nic/network.ts'
+import { guarded } from '../nic/guarded.ts'
+import type { NicNetwork, NicSpec } from '../nic/network.ts'
 import { nicPort } from '../nic/port.ts'
 import { IPV6_HEADER } from '../wire/icmp.ts'
 import { LARGEST } from '../wire/large.ts'
@@ -11,7 +12,7 @@ import { READABLE, type Reactor } from './reactor.ts'
 import { MTU } from './sealing.ts'
 
 /** What to attach an identity to; each kind is one case of `openPort`. */
-export type PortSpec = { kind: 'tun'; name: string } | NicSpec
+export type PortSpec = { kind: 'tun'; name: string; network?: NicNetwork } | NicSpec
 
 export type PortHooks = {
   reactor: Reactor
@@ -22,7 +23,9 @@ export type PortHooks = {
 }
 
 export function openPort(spec: PortSpec, hooks: PortHooks): Port {
-  return spec.kind === 'nic' ? nicPort(spec, hooks) : tunPort(spec.name, hooks)
+  if (spec.kind === 'nic') return nicPort(spec, hooks)
+  const open = (with_: PortHooks) => tunPort(spec.name, with_)
+  return spec.network ? guarded(spec.network, hooks, open) : open(hooks)
 }
 
 const MAX_PACKET = 0xffff

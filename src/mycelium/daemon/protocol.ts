@@ -1,5 +1,6 @@
 import type { ErrorKind } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
+import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
 import type { PortSpec } from './ports.ts'
 
@@ -23,6 +24,7 @@ export type ThreadCall =
   | { id: number; call: 'attach'; attachment: Attachment }
   | { id: number; call: 'demand'; policy: SealingPolicy }
   | { id: number; call: 'detach'; publicKey: string }
+  | { id: number; call: 'reform'; publicKey: string; network: NicNetwork }
 
 /** A ZosError on its way between threads. */
 export type Failure = { message: string; code: string; kind: ErrorKind; details: Record<string, unknown> }

@@ -24,6 +24,7 @@ function handle(engine: Engine, call: ThreadCall): void {
   else if (call.call === 'attach') answer(engine.attach(identityOf(call.attachment.secret), call.attachment.port))
   else if (call.call === 'demand') answer(engine.demand(call.policy))
   else if (call.call === 'detach') answer(engine.detach(call.publicKey))
+  else if (call.call === 'reform') answer(engine.reform(call.publicKey, call.network))
   else answer(engine[call.call]())
 }
 

@@ -16,8 +16,9 @@ const AUTHORITATIVE = 0x0400
 const WANTS_RECURSION = 0x0100
 const RECURSES = 0x0080
 const FORMAT_ERROR = 1
-const NO_SUCH_NAME = 3
+export const NO_SUCH_NAME = 3
 const NOT_IMPLEMENTED = 4
+export const REFUSED = 5
 /** Members come and go by new versions, at which their workloads start anew; a stale answer hurts for this long. */
 const TTL = 30
 /** What comes before a record's address: name, type, class, TTL, length. */
@@ -67,8 +68,8 @@ function namesOf({ members, domain }: NicNetwork): Map<string, Addresses> {
   return names
 }
 
-/** Answers questions about the members of one network: others' names do not exist here. */
-export function createNames(network: NicNetwork) {
+/** Answers questions about the members of one network; to those about names outside of its domain it says ELSEWHERE. */
+export function createNames(network: NicNetwork, elsewhere = NO_SUCH_NAME) {
   const names = namesOf(network)
   let turn = 0
 
@@ -79,7 +80,8 @@ export function createNames(network: NicNetwork) {
     if (asked & RESPONSE) return undefined
     const question = asked & OPCODE ? undefined : readQuestion(query)
     const addresses = question && names.get(question.name)
-    const code = asked & OPCODE ? NOT_IMPLEMENTED : !question ? FORMAT_ERROR : addresses ? 0 : NO_SUCH_NAME
+    const unknown = question?.name.endsWith(`.${network.domain}`) ? NO_SUCH_NAME : elsewhere
+    const code = asked & OPCODE ? NOT_IMPLEMENTED : !question ? FORMAT_ERROR : addresses ? 0 : unknown
     const type = question?.type === TYPE_A ? TYPE_A : TYPE_AAAA
     const found = addresses && question.type === type ? addresses[type] : []
     const size = RECORD + (found[0]?.length ?? 0)

@@ -25,16 +25,25 @@ const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
 export type Firewall = {
   out: (bytes: Buffer, at: number, length: number, now: number) => string
   in: (bytes: Buffer, at: number, length: number, now: number) => string
+  /** Decides by NETWORK from now on; what is open with those who are no longer in it is cut. */
+  reform: (network: NicNetwork) => void
+}
+
+/** Whom a card may speak to, whom it hears, and on which of its ports. */
+function rulesOf({ members, people = [], ports }: NicNetwork) {
+  const spokenTo = new Set(members.map(({ address }) => subnet(Buffer.from(address), 0)))
+  const heard = new Set([...spokenTo, ...people.map((address) => subnet(Buffer.from(address), 0))])
+  const open = new Set(ports.map(({ protocol, port }) => (protocol === 'tcp' ? TCP : UDP) * 65536 + port))
+  return { spokenTo, heard, open }
 }
 
 /**
- * A card reaches the members of its network and nobody else; members reach its declared ports; answers to what was
- * opened pass. Addresses were compared with their senders' keys before: a member's /64 is the member.
+ * A card reaches the members of its network and nobody else; members and people reach its declared ports; answers to what
+ * was opened pass. Addresses were compared with their senders' keys before: a member's /64 is the member.
  */
-export function createFirewall({ members, ports }: NicNetwork, since: number): Firewall {
+export function createFirewall(network: NicNetwork, since: number): Firewall {
   const flows = createFlowTable()
-  const known = new Set(members.map(({ address }) => subnet(Buffer.from(address), 0)))
-  const open = new Set(ports.map(({ protocol, port }) => (protocol === 'tcp' ? TCP : UDP) * 65536 + port))
+  let rules = rulesOf(network)
 
   /** An error passes when it is about a packet of a flow that is remembered, which the card had SENT or was sent. */
   function isError(bytes: Buffer, at: number, end: number, sent: boolean, now: number): boolean {
@@ -49,10 +58,11 @@ export function createFirewall({ members, ports }: NicNetwork, since: number): F
       if (!readUpper(bytes, at, length, upper)) return 'nic-malformed'
       const { protocol, at: header, sourcePort: type } = upper
       if (protocol === ICMPV6 && type < 128) return isError(bytes, header, at + length, false, now) ? '' : 'unasked'
-      if (protocol === FRAGMENT) return known.has(subnet(bytes, at + DESTINATION)) ? '' : 'not-a-member'
+      // useless without its first fragment, which has the ports
+      if (protocol === FRAGMENT) return rules.heard.has(subnet(bytes, at + DESTINATION)) ? '' : 'not-a-member'
       const [own, other] = portsOf(protocol, true)
       if (flows.knows(bytes, at + DESTINATION, protocol, own, other, now)) return ''
-      if (!known.has(subnet(bytes, at + DESTINATION))) return 'not-a-member'
+      if (!rules.spokenTo.has(subnet(bytes, at + DESTINATION))) return 'not-a-member'
       flows.remember(bytes, at + DESTINATION, protocol, own, other, now)
       return ''
     },
@@ -61,17 +71,21 @@ export function createFirewall({ members, ports }: NicNetwork, since: number): F
       if (!readUpper(bytes, at, length, upper)) return 'nic-malformed'
       const { protocol, at: header, sourcePort: type, destinationPort: port } = upper
       if (protocol === ICMPV6 && type < 128) return isError(bytes, header, at + length, true, now) ? '' : 'unasked'
-      const member = known.has(subnet(bytes, at + SOURCE))
-      // useless without its first fragment, which has the ports
+      const member = rules.heard.has(subnet(bytes, at + SOURCE))
       if (protocol === FRAGMENT) return member ? '' : 'not-a-member'
       const [own, other] = portsOf(protocol, false)
       if (flows.knows(bytes, at + SOURCE, protocol, own, other, now)) return ''
       if (!member) return 'not-a-member'
       const echo = protocol === ICMPV6 && type === ECHO_REQUEST
       const before = now - since < TAKE_UP && isMidway(bytes, protocol, header, at + length)
-      if (!echo && !before && !open.has(protocol * 65536 + port)) return 'not-declared'
+      if (!echo && !before && !rules.open.has(protocol * 65536 + port)) return 'not-declared'
       flows.remember(bytes, at + SOURCE, protocol, own, other, now)
       return ''
+    },
+
+    reform(now) {
+      rules = rulesOf(now)
+      flows.keep(rules.heard)
     },
   }
 }

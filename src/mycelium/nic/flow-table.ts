@@ -35,6 +35,17 @@ export function createFlowTable() {
   }
 
   return {
+    /** Forgets all flows but those with one of the /64s KEPT (8 bytes, latin1). */
+    keep(kept: ReadonlySet<string>): void {
+      if (!entries || !seen) return
+      const subnet = Buffer.alloc(8)
+      for (let entry = 0; entry < seen.length; entry++) {
+        subnet.writeInt32LE(entries[entry * WORDS]!, 0)
+        subnet.writeInt32LE(entries[entry * WORDS + 1]!, 4)
+        if (!kept.has(subnet.toString('latin1'))) seen[entry] = Number.NEGATIVE_INFINITY
+      }
+    },
+
     /** True while the flow is remembered at NOW (seconds); that renews it. */
     knows(address: Buffer, at: number, protocol: number, own: number, other: number, now: number): boolean {
       if (!entries || !seen) return false

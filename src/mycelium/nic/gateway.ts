@@ -7,9 +7,9 @@ const ECHO_REPLY = 129
 
 const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
 
-/** The node's end of a card's link: knows the names of its network, and says that it is there. */
-export function createGateway(network: NicNetwork) {
-  const names = createNames(network)
+/** The node's end of a card's link: knows the names of its network, and says that it is there. ELSEWHERE as in `createNames`. */
+export function createGateway(network: NicNetwork, elsewhere?: number) {
+  const names = createNames(network, elsewhere)
   return {
     /** The answer to the packet at BYTES[at, at+length), which asks for one; undefined when there is none. */
     answer(bytes: Buffer, at: number, length: number): Buffer | undefined {

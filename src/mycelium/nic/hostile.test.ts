@@ -88,3 +88,33 @@ test('flows: known both ways, forgotten when silent, and a flood costs no more t
   for (let n = 0; n < 100_000; n++) if (flows.knows(address(n & 255), 0, UDP, n & 0xffff, 1, 100)) left++
   assert.ok(left > 2000 && left <= 4096, `${left}`)
 })
+
+test('people reach declared ports and are answered; no workload opens anything to them; whoever is removed is cut off', () => {
+  const person = Buffer.concat([Buffer.from([5, 1]), Buffer.alloc(13), Buffer.from([1])])
+  const firewall = createFirewall({ ...network, people: [person] }, -1000)
+  const segment = (from: Buffer, to: Buffer, source: number, destination: number) => {
+    const payload = Buffer.alloc(20)
+    payload.writeUInt16BE(source, 0)
+    payload.writeUInt16BE(destination, 2)
+    return ipv6Packet(from, to, TCP, payload, 16)
+  }
+  const ask = (port: number, from = person) => {
+    const packet = segment(from, address(2), 40_000, port)
+    return firewall.in(packet, 0, packet.length, 1)
+  }
+  const tell = (source: number, port: number) => {
+    const packet = segment(address(2), person, source, port)
+    return firewall.out(packet, 0, packet.length, 1)
+  }
+  assert.equal(tell(80, 40_000), 'not-a-member', 'nothing was asked yet')
+  assert.equal(ask(81), 'not-declared')
+  assert.equal(ask(80), '')
+  assert.equal(tell(80, 40_000), '')
+  assert.equal(tell(40_001, 22), 'not-a-member')
+  assert.equal(ask(80, address(1)), '')
+  firewall.reform({ ...network, people: [] })
+  assert.equal(ask(80), 'not-a-member')
+  assert.equal(tell(80, 40_000), 'not-a-member', 'not even what was open')
+  const answer = segment(address(2), address(1), 80, 40_000)
+  assert.equal(firewall.out(answer, 0, answer.length, 1), '', 'what members have open goes on')
+})

@@ -13,7 +13,9 @@ export type NicNetwork = {
   domain: string
   /** The workload itself among them. */
   members: NicMember[]
-  /** Where members may open connections to; nobody else may to any. */
+  /** Addresses of people, who may open connections as members may, and to whom no workload may. */
+  people?: Uint8Array[]
+  /** Where members and people may open connections to; nobody else may to any. */
   ports: { protocol: 'tcp' | 'udp'; port: number }[]
   /** Kilobits per second it may send; absent: what there is. */
   rate?: number

@@ -28,7 +28,7 @@ const REFUSALS = 50
  */
 export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortHooks): Port {
   const firewall = createFirewall(spec.network, performance.now() / 1000)
-  const ours = createGateway(spec.network)
+  let ours = createGateway(spec.network)
   const gateway = gatewayOf(identity.address)
   const map = mappingOf(spec.network, identity.address)
   /** What stands for the IPv4 addresses of the guest and of the node's end of the link. */
@@ -173,6 +173,10 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
       heldUntil = 0
       wire?.resume()
       return heldUntil || nextSecond
+    },
+    reform(network) {
+      firewall.reform(network)
+      ours = createGateway(network)
     },
     close: () => wire?.close(),
   }

@@ -20,8 +20,8 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
   const dir = cardsDir(run)
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const known = new Map<string, Card & { publicKey: string }>()
-  /** By workload: which socket it was attached to. */
-  const attached = new Map<string, { path: string; publicKey: string }>()
+  /** By workload: which socket it was attached to, as part of which network. */
+  const attached = new Map<string, { path: string; publicKey: string; network: NicNetwork }>()
   let working: Promise<void> = Promise.resolve()
 
   function plugged(): Map<string, string> {
@@ -39,10 +39,15 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
 
   async function settle(): Promise<void> {
     const now = plugged()
-    for (const [name, { path, publicKey }] of attached) {
-      if (now.get(name) === path && known.get(name)?.publicKey === publicKey) continue
-      attached.delete(name)
-      await daemon.detach(publicKey)
+    for (const [name, at] of attached) {
+      const card = known.get(name)
+      if (now.get(name) !== at.path || card?.publicKey !== at.publicKey) {
+        attached.delete(name)
+        await daemon.detach(at.publicKey)
+      } else if (card.network !== at.network) {
+        at.network = card.network
+        await daemon.reform(at.publicKey, card.network)
+      }
     }
     for (const [name, path] of now) {
       const card = known.get(name)
@@ -51,7 +56,7 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
       // an earlier version of the workload may still hold the identity: the next look finds it gone
       if ([...attached.values()].some((other) => other.publicKey === publicKey)) continue
       await daemon.attach({ secret, port: { kind: 'nic', path, network } })
-      attached.set(name, { path, publicKey })
+      attached.set(name, { path, publicKey, network })
     }
   }
 

@@ -23,6 +23,7 @@ const cardSchema = z.strictObject({
         z.strictObject({ names: z.array(label).max(4), address: bytes(16), ipv4: z.int().min(0).max(0xffff_ffff) }),
       )
       .max(256),
+    people: z.array(bytes(16)).max(56),
     ports: z.array(z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) })).max(64),
     rate: z
       .int()

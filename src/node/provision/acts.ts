@@ -46,7 +46,7 @@ export function slotActs(at: {
 
   const start = async (id: Hex, d: Watched, want: Run, mine: Running[], pid: number): Promise<Word> => {
     const { workload, wanted, restart, card } = await open(id, d, want)
-    if (card) await cards.want(workload, card)
+    if (card) await cards.want(workload, card, d.group)
     const found = mine.find((w) => w.name === workload)
     const others = mine.filter((w) => w.name !== workload)
     if (!found) await compute('PUT', `/workloads/${workload}`, wanted)

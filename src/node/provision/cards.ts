@@ -1,9 +1,12 @@
 import { reasonOf, sha256 } from '#codec'
-import type { SlotSpec, Workload } from '#contract'
+import type { GroupState, SlotSpec, Workload } from '#contract'
 import { formatAddress, formatIpv4, gatewayOf, ipv4OfSlot, NIC_MTU } from '#mycelium'
 import { callUnix } from '#sys'
 import type { NetworkRequest } from '#wire'
 import { overlaySocket } from '../network/place.ts'
+import { peopleOf } from './people.ts'
+
+type Hex = `0x${string}`
 
 /** What the network plane is told of one workload's card (node/network/overlay.ts). */
 export type CardWanted = {
@@ -62,13 +65,21 @@ const LOOK = 500
 
 export type CardKeeper = ReturnType<typeof cardKeeper>
 
-/** Tells the network plane what this node and its workloads are on the overlay, and tells its successor again. */
-export function cardKeeper(run: string, secret: Uint8Array, log: (line: string) => void) {
+/**
+ * Tells the network plane what this node and its workloads are on the overlay, and who of their groups (as GROUPS says) may
+ * reach them; tells it again when that changes, and to its successor.
+ */
+export function cardKeeper(
+  run: string,
+  secret: Uint8Array,
+  groups: () => Record<Hex, GroupState>,
+  log: (line: string) => void,
+) {
   const socket = overlaySocket(run)
-  const wanted = new Map<string, CardWanted>()
-  /** Which network plane knows which of them. */
+  const wanted = new Map<string, { card: CardWanted; group: Hex }>()
+  /** Which network plane knows of which workload, and that its group has which members. */
   let toldTo = 0
-  const told = new Set<string>()
+  const told = new Map<string, string>()
   const said = new Map<string, string>()
 
   const put = (path: string, body: unknown) => callUnix(socket, 'PUT', path, { body, timeout: 10_000 })
@@ -85,10 +96,13 @@ export function cardKeeper(run: string, secret: Uint8Array, log: (line: string) 
       await put('/node', { secret: overlaySecret(secret) })
       toldTo = pid
     }
-    for (const [name, card] of wanted) {
-      if (told.has(name)) continue
-      told.add(name)
-      await put(`/cards/${name}`, card).catch((error: unknown) => {
+    for (const [name, { card, group }] of wanted) {
+      const state = groups()[group]
+      const members = state?.digest ?? 'not known yet'
+      if (told.get(name) === members) continue
+      told.set(name, members)
+      const network = { ...card.network, people: state ? peopleOf(state.set) : [] }
+      await put(`/cards/${name}`, { ...card, network }).catch((error: unknown) => {
         told.delete(name)
         complain(`card of ${name}`, error)
       })
@@ -109,11 +123,11 @@ export function cardKeeper(run: string, secret: Uint8Array, log: (line: string) 
   setInterval(lookOnce, LOOK).unref()
 
   return {
-    /** The card of WORKLOAD, now or as soon as there is a network plane. */
-    async want(workload: string, card: CardWanted): Promise<void> {
+    /** The card of GROUP's WORKLOAD, now or as soon as there is a network plane. */
+    async want(workload: string, card: CardWanted, group: Hex): Promise<void> {
       if (wanted.has(workload)) return
       if (wanted.size >= KEPT) wanted.delete(wanted.keys().next().value!)
-      wanted.set(workload, card)
+      wanted.set(workload, { card, group })
       await lookOnce()
       // that look may have begun before
       if (!told.has(workload)) await lookOnce()

@@ -51,7 +51,7 @@ const keep = slotKeeper({
   compute: computeAt(join(run, 'compute.sock')),
   specs: openSpecs(join(dir, 'specs'), join(run, 'network.sock')),
   leaseOf: (id, index) => leases?.of(id, index) ?? { held: false, why: 'has no lease: the chain was not reached yet' },
-  cards: cardKeeper(run, key.secret, log),
+  cards: cardKeeper(run, key.secret, () => pinned.groups, log),
   log,
 })
 

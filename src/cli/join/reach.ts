@@ -1,0 +1,62 @@
+import { codeOf, reasonOf } from '#codec'
+import { type GroupState, type Key, listDeployments, listGroups, placeOf, ROLE, readConsent } from '#contract'
+import type { NicMember, NicNetwork } from '#mycelium'
+import type { Context } from '../grid/context.ts'
+import { openOne } from '../grid/sealed.ts'
+
+/** What a person may reach on a grid, as its nodes will have it too; SAID: what keeps more from being reached. */
+export type Reach = { groups: number; network: NicNetwork; said: string[] }
+
+/** Names end in this: behind it stands no deployment's own, as a person may have several. */
+const DOMAIN = 'zos'
+
+/** Why nodes would not let KEY in, though it is a member; '' when they will. */
+function hindrance(group: GroupState, key: Key): string {
+  const { roles, seal } = group.set.members[placeOf(group, key.address)]!
+  if (seal !== key.seal) return `it is listed without the key "${key.name}" is sealed to`
+  if (!(roles & (ROLE.read | ROLE.approve))) return 'it may neither read nor approve'
+  return roles & ROLE.read ? '' : 'it may not read specs, so their addresses are not known'
+}
+
+/** The workloads of one deployment under their names; none when it does not run or has no network. */
+async function membersOf(context: Context, key: Key, group: GroupState, name: string): Promise<NicMember[]> {
+  const { state } = await readConsent(context.grid, group.group, name)
+  if (state.status !== 'active' || !state.placed) return []
+  // each of its specs lists all of them
+  const { spec } = await openOne(context, key, state.placed, 0)
+  return (spec.network?.members ?? []).map(({ names, address }) => ({
+    names: names.map((label) => `${label}.${name}`),
+    address: Buffer.from(address, 'hex'),
+  }))
+}
+
+/** Everything that the groups of KEY run, from the chain and the sealed specs. */
+export async function reachOf(context: Context, key: Key): Promise<Reach> {
+  const groups = await listGroups(context.grid, key.address)
+  const members: NicMember[] = []
+  const said: string[] = []
+  const taken = new Map<string, string>()
+  for (const group of groups) {
+    const short = group.group.slice(0, 10)
+    const why = hindrance(group, key)
+    if (why !== '') {
+      said.push(`group ${short}: nothing of it can be reached: ${why}`)
+      continue
+    }
+    for (const name of await listDeployments(context.grid, group.group)) {
+      try {
+        const found = await membersOf(context, key, group, name)
+        if (found.length === 0) continue
+        const before = taken.get(name)
+        taken.set(name, before ?? short)
+        // by address they can be reached all the same
+        if (before !== undefined) said.push(`"${name}" of group ${short}: no names, as group ${before} has one too`)
+        members.push(...(before === undefined ? found : found.map((m) => ({ ...m, names: [] }))))
+      } catch (error) {
+        if (codeOf(error).startsWith('rpc-')) throw error
+        said.push(`"${name}" of group ${short}: ${reasonOf(error)}`)
+      }
+    }
+  }
+  return { groups: groups.length, network: { domain: DOMAIN, members, ports: [] }, said }
+}
