@@ -3,6 +3,7 @@ import { ZosError } from '#codec'
 import { callUnix, type Handler, serveUnix } from '#sys'
 import { parseOverlayAddress } from './address.ts'
 import type { Daemon } from './daemon/daemon.ts'
+import { messageCalls } from './messages/api.ts'
 
 /** Lines a slow reader of a capture may lag behind before it loses some. */
 const CAPTURE_BACKLOG = 1 << 20
@@ -10,7 +11,8 @@ const PROBE_TIMEOUT = 10_000
 
 /**
  * The daemon's API: HTTP with JSON on a unix socket only its owner may use.
- * GET /status, /peers, /routes; POST /probe {address, hopLimit, timeout}; stream /capture {peer?}: a line per frame.
+ * GET /status, /peers, /routes; POST /probe {address, hopLimit, timeout}; stream /capture {peer?}: a line per frame;
+ * messages under /api/v1, as the public daemon has them (messages/api.ts).
  */
 export async function serveApi(daemon: Daemon, path: string): Promise<Server> {
   if (await answers(path))
@@ -33,6 +35,7 @@ export async function serveApi(daemon: Daemon, path: string): Promise<Server> {
       'GET /peers': () => daemon.peers(),
       'GET /routes': () => daemon.routes(),
       'POST /probe': probe,
+      ...(daemon.messages ? messageCalls(daemon.messages) : {}),
     },
     upgrades: {
       'POST /capture': async ({ body }, open) => {

@@ -15,6 +15,10 @@ export type { PortSpec } from './daemon/ports.ts'
 export type { ProbeResult } from './daemon/probe.ts'
 export { type Endpoint, formatEndpoint, parseEndpoint } from './endpoint.ts'
 export { createKeyFile, describeIdentity, type Identity, identityOf, readKeyFile, readSecret } from './identity.ts'
+export type { MessageInfo } from './messages/api.ts'
+export { MAX_MESSAGE } from './messages/inbox.ts'
+export type { Message, Messages } from './messages/messages.ts'
+export type { OutgoingStatus } from './messages/outbox.ts'
 export { prometheus } from './metrics.ts'
 export {
   formatIpv4,

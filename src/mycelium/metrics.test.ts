@@ -12,6 +12,7 @@ test('metrics are lines Prometheus reads: declared once, labels escaped, unknown
       packets: { spoofed: 3, 'odd "name"\\': 1 },
       routing: {},
       faults: {},
+      messages: { 'inbox-full': 2 },
       sealing: { session: 1, legacy: 0, none: 0 },
     },
     [

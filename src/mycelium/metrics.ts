@@ -9,6 +9,7 @@ type Counted = {
   routing: Record<string, number>
   faults: Record<string, number>
   sealing: Record<string, number>
+  messages: Record<string, number>
 }
 
 /** A label's value, escaped as the exposition format demands. */
@@ -36,6 +37,7 @@ export function prometheus(status: Counted, peers: readonly PeerStatus[]): strin
   metric('remotes', 'gauge', 'Other nodes by how they are spoken to.', by('sealing', status.sealing))
   metric('packets_total', 'counter', 'Packets dropped, refused or passed on, by reason.', by('reason', status.packets))
   metric('routing_total', 'counter', 'Routing messages not taken, by reason.', by('reason', status.routing))
+  metric('messages_total', 'counter', 'Pieces of messages not taken, by reason.', by('reason', status.messages))
   metric('faults_total', 'counter', 'Peers cut off, by reason.', by('reason', status.faults))
   metric(
     'peer_up',

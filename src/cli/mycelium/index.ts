@@ -34,6 +34,16 @@ const commands: Record<string, Command> = {
     about: 'does an address answer, how fast',
   },
   trace: { run: () => import('./probe.ts').then((m) => m.trace), usage: 'ADDR', about: 'the nodes on the way to it' },
+  send: {
+    run: () => import('./messages.ts').then((m) => m.send),
+    usage: 'ADDR [--topic T] [--reply-to ID] [--timeout S] < FILE',
+    about: 'send a message to a node; done when that has it on its disk',
+  },
+  receive: {
+    run: () => import('./messages.ts').then((m) => m.receive),
+    usage: '[--topic T] [--timeout S] [--peek] [--json]',
+    about: 'print the oldest message, waiting for one',
+  },
   capture: {
     run: () => import('./capture.ts').then((m) => m.capture),
     usage: '[--peer URI]',

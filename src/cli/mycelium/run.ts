@@ -44,6 +44,7 @@ export async function runNode(args: string[]): Promise<number> {
     listen,
     peers,
     sealing,
+    messages: `${keyFile}.messages`,
     ...(flags.tun ? { port: { kind: 'tun', name: flags.tun } } : {}),
   })
   const server = await serveApi(daemon, socket)

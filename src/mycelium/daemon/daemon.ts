@@ -2,6 +2,8 @@ import { writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { ZosError } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
+import { identityOf } from '../identity.ts'
+import { type Messages, openMessages } from '../messages/messages.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
 import type { RouteStatus } from './engine.ts'
@@ -19,6 +21,8 @@ export type DaemonOptions = {
   port?: PortSpec
   /** Whom sessions are demanded of; by default of everybody. */
   sealing?: SealingPolicy
+  /** The folder in which messages are kept until somebody fetches them; without one they are refused. */
+  messages?: string
 }
 
 type CallBody = ThreadCall extends infer C ? (C extends ThreadCall ? Omit<C, 'id'> : never) : never
@@ -32,17 +36,25 @@ export class Daemon implements AsyncDisposable {
   readonly #worker: Worker
   readonly #wakeFd: number
   readonly #waiting = new Map<number, { done: (value: unknown) => void; failed: (error: unknown) => void }>()
+  /** What it sends and receives as messages, when it was given a folder for them. */
+  readonly messages: Messages | undefined
   readonly #captures = new Set<(line: string) => void>()
   #nextId = 1
   #ended = false
   /** Resolves when the thread has ended, rejects when it died of an error. */
   readonly ended: Promise<void>
 
-  private constructor(worker: Worker, wakeFd: number) {
+  private constructor(worker: Worker, wakeFd: number, messages: Messages | undefined, untold: Int32Array | undefined) {
     this.#worker = worker
+    this.messages = messages
     this.#wakeFd = wakeFd
     worker.on('message', (event: ThreadEvent) => {
       if (event.event === 'captured') for (const take of this.#captures) take(event.line)
+      if (event.event === 'message') {
+        if (untold) Atomics.sub(untold, 0, 1)
+        const { publicKey, payload } = event
+        void messages?.receive({ address: Buffer.from(event.from), publicKey }, Buffer.from(payload))
+      }
       if (event.event !== 'answer' && event.event !== 'refused') return
       const waiting = this.#waiting.get(event.id)
       this.#waiting.delete(event.id)
@@ -60,17 +72,26 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Starts a node; throws what keeps it from starting (port taken, no right to make a TUN). */
-  static start(options: DaemonOptions): Promise<Daemon> {
-    const { secret, listen, peers, port, sealing = { others: 'session' } } = options
-    const workerData: ThreadOptions = { secret, listen, peers, port, sealing }
+  static async start(options: DaemonOptions): Promise<Daemon> {
+    const { secret, listen, peers, port, sealing = { others: 'session' }, messages: dir } = options
+    const untold = dir === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4))
+    const workerData: ThreadOptions = { secret, listen, peers, port, sealing, untold }
+    let daemon: Daemon | undefined
+    // an end of the thread is noticed elsewhere; what was not sent is said again
+    const send = (to: Buffer, payloads: Buffer[]) => {
+      if (daemon) daemon.#call({ call: 'say', to, payloads }).catch(() => {})
+    }
+    const messages = dir === undefined ? undefined : await openMessages({ dir, identity: identityOf(secret), send })
     const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData })
-    return new Promise((resolve, reject) => {
+    const started = await new Promise<Daemon>((resolve, reject) => {
       worker.once('error', reject)
       worker.once('message', (event: ThreadEvent) => {
-        if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd))
+        if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd, messages, untold))
         else if (event.event === 'failed') reject(errorOf(event))
       })
     })
+    daemon = started
+    return started
   }
 
   #call<T>(call: CallBody): Promise<T> {
@@ -84,8 +105,9 @@ export class Daemon implements AsyncDisposable {
     })
   }
 
-  status(): Promise<Record<string, unknown>> {
-    return this.#call({ call: 'status' })
+  async status(): Promise<Record<string, unknown>> {
+    const status = await this.#call<Record<string, unknown>>({ call: 'status' })
+    return { ...status, messages: this.messages?.counters ?? {} }
   }
 
   peers(): Promise<PeerStatus[]> {
@@ -135,6 +157,7 @@ export class Daemon implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.messages?.[Symbol.asyncDispose]()
     if (!this.#ended) await this.#call({ call: 'stop' })
     await this.ended
   }

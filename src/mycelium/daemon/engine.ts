@@ -37,6 +37,8 @@ export type EngineOptions = {
   port: PortSpec | undefined
   sealing: SealingPolicy
   captured: (line: string) => void
+  /** Takes a message for this node; false when it cannot. */
+  message: (from: Buffer, publicKey: string, payload: Buffer) => boolean
 }
 
 export type RouteStatus = {
@@ -70,7 +72,8 @@ function ownership(): (routerId: RouterId, subnet: Subnet) => boolean {
 }
 
 /** Everything that runs on the packet thread: descriptors, peers, routes, packets. `run` returns when it is stopped. */
-export function createEngine({ identity, listen, peers: dialled, port, sealing, captured }: EngineOptions) {
+export function createEngine(options: EngineOptions) {
+  const { identity, listen, peers: dialled, port, sealing, captured, message } = options
   const begun = Date.now()
   const reactor = createReactor()
   const faults: Record<string, number> = {}
@@ -93,6 +96,7 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
     connection: (id) => peers.connections.get(id),
     intercept: (packet) => probes.intercept(packet),
     demandOf: (publicKey) => demandOf(publicKey),
+    message,
     now: () => reactor.now,
   })
   const probes = createProbes(identity.address, (packet) => plane.sendOwn(packet))
@@ -234,6 +238,11 @@ export function createEngine({ identity, listen, peers: dialled, port, sealing, 
         throw error
       }
       announce(added)
+    },
+
+    /** Messages of this node. */
+    say(to: Buffer, payloads: readonly Uint8Array[]): void {
+      for (const payload of payloads) plane.say(to, payload)
     },
 
     /** Demands sessions of others from now on; what was agreed on is agreed on anew. */

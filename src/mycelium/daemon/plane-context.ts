@@ -25,6 +25,8 @@ export type PlaneOptions = {
   intercept: (packet: Buffer) => boolean
   /** How bodies to and from a public key (hex) are to be sealed. */
   demandOf: (publicKey: string) => Demand
+  /** Takes a message for this node, valid during the call and after it; false when it cannot. */
+  message: (from: Buffer, publicKey: string, payload: Buffer) => boolean
   now: () => number
 }
 

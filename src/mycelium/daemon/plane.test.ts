@@ -46,6 +46,7 @@ function node(t: TestContext, identity: Identity, demand: Demand = 'legacy', clo
     router,
     connection: () => connection,
     intercept: () => false,
+    message: () => false,
     demandOf,
     now: () => clock.now,
   })

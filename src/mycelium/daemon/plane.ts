@@ -12,7 +12,7 @@ import {
   timeExceeded,
   wrapOob,
 } from '../wire/icmp.ts'
-import { INNER_HEADER, OOB_ICMP, PACKET } from '../wire/seal.ts'
+import { INNER_HEADER, MESSAGE, OOB_ICMP, PACKET } from '../wire/seal.ts'
 import { hashRange } from './flows.ts'
 import { createInbound } from './inbound.ts'
 import type { Local } from './local.ts'
@@ -20,7 +20,7 @@ import { packetBuffer } from './offload.ts'
 import { createOutbound } from './outbound.ts'
 import { createContext, HEADROOM, type PlaneOptions } from './plane-context.ts'
 import type { Remote } from './remote.ts'
-import { wayBack } from './sealing.ts'
+import { ownWay, wayBack } from './sealing.ts'
 
 const MAX_PACKET = 0xffff
 
@@ -107,6 +107,19 @@ export function createPlane(options: PlaneOptions) {
     /** What a port hands over. */
     send: outbound.send,
     sendOwn: (packet: Buffer): void => sendFrom(node, packet),
+
+    /** A message of this node; without a route it is lost, and the next one may find it. */
+    say(to: Buffer, payload: Uint8Array): void {
+      const subnet = subnetOf(to)
+      const route = router.lookup(subnet, context.now())
+      if (!route) {
+        router.want(subnet, context.now())
+        return
+      }
+      const bytes = Buffer.concat([Buffer.alloc(INNER_HEADER), payload])
+      const way = { ...ownWay(node, to, subnet, route), first: false }
+      context.sealTo(way, MESSAGE, bytes, INNER_HEADER, payload.length)
+    },
 
     /** Answers for one more identity; `remove` ends it. Its port is the caller's to set. */
     add: (identity: Identity): Local => context.addLocal(identity),

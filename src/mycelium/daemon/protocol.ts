@@ -14,6 +14,8 @@ export type ThreadOptions = {
   peers: Endpoint[]
   port: PortSpec | undefined
   sealing: SealingPolicy
+  /** One number: messages told and not yet looked at. Without it, messages are refused. */
+  untold: Int32Array | undefined
 }
 
 /** Calls of the main thread; each is answered or refused once. */
@@ -25,6 +27,7 @@ export type ThreadCall =
   | { id: number; call: 'demand'; policy: SealingPolicy }
   | { id: number; call: 'detach'; publicKey: string }
   | { id: number; call: 'reform'; publicKey: string; network: NicNetwork }
+  | { id: number; call: 'say'; to: Uint8Array; payloads: Uint8Array[] }
 
 /** A ZosError on its way between threads. */
 export type Failure = { message: string; code: string; kind: ErrorKind; details: Record<string, unknown> }
@@ -36,3 +39,5 @@ export type ThreadEvent =
   | { event: 'answer'; id: number; value: unknown }
   | ({ event: 'refused'; id: number } & Failure)
   | { event: 'captured'; line: string }
+  /** A body of type 1 for this node. */
+  | { event: 'message'; from: Uint8Array; publicKey: string; payload: Uint8Array }

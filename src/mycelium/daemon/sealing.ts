@@ -159,7 +159,7 @@ export function createSealing({ router, locals, connection, place, count, now, e
 }
 
 /** For what this node itself says to DESTINATION. */
-function ownWay(local: Local, destination: Buffer, subnet: Subnet, route: Route): Way {
+export function ownWay(local: Local, destination: Buffer, subnet: Subnet, route: Route): Way {
   const addresses = Buffer.concat([local.identity.address, destination])
   return { local, subnet, route, addresses, addressesAt: 0, hopLimit: 63, first: true }
 }

@@ -8,6 +8,8 @@ import type { Failure, ThreadCall, ThreadEvent, ThreadOptions } from './protocol
 // The packet thread: it sleeps in poll(2), so its own event loop never turns and calls are fetched when it is woken.
 const parent = parentPort!
 const PRIORITY = -10
+/** Messages the main thread may lag behind before more are dropped: their senders say them again. */
+const UNTOLD = 1024
 const say = (event: ThreadEvent): void => parent.postMessage(event)
 
 function failure(error: unknown): Failure {
@@ -22,6 +24,7 @@ function handle(engine: Engine, call: ThreadCall): void {
   if (call.call === 'probe') engine.probe(Buffer.from(call.address), call.hopLimit, call.timeout, answer)
   else if (call.call === 'capture') answer(engine.capture(call.on, call.peer))
   else if (call.call === 'attach') answer(engine.attach(identityOf(call.attachment.secret), call.attachment.port))
+  else if (call.call === 'say') answer(engine.say(Buffer.from(call.to), call.payloads))
   else if (call.call === 'demand') answer(engine.demand(call.policy))
   else if (call.call === 'detach') answer(engine.detach(call.publicKey))
   else if (call.call === 'reform') answer(engine.reform(call.publicKey, call.network))
@@ -36,9 +39,15 @@ try {
 }
 
 try {
-  const { secret, listen, peers, port, sealing } = workerData as ThreadOptions
+  const { secret, listen, peers, port, sealing, untold } = workerData as ThreadOptions
   const captured = (line: string) => say({ event: 'captured', line })
-  const engine = createEngine({ identity: identityOf(secret), listen, peers, port, sealing, captured })
+  const message = (from: Buffer, publicKey: string, payload: Buffer): boolean => {
+    if (!untold || Atomics.load(untold, 0) >= UNTOLD) return false
+    Atomics.add(untold, 0, 1)
+    say({ event: 'message', from, publicKey, payload })
+    return true
+  }
+  const engine = createEngine({ identity: identityOf(secret), listen, peers, port, sealing, captured, message })
   say({ event: 'ready', wakeFd: engine.wakeFd })
   engine.run(() => {
     for (let next = receiveMessageOnPort(parent); next; next = receiveMessageOnPort(parent)) {

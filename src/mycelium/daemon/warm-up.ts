@@ -39,6 +39,7 @@ function madeUpNode(reactor: Reactor, fd: number, kernel: number) {
     router,
     connection: () => connection,
     intercept: () => false,
+    message: () => false,
     demandOf: () => 'either',
     now,
   })
