@@ -60,6 +60,12 @@ export async function readDeployment(grid: Grid, group: Hex, name: string): Prom
   }
 }
 
+/** The last step the contract took of a deployment. */
+export async function readStep(grid: Grid, group: Hex, name: string): Promise<{ sequence: number; head: Hex }> {
+  const row = (await view(grid, 'deployments', [deploymentId(group, name)])) as Row
+  return { sequence: row[0], head: row[9] }
+}
+
 async function readSlot(grid: Grid, id: Hex, key: number): Promise<SlotStatus> {
   type Placement = readonly [bigint, number, number, number, number]
   type Leaving = readonly [bigint, number, number]
@@ -98,8 +104,10 @@ export type Consent = {
 export async function readConsent(grid: Grid, group: Hex, name: string): Promise<Consent> {
   const id = deploymentId(group, name)
   const { number } = await grid.engine.finalized()
-  const { entries: sets, state: current } = await readSets(grid, group)
-  const found = await events(grid, ['Approved', 'Frozen'], [id], { to: BigInt(number) })
+  const [{ entries: sets, state: current }, found] = await Promise.all([
+    readSets(grid, group),
+    events(grid, ['Approved', 'Frozen'], [id], { to: BigInt(number) }),
+  ])
   const setOf = new Map(sets.map((e) => [setDigest(grid, e.set), e.set]))
   const approvals: ApprovalLog['approvals'] = []
   for (const e of found) {

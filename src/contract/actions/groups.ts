@@ -114,13 +114,11 @@ export async function listGroups(grid: Grid, address?: Hex): Promise<GroupState[
 
 /** Addresses of the members that are contracts, as an engine of several RPCs agrees; not proven: for showing and asking. */
 export async function contractMembers(grid: Grid, set: Pick<MemberSet, 'members'>): Promise<Set<string>> {
-  const contracts = new Set<string>()
-  for (const { signer } of set.members) {
-    if (!['address', 'other'].includes(signerKind(grid.domain, signer))) continue
-    const address = signer.slice(0, 42) as Hex
-    if ((await grid.client.getCode({ address })) !== undefined) contracts.add(address)
-  }
-  return contracts
+  const signers = set.members.map((m) => m.signer)
+  const asked = signers.filter((s) => ['address', 'other'].includes(signerKind(grid.domain, s)))
+  const addresses = asked.map((s) => s.slice(0, 42) as Hex)
+  const codes = await Promise.all(addresses.map((address) => grid.client.getCode({ address })))
+  return new Set(addresses.filter((_, n) => codes[n] !== undefined))
 }
 
 /** Takes the agreed next member set; the approvals of the old one die with its epoch. */

@@ -14,7 +14,7 @@ import {
   type Transition,
   transitionSchema,
 } from '../typed/schema.ts'
-import { readConsent, readDeployment } from './deployments.ts'
+import { readConsent, readStep } from './deployments.ts'
 import type { Grid } from './grid.ts'
 import { canonical, contractMembers, placeOf, readGroup, submitMembership } from './groups.ts'
 import { events } from './logs.ts'
@@ -113,17 +113,17 @@ export async function approve(
   group: Hex,
   id: Hex,
 ): Promise<Proposal & { receipt?: Receipt }> {
-  const open = await listProposals(grid, group)
-  const found = open.find((p) => p.id === id)
+  const state = await readGroup(grid, group)
+  const evidenceOf = await told(grid, state.set)
+  const [found] = await openProposals(grid, state, evidenceOf, id)
   if (!found) {
     throw new ZosError(`Approve "${id}": no such open proposal; "zos proposals" lists them`, { code: 'no-proposal' })
   }
-  const state = await readGroup(grid, group)
   const signature = signProposal(grid, state, key, found.subject)
   if (found.signatures.some((s) => s.member === signature.member))
     throw new ZosError(`Approve "${id}": "${key.name}" approved it before`, { code: 'approved-before' })
   const signatures = [...found.signatures, signature].sort((a, b) => a.member - b.member)
-  const proposal = proposalOf(grid, state, found.subject, signatures, (await told(grid, state.set))(id))
+  const proposal = proposalOf(grid, state, found.subject, signatures, evidenceOf(id))
   if (proposal.approvals >= proposal.needs)
     return { ...proposal, receipt: await submit(grid, relayer, state, proposal) }
   await write(grid, relayer, 'post', [state.set, id, signature, '0x'])
@@ -174,13 +174,24 @@ export function submit(
 /** The proposals of a group that can still be completed: of this epoch, next in their deployment, in time. */
 export async function listProposals(grid: Grid, group: Hex): Promise<Proposal[]> {
   const state = await readGroup(grid, group)
+  return openProposals(grid, state, await told(grid, state.set))
+}
+
+/** The same, of the proposal ONLY where one is given. */
+async function openProposals(
+  grid: Grid,
+  state: GroupState,
+  evidenceOf: (id: Hex) => Evidence,
+  only?: Hex,
+): Promise<Proposal[]> {
   const { number } = await grid.engine.finalized()
-  const posted = await events(grid, ['Posted'], [group], { to: BigInt(number) })
+  const posted = await events(grid, ['Posted'], [state.group], { to: BigInt(number) })
   const subjects = new Map<Hex, Subject>()
   const signatures = new Map<Hex, Map<number, Signature>>()
   for (const e of posted) {
     if (e.args.set !== state.digest) continue
     const id = e.args.digest as Hex
+    if (only !== undefined && id !== only) continue
     const posted = { member: e.args.member as number, signature: e.args.signature as Hex }
     const signature = canonical(grid, state.set, posted)
     const all = signatures.get(id) ?? new Map<number, Signature>()
@@ -189,7 +200,6 @@ export async function listProposals(grid: Grid, group: Hex): Promise<Proposal[]>
     // the board is open to every member: what is told must be what was signed
     if (subject && proposalId(grid, subject) === id) subjects.set(id, subject)
   }
-  const evidenceOf = await told(grid, state.set)
   const open: Proposal[] = []
   for (const [id, subject] of subjects) {
     if (!(await stillOpen(grid, state, subject))) continue
@@ -231,7 +241,7 @@ async function stillOpen(grid: Grid, state: GroupState, s: Subject): Promise<boo
   const now = Date.now() / 1000
   if ('set' in s) return s.set.previous === state.digest && s.set.deadline >= now
   const t = s.transition
-  const d = await readDeployment(grid, state.group, t.name)
+  const d = await readStep(grid, state.group, t.name)
   return t.previous === d.head && t.sequence === d.sequence + 1 && t.deadline >= now
 }
 

@@ -41,12 +41,12 @@ export function send(engine: Engine, relayer: Relayer, tx: { to?: Hex; data: Hex
 async function sendNow(engine: Engine, { account }: Relayer, tx: { to?: Hex; data: Hex }): Promise<Receipt> {
   const client = createPublicClient({ transport: custom(engine, { retryCount: 0 }), pollingInterval: 100 })
   try {
-    const price = await client.getGasPrice()
-    const fees = price === 0n ? { maxFeePerGas: 0n, maxPriorityFeePerGas: 0n } : await client.estimateFeesPerGas()
-    const [gas, nonce] = await Promise.all([
+    const [price, gas, nonce] = await Promise.all([
+      client.getGasPrice(),
       client.estimateGas({ account: account.address, ...tx }),
       client.getTransactionCount({ address: account.address, blockTag: 'pending' }),
     ])
+    const fees = price === 0n ? { maxFeePerGas: 0n, maxPriorityFeePerGas: 0n } : await client.estimateFeesPerGas()
     const serializedTransaction = await account.signTransaction({
       type: 'eip1559',
       chainId: engine.chainId,

@@ -38,14 +38,16 @@ const wentBack = (cursor: Cursor, found: string) =>
  * that block. Hold, keep running, report, and poll from the start: a cursor that a lie has set must not last.
  */
 export async function poll(grid: Grid, cursor?: Cursor): Promise<Batch> {
+  // an RPC that does not answer throws here: silence is not a chain that went back
+  const head = await grid.engine.finalized()
+  // the look that nearly all are: nothing new, told by one answer
+  if (cursor && head.number === cursor.block && head.hash === cursor.hash) return { events: [], cursor }
   if (cursor) {
-    // an RPC that does not answer throws here: silence is not a chain that went back
     const at = `0x${cursor.block.toString(16)}`
     const params = [at, false]
     const known = (await grid.engine.request({ method: 'eth_getBlockByNumber', params })) as { hash: string } | null
     if (known?.hash !== cursor.hash) throw wentBack(cursor, String(known?.hash))
   }
-  const head = await grid.engine.finalized()
   if (cursor && head.number < cursor.block) throw wentBack(cursor, `head ${head.number}`)
   const from = cursor ? BigInt(cursor.block) + 1n : grid.since
   const found = BigInt(head.number) >= from ? await events(grid, NAMES, [], { from, to: BigInt(head.number) }) : []

@@ -7,10 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import {
+  approve,
   createGroup,
+  draftTransition,
   openGrid,
   openRelayer,
   poll,
+  propose,
   readConsent,
   readDeployment,
   readGroup,
@@ -128,6 +131,47 @@ test('the chain as a process: ready in one line, ended by SIGTERM, one clear lin
     assert.equal((await ended(start('--dir', dir))).code, 2)
   } finally {
     await rm(dir, { recursive: true })
+  }
+})
+
+test('a look without news is one question; what else is proposed costs an approval nothing', {
+  timeout: 60_000,
+}, async () => {
+  await using w = await openWorld()
+  const n = await w.node('n')
+  const { group } = await w.team()
+  const socket = join(w.dir, 'rpc')
+  await (w.grid.engine as EmbeddedEngine).serve({ socket })
+  const asked: string[] = []
+  const { url, server } = await node(socket, (method, result) => {
+    asked.push(method)
+    return result
+  })
+  try {
+    await using engine = await connectRpc([url])
+    const grid = openGrid(engine, w.grid.contract, { since: w.grid.since })
+    const { cursor } = await poll(grid)
+    asked.length = 0
+    assert.deepEqual(await poll(grid, cursor), { events: [], cursor })
+    assert.deepEqual(asked, ['eth_getBlockByNumber'])
+    const offer = async (name: string) => {
+      const consent = await readConsent(w.grid, group, name)
+      const draft = { specRoot: root(1), slots: [slot(0, n.id, { cpu: 1, ram: 1, ssd: 1 })] }
+      const transition = draftTransition(consent.group, consent.state, 'deploy', draft)
+      return (await propose(w.grid, w.relayer, w.members.alice, { transition })).id
+    }
+    const questions = async (name: string) => {
+      const id = await offer(name)
+      asked.length = 0
+      await approve(grid, openRelayer(), w.members.bob, group, id)
+      return asked.length
+    }
+    const alone = await questions('one')
+    for (const name of ['two', 'three', 'four', 'five']) await offer(name)
+    assert.equal(await questions('six'), alone)
+  } finally {
+    server.closeAllConnections()
+    server.close()
   }
 })
 

@@ -15,6 +15,8 @@ const ANY = new Set(['eth_gasPrice', 'eth_maxPriorityFeePerGas', 'eth_feeHistory
 
 const isFault = (error: unknown): error is RpcFault => typeof (error as { code?: unknown } | null)?.code === 'number'
 
+type Block = { number: Hex; hash: Hex; timestamp: Hex }
+
 type Vote = { value: unknown } | { fault: RpcFault }
 
 /**
@@ -67,17 +69,16 @@ export async function connectRpc(urls: string[], options: ConnectOptions = {}): 
       { code: 'rpc-disagree', kind: 'node', details: { silent } },
     )
 
-  /** The highest block number that K nodes have reached. */
-  const reached = async (method: string, params: unknown[], numberOf: (v: unknown) => number): Promise<number> => {
+  /** The highest block number that K nodes have reached, and what each node said. */
+  const reached = async (method: string, params: unknown[], numberOf: (v: unknown) => number) => {
     const answers = await Promise.allSettled(urls.map((url) => ask(url, method, params)))
-    const numbers = answers.flatMap((a) => (a.status === 'fulfilled' && a.value !== null ? [numberOf(a.value)] : []))
+    const values = answers.flatMap((a) => (a.status === 'fulfilled' && a.value !== null ? [a.value] : []))
     const silent = answers.flatMap((a) => (a.status === 'rejected' ? [reasonOf(a.reason)] : []))
-    numbers.sort((a, b) => b - a)
-    const number = numbers[k - 1]
-    if (number === undefined || !Number.isSafeInteger(number)) throw disagree(method, numbers.length, silent)
-    return number
+    const number = values.map(numberOf).sort((a, b) => b - a)[k - 1]
+    if (number === undefined || !Number.isSafeInteger(number)) throw disagree(method, values.length, silent)
+    return { number, values }
   }
-  const latest = () => reached('eth_blockNumber', [], (v) => Number(v))
+  const latest = async () => (await reached('eth_blockNumber', [], (v) => Number(v))).number
 
   const any = async (method: string, params: unknown[]): Promise<unknown> => {
     let last: unknown
@@ -111,16 +112,20 @@ export async function connectRpc(urls: string[], options: ConnectOptions = {}): 
       if (method === 'eth_sendRawTransaction') return offer(list)
       if (ANY.has(method)) return any(method, list)
       if (method === 'eth_blockNumber') return `0x${(await latest()).toString(16)}`
-      if (!movesWithHead(method, list)) return agree(method, list)
+      // one alone cannot be behind itself
+      if (urls.length === 1 || !movesWithHead(method, list)) return agree(method, list)
       return agree(method, pinned(method, list, await latest()))
     },
     async finalized(): Promise<Head> {
-      const numberOf = (v: unknown) => Number((v as { number: Hex }).number)
-      const number = await reached('eth_getBlockByNumber', ['finalized', false], numberOf)
-      const at = [`0x${number.toString(16)}`, false]
-      const block = (await agree('eth_getBlockByNumber', at)) as { hash: Hex; timestamp: Hex } | null
-      if (!block) throw disagree('eth_getBlockByNumber', 1, [])
-      return { number, hash: block.hash, timestamp: Number(block.timestamp) }
+      const method = 'eth_getBlockByNumber'
+      const { number, values } = await reached(method, ['finalized', false], (v) => Number((v as Block).number))
+      // mostly those that are there have said the same block already; else each is asked for it
+      const there = values.filter((v) => Number((v as Block).number) === number)
+      const same = there.filter((v) => essence(method, v) === essence(method, there[0]))
+      const block = same.length >= k ? same[0] : await agree(method, [`0x${number.toString(16)}`, false])
+      if (!block) throw disagree(method, 1, [])
+      const { hash, timestamp } = block as Block
+      return { number, hash, timestamp: Number(timestamp) }
     },
     async [Symbol.asyncDispose]() {},
   }

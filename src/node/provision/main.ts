@@ -17,9 +17,13 @@ import { reporter } from './report.ts'
 import { computeAt, slotKeeper, type Words } from './slots.ts'
 import { openSpecs } from './specs.ts'
 
-/** Milliseconds between two looks at the chain, and while it is away or lies; between two heartbeats; between two looks at everything. */
-const LOOK = 500
+/**
+ * Milliseconds between two looks at the chain, and while it is away or lies; between two passes over the slots; between two
+ * heartbeats; between two looks at everything.
+ */
+const LOOK = 250
 const AWAY = 2000
+const PASS = 500
 const BEAT = 300_000
 const WHOLE = 60_000
 
@@ -146,7 +150,7 @@ async function keepSlots(): Promise<void> {
     } catch (error) {
       log(`pass: ${reasonOf(error)}`)
     }
-    await slotsPace.wait(LOOK, stop.signal)
+    await slotsPace.wait(PASS, stop.signal)
   }
 }
 
