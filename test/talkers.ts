@@ -19,11 +19,11 @@ export type Talkers = Disposable & {
   node: Node
   z: (...args: string[]) => string
   nodes: () => NodeView[]
-  /** One member's word is enough in GROUP, which has deployment NAME of one workload per line: name, node, ports. */
+  /** One member's word is enough in GROUP, which has deployment NAME of one workload per line: name, node, ports, more of its spec. */
   deploy: (
     name: string,
     group: string,
-    workloads: [name: string, on: string, ports: string][],
+    workloads: [name: string, on: string, ports: string, ...more: string[]][],
     as?: string,
   ) => Promise<void>
   /** What COMMAND prints in a slot, and "exit CODE". */
@@ -64,9 +64,11 @@ export function startTalkers(nodes: number, groups: string[]): Talkers {
     z,
     nodes: () => (JSON.parse(z('grid', 'status', '--json')) as { nodes: NodeView[] }).nodes,
     async deploy(name, group, workloads, as = 'alice') {
-      const lines = workloads.flatMap(([w, on, listed]) => [
+      const lines = workloads.flatMap(([w, on, listed, ...more]) => [
         `  - name: ${w}`,
-        ...['image: web', 'memory: 64m', 'cpus: "0.5"', `ports: [${listed}]`, `nodes: [${on}]`].map((l) => `    ${l}`),
+        ...['image: web', 'memory: 64m', 'cpus: "0.5"', `ports: [${listed}]`, `nodes: [${on}]`, ...more].map(
+          (l) => `    ${l}`,
+        ),
       ])
       const file = join(node.work, `${name}.yaml`)
       writeFileSync(file, `name: ${name}\nworkloads:\n${lines.join('\n')}\n`)

@@ -27,6 +27,7 @@ export {
   NIC_MTU,
   type NicMember,
   type NicNetwork,
+  type NicPort,
   type NicSpec,
 } from './nic/network.ts'
 export type { SealingPolicy } from './session/policy.ts'

@@ -39,6 +39,33 @@ test('a third, of another group, is refused, and knows no names', async () => {
   assert.match(await fetched('third/0', `http://[${await address('pair/1')}]/`, 'others'), /Permission denied\nexit 1/)
 })
 
+test('deployments of one group reach each other where both their specs say so, and nowhere else', async () => {
+  await grid.deploy('store', 'team', [['db', 'node2', '80, 8080']])
+  await grid.deploy('shop', 'team', [
+    ['web', 'node1', '80', 'reach: [store/db]'],
+    ['idle', 'node1', '80'],
+  ])
+  const [db, web] = [await address('store/0'), await address('shop/0')]
+  const stranger = await grid.run('shop/0', 'team', `timeout 3 wget -q -O - http://[${db}]/`)
+  assert.match(stranger, /exit 143/, 'the store does not hear it yet')
+  assert.match(await fetched('shop/1', 'http://db.store.zos/'), /bad address.*\nexit 1/)
+  const rule = 'allow: [{ from: [shop/web, "@people"], ports: [80] }]'
+  await grid.deploy('store', 'team', [['db', 'node2', '80, 8080', rule]])
+  const said = await until('the store to let it in', 60, async () => {
+    const page = await grid.run('shop/0', 'team', 'timeout 15 wget -q -O - http://db.store.zos/')
+    return page.includes('exit 0') && page
+  })
+  assert.equal(said, 'db-0\nexit 0\n')
+  await grid.run('store/0', 'team', 'httpd -p 8080 -h /www')
+  assert.match(
+    await fetched('shop/0', 'http://db.store.zos:8080/'),
+    /Permission denied\nexit 1/,
+    'no rule has that port',
+  )
+  assert.match(await fetched('shop/1', `http://[${db}]/`), /Permission denied\nexit 1/, 'not the one that was named')
+  assert.match(await fetched('store/0', `http://[${web}]/`), /Permission denied\nexit 1/, 'nor the other way')
+})
+
 test('a network plane that is killed takes nothing with it: the same workloads, the same addresses', async () => {
   const before = await address('pair/0')
   const [first] = grid.nodes()

@@ -21,7 +21,7 @@ import { checkSignature, openLibrary, resolveTag } from '#zosfs'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { type Context, groupNamed, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
-import { giveAddresses } from './network.ts'
+import { giveAddresses, neighboursOf } from './network.ts'
 import { openPlaced, readersOf } from './sealed.ts'
 import { FLAGS, proposeStep } from './steps.ts'
 import { uploadMissing } from './upload.ts'
@@ -136,7 +136,8 @@ export default async function deploy(args: string[]): Promise<number> {
   const key = await signer(flags.as, 'deploy')
   placeOf(consent.group, key.address) // refused here, before the hub gets anything
   const readers = readersOf(consent.group.set)
-  const addressed = giveAddresses(wanted, await specsBefore(context, key, consent.state.placed))
+  const neighbours = await neighboursOf(context, key, group.group, wanted)
+  const addressed = giveAddresses(wanted, await specsBefore(context, key, consent.state.placed), neighbours)
   const { root, sealed } = await sealSpecs(
     addressed.map((w) => salted(w.spec)),
     (n) => [chosen[n]!.seal, ...readers],

@@ -1,8 +1,8 @@
 import { codeOf, reasonOf } from '#codec'
-import { type GroupState, type Key, listDeployments, listGroups, placeOf, ROLE, readConsent } from '#contract'
+import { type GroupState, type Key, listDeployments, listGroups, placeOf, ROLE } from '#contract'
 import type { NicMember, NicNetwork } from '#mycelium'
 import type { Context } from '../grid/context.ts'
-import { openOne } from '../grid/sealed.ts'
+import { membersOf } from '../grid/network.ts'
 
 /** What a person may reach on a grid, as its nodes will have it too; SAID: what keeps more from being reached. */
 export type Reach = { groups: number; network: NicNetwork; said: string[] }
@@ -16,18 +16,6 @@ function hindrance(group: GroupState, key: Key): string {
   if (seal !== key.seal) return `it is listed without the key "${key.name}" is sealed to`
   if (!(roles & (ROLE.read | ROLE.approve))) return 'it may neither read nor approve'
   return roles & ROLE.read ? '' : 'it may not read specs, so their addresses are not known'
-}
-
-/** The workloads of one deployment under their names; none when it does not run or has no network. */
-async function membersOf(context: Context, key: Key, group: GroupState, name: string): Promise<NicMember[]> {
-  const { state } = await readConsent(context.grid, group.group, name)
-  if (state.status !== 'active' || !state.placed) return []
-  // each of its specs lists all of them
-  const { spec } = await openOne(context, key, state.placed, 0)
-  return (spec.network?.members ?? []).map(({ names, address }) => ({
-    names: names.map((label) => `${label}.${name}`),
-    address: Buffer.from(address, 'hex'),
-  }))
 }
 
 /** Everything that the groups of KEY run, from the chain and the sealed specs. */
@@ -45,8 +33,12 @@ export async function reachOf(context: Context, key: Key): Promise<Reach> {
     }
     for (const name of await listDeployments(context.grid, group.group)) {
       try {
-        const found = await membersOf(context, key, group, name)
-        if (found.length === 0) continue
+        const slots = await membersOf(context, key, group.group, name)
+        if (slots.length === 0) continue
+        const found = slots.map(({ names, address }) => ({
+          names: names.map((label) => `${label}.${name}`),
+          address: Buffer.from(address, 'hex'),
+        }))
         const before = taken.get(name)
         taken.set(name, before ?? short)
         // by address they can be reached all the same

@@ -42,7 +42,21 @@ function describeTransition({ transition: t }: Extract<Subject, { transition: un
   return lines
 }
 
-function sayWorkload({ workload: w }: SlotSpec): string {
+/** Whom beyond its own deployment a slot lets in and reaches, by the addresses that are signed: rules say names alone. */
+function sayReach(network: SlotSpec['network']): string[] {
+  if (!network) return []
+  const own = new Set(network.members.map((m) => m.address))
+  const say = (address: string) => (own.has(address) ? undefined : address.match(/.{4}/g)!.join(':'))
+  const parts = (network.allow ?? []).map(({ from, people, ports }) => {
+    const who = [...(people ? ["the group's people"] : []), ...from.map((a) => say(a) ?? 'its own deployment')]
+    return `port ${ports.map((p) => `${p.port}/${p.protocol}`).join(' ')} only for ${[...new Set(who)].join(' ')}`
+  })
+  const others = network.others ?? []
+  if (others.length) parts.push(`may reach ${others.map((o) => `${o.names[0]} (${say(o.address)})`).join(' ')}`)
+  return parts
+}
+
+function sayWorkload({ workload: w, network }: SlotSpec): string {
   const text = (key: string) => (typeof w[key] === 'string' ? w[key] : undefined)
   const names = (key: string) => Object.keys((w[key] as Record<string, unknown> | undefined) ?? {})
   const parts = [`${text('name')}: image ${text('image')}`]
@@ -51,6 +65,7 @@ function sayWorkload({ workload: w }: SlotSpec): string {
   if (ports.length) parts.push(`ports ${ports.map((p) => `${p.port}/${p.protocol}`).join(' ')}`)
   const hidden = [...names('env'), ...names('secrets')]
   if (hidden.length) parts.push(`variables ${hidden.join(' ')} (values hidden)`)
+  parts.push(...sayReach(network))
   if (text('egress') === 'internet') parts.push('may reach the internet')
   return parts.join(', ')
 }

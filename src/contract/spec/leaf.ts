@@ -8,6 +8,10 @@ export type SlotNetwork = {
   secret: string
   /** All slots, itself among them: overlay address as 32 hex digits, and the names it answers to in the deployment. */
   members: { slot: number; names: string[]; address: string }[]
+  /** Slots of other deployments that it may open connections to; names are `WORKLOAD.DEPLOYMENT`. */
+  others?: { names: string[]; address: string }[]
+  /** Who may open connections to which of its ports, by address; absent: all of its deployment, and the group's people. */
+  allow?: { from: string[]; people: boolean; ports: { protocol: 'tcp' | 'udp'; port: number }[] }[]
 }
 
 /** What one slot's node and the readers learn: one workload of one version, in the place it has. */

@@ -79,6 +79,17 @@ const port = z
   }))
   .refine((p) => p.port >= 1 && p.port <= 65535, 'take a port from 1 to 65535')
 
+const LABEL = '(?!-)[a-z0-9-]{1,63}(?<!-)'
+/** A workload of this deployment, all of them, or those of another deployment of the group. */
+const others = text(128).regex(
+  new RegExp(`^${LABEL}/(${LABEL}|\\*)$`),
+  'take "DEPLOYMENT/WORKLOAD" or "DEPLOYMENT/*" of the group',
+)
+const who = text(128).regex(
+  new RegExp(`^(@people|(${LABEL}/)?(${LABEL}|\\*))$`),
+  'take a workload\'s name, "*" for all of this deployment, "DEPLOYMENT/WORKLOAD", "DEPLOYMENT/*" or "@people"',
+)
+
 const variables = z.record(
   z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,255}$/, 'is no name of a variable'),
   text(32768),
@@ -107,6 +118,9 @@ const restart = z
   .string()
   .regex(/^(no|always|unless-stopped|on-failure(:\d{1,4})?)$/, 'take no, always, unless-stopped or on-failure[:n]')
 
+const samePort = (a: { port: number; protocol: string }, b: { port: number; protocol: string }): boolean =>
+  a.port === b.port && a.protocol === b.protocol
+
 export const workloadSchema = z
   .strictObject({
     name: label,
@@ -131,6 +145,13 @@ export const workloadSchema = z
       .max(16)
       .default([]),
     ports: z.array(port).max(64).default([]),
+    /** Who may open connections to which ports; absent: this deployment and the group's people, to all of them. */
+    allow: z
+      .array(z.strictObject({ from: z.array(who).min(1).max(32), ports: z.array(port).min(1).max(64) }))
+      .max(64)
+      .optional(),
+    /** Workloads of the group's other deployments that it may open connections to. */
+    reach: z.array(others).max(32).optional(),
     egress: z.enum(['none', 'internet'], 'take none or internet').default('none'),
     names: z.array(label).max(16).default([]),
     health: health.optional(),
@@ -142,6 +163,10 @@ export const workloadSchema = z
     standby: flag.default(false),
     /** Nodes to place the replicas on, by name or number, in order. */
     nodes: z.array(text(63)).max(128).default([]),
+  })
+  .refine((w) => (w.allow ?? []).every((r) => r.ports.every((p) => w.ports.some((d) => samePort(p, d)))), {
+    message: 'a port of a rule is not among the ports',
+    path: ['allow'],
   })
   .refine((w) => !w.standby || w.mode === 'fenced', { message: 'a standby needs mode: fenced', path: ['standby'] })
   .refine((w) => new Set(w.volumes.map((v) => v.path)).size === w.volumes.length, {

@@ -10,6 +10,8 @@ type Hex = `0x${string}`
 
 const LIMIT = 4 << 20
 
+const overlayAddress = z.string().regex(/^0[45][0-9a-f]{30}$/)
+
 const sealedSchema = z.strictObject({
   format: z.literal('zos-sealed-spec/1'),
   salt: z.string().regex(/^[0-9a-f]{64}$/),
@@ -27,10 +29,31 @@ const sealedSchema = z.strictObject({
             z.strictObject({
               slot: z.int().min(0).max(127),
               names: z.array(z.string().regex(/^[a-z0-9-]{1,63}$/)).max(4),
-              address: z.string().regex(/^0[45][0-9a-f]{30}$/),
+              address: overlayAddress,
             }),
           )
           .max(128),
+        others: z
+          .array(
+            z.strictObject({
+              names: z.array(z.string().regex(/^[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}$/)).max(4),
+              address: overlayAddress,
+            }),
+          )
+          .max(1024)
+          .exactOptional(),
+        allow: z
+          .array(
+            z.strictObject({
+              from: z.array(overlayAddress).max(4096),
+              people: z.boolean(),
+              ports: z
+                .array(z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) }))
+                .max(64),
+            }),
+          )
+          .max(64)
+          .exactOptional(),
       })
       .exactOptional(),
   }),

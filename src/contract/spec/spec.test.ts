@@ -106,6 +106,11 @@ test('what is wrong is named by file, line, column and field', () => {
   assert.match(says(web.replace('128m', 'lots')), /bad\.yaml:5:5: workloads\[0\]\.memory: take a size such as/)
   assert.match(says(web.replace('    image: web\n', '')), /bad\.yaml:3:5: workloads\[0\]\.image: is missing/)
   assert.match(says(web.replace('[80]', '[80, 99999]')), /ports\[1\]: take a port from 1 to 65535/)
+  const rule = (text: string) => says(web.replace('ports: [80]', `ports: [80]\n    ${text}`))
+  assert.match(rule('allow: [{ from: [api], ports: [81] }]'), /allow: a port of a rule is not among the ports/)
+  assert.match(rule('allow: [{ from: ["@all"], ports: [80] }]'), /allow\[0\]\.from\[0\]: take a workload's name/)
+  assert.match(rule('allow: [{ ports: [80] }]'), /allow\[0\]\.from: is missing/)
+  assert.match(rule('reach: [store]'), /reach\[0\]: take "DEPLOYMENT\/WORKLOAD"/)
   assert.match(says(web.replace('replicas: 1', 'replicas: two')), /take a whole number/)
   assert.match(says(''), /a spec is a mapping/)
   assert.match(says('- a\n- b\n'), /a spec is a mapping/)
@@ -144,6 +149,8 @@ test('each field refuses what it cannot be, at its line and by its name', () => 
     workdir: 'relative',
     volumes: '[{ name: data, path: data, size: 1g }]',
     ports: '[70000]',
+    allow: '[{ from: [], ports: [80] }]',
+    reach: '[store]',
     egress: 'everything',
     names: '["-x"]',
     health: '{ interval: 5s }',

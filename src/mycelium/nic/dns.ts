@@ -55,16 +55,17 @@ function ipv4Bytes(ipv4: number): Buffer {
 }
 
 /** Every name of the network, in full, with its addresses. */
-function namesOf({ members, domain }: NicNetwork): Map<string, Addresses> {
+function namesOf({ members, others = [], domain }: NicNetwork): Map<string, Addresses> {
   const names = new Map<string, Addresses>()
+  const add = (name: string, address: Uint8Array, ipv4?: number) => {
+    const known = names.get(name) ?? { [TYPE_A]: [], [TYPE_AAAA]: [] }
+    known[TYPE_AAAA].push(address)
+    if (ipv4 !== undefined) known[TYPE_A].push(ipv4Bytes(ipv4))
+    names.set(name, known)
+  }
   for (const { names: labels, address, ipv4 } of members)
-    for (const label of labels) {
-      const name = `${label}.${domain}`.toLowerCase()
-      const known = names.get(name) ?? { [TYPE_A]: [], [TYPE_AAAA]: [] }
-      known[TYPE_AAAA].push(address)
-      if (ipv4 !== undefined) known[TYPE_A].push(ipv4Bytes(ipv4))
-      names.set(name, known)
-    }
+    for (const label of labels) add(`${label}.${domain}`.toLowerCase(), address, ipv4)
+  for (const { names: whole, address } of others) for (const name of whole) add(name.toLowerCase(), address)
   return names
 }
 

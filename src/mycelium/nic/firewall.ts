@@ -29,17 +29,29 @@ export type Firewall = {
   reform: (network: NicNetwork) => void
 }
 
-/** Whom a card may speak to, whom it hears, and on which of its ports. */
-function rulesOf({ members, people = [], ports }: NicNetwork) {
-  const spokenTo = new Set(members.map(({ address }) => subnet(Buffer.from(address), 0)))
-  const heard = new Set([...spokenTo, ...people.map((address) => subnet(Buffer.from(address), 0))])
-  const open = new Set(ports.map(({ protocol, port }) => (protocol === 'tcp' ? TCP : UDP) * 65536 + port))
-  return { spokenTo, heard, open }
+const portKey = (protocol: number, port: number): number => protocol * 65536 + port
+
+/** By /64: whom a card may speak to, whom it hears, both together, and who may open connections to which of its ports. */
+function rulesOf({ members, people = [], others = [], ports, allow }: NicNetwork) {
+  const subnets = (addresses: Uint8Array[]) => addresses.map((address) => subnet(Buffer.from(address), 0))
+  const own = subnets(members.map(({ address }) => address))
+  const spokenTo = new Set([...own, ...subnets(others.map(({ address }) => address))])
+  const heard = new Set([...own, ...subnets(people), ...subnets((allow ?? []).flatMap(({ from }) => from))])
+  const open = new Map<number, Set<string>>()
+  for (const rule of allow ?? [{ from: members.map(({ address }) => address), people: true, ports }])
+    for (const { protocol, port } of rule.ports) {
+      const key = portKey(protocol === 'tcp' ? TCP : UDP, port)
+      const who = open.get(key) ?? new Set()
+      for (const one of subnets(rule.people ? [...rule.from, ...people] : rule.from)) who.add(one)
+      open.set(key, who)
+    }
+  return { spokenTo, heard, known: new Set([...spokenTo, ...heard]), open }
 }
 
 /**
- * A card reaches the members of its network and nobody else; members and people reach its declared ports; answers to what
- * was opened pass. Addresses were compared with their senders' keys before: a member's /64 is the member.
+ * A card reaches the members of its network, what else it was given, and nobody else; members and people reach its declared
+ * ports, or whom its rules name; answers to what was opened pass. Addresses were compared with their senders' keys before: a
+ * member's /64 is the member.
  */
 export function createFirewall(network: NicNetwork, since: number): Firewall {
   const flows = createFlowTable()
@@ -59,7 +71,7 @@ export function createFirewall(network: NicNetwork, since: number): Firewall {
       const { protocol, at: header, sourcePort: type } = upper
       if (protocol === ICMPV6 && type < 128) return isError(bytes, header, at + length, false, now) ? '' : 'unasked'
       // useless without its first fragment, which has the ports
-      if (protocol === FRAGMENT) return rules.heard.has(subnet(bytes, at + DESTINATION)) ? '' : 'not-a-member'
+      if (protocol === FRAGMENT) return rules.known.has(subnet(bytes, at + DESTINATION)) ? '' : 'not-a-member'
       const [own, other] = portsOf(protocol, true)
       if (flows.knows(bytes, at + DESTINATION, protocol, own, other, now)) return ''
       if (!rules.spokenTo.has(subnet(bytes, at + DESTINATION))) return 'not-a-member'
@@ -71,21 +83,24 @@ export function createFirewall(network: NicNetwork, since: number): Firewall {
       if (!readUpper(bytes, at, length, upper)) return 'nic-malformed'
       const { protocol, at: header, sourcePort: type, destinationPort: port } = upper
       if (protocol === ICMPV6 && type < 128) return isError(bytes, header, at + length, true, now) ? '' : 'unasked'
-      const member = rules.heard.has(subnet(bytes, at + SOURCE))
-      if (protocol === FRAGMENT) return member ? '' : 'not-a-member'
+      if (protocol === FRAGMENT) return rules.known.has(subnet(bytes, at + SOURCE)) ? '' : 'not-a-member'
       const [own, other] = portsOf(protocol, false)
       if (flows.knows(bytes, at + SOURCE, protocol, own, other, now)) return ''
-      if (!member) return 'not-a-member'
-      const echo = protocol === ICMPV6 && type === ECHO_REQUEST
+      const source = subnet(bytes, at + SOURCE)
+      if (!rules.known.has(source)) return 'not-a-member'
       const before = now - since < TAKE_UP && isMidway(bytes, protocol, header, at + length)
-      if (!echo && !before && !rules.open.has(protocol * 65536 + port)) return 'not-declared'
+      if (!before) {
+        if (!rules.heard.has(source)) return 'not-a-member'
+        const echo = protocol === ICMPV6 && type === ECHO_REQUEST
+        if (!echo && !rules.open.get(portKey(protocol, port))?.has(source)) return 'not-declared'
+      }
       flows.remember(bytes, at + SOURCE, protocol, own, other, now)
       return ''
     },
 
     reform(now) {
       rules = rulesOf(now)
-      flows.keep(rules.heard)
+      flows.keep(rules.known)
     },
   }
 }

@@ -118,3 +118,43 @@ test('people reach declared ports and are answered; no workload opens anything t
   const answer = segment(address(2), address(1), 80, 40_000)
   assert.equal(firewall.out(answer, 0, answer.length, 1), '', 'what members have open goes on')
 })
+
+test('rules: each port has its own askers; what may be reached elsewhere may not ask', () => {
+  const ports = [80, 5432].map((port) => ({ protocol: 'tcp' as const, port }))
+  const elsewhere = Buffer.concat([Buffer.from([5, 7]), Buffer.alloc(13), Buffer.from([1])])
+  const guest = Buffer.concat([Buffer.from([5, 8]), Buffer.alloc(13), Buffer.from([1])])
+  const firewall = createFirewall(
+    {
+      ...network,
+      people: [guest],
+      others: [{ names: ['db.store.zos'], address: elsewhere }],
+      ports,
+      allow: [
+        { from: [address(1)], people: false, ports: ports.slice(1) },
+        { from: [], people: true, ports: ports.slice(0, 1) },
+      ],
+    },
+    -1000,
+  )
+  const segment = Buffer.alloc(20)
+  const ask = (from: Buffer, port: number) => {
+    segment.writeUInt16BE(40_000, 0)
+    segment.writeUInt16BE(port, 2)
+    const packet = ipv6Packet(from, address(2), TCP, segment, 16)
+    return firewall.in(packet, 0, packet.length, 1)
+  }
+  assert.equal(ask(address(1), 5432), '')
+  assert.equal(ask(address(1), 80), 'not-declared')
+  assert.equal(ask(address(3), 5432), 'not-declared')
+  assert.equal(ask(guest, 80), '')
+  assert.equal(ask(guest, 5432), 'not-declared')
+  assert.equal(ask(elsewhere, 80), 'not-a-member')
+  segment.writeUInt16BE(41_000, 0)
+  segment.writeUInt16BE(5432, 2)
+  const packet = ipv6Packet(address(2), elsewhere, TCP, segment, 16)
+  assert.equal(firewall.out(packet, 0, packet.length, 1), '')
+  segment.writeUInt16BE(5432, 0)
+  segment.writeUInt16BE(41_000, 2)
+  const answer = ipv6Packet(elsewhere, address(2), TCP, segment, 16)
+  assert.equal(firewall.in(answer, 0, answer.length, 1), '')
+})

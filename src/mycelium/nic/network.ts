@@ -7,6 +7,8 @@ export type NicMember = {
   ipv4?: number
 }
 
+export type NicPort = { protocol: 'tcp' | 'udp'; port: number }
+
 /** What the card of one workload may reach and be reached by: all of it from the approved spec. */
 export type NicNetwork = {
   /** `shop.zos`: what the members' names end in. */
@@ -15,8 +17,12 @@ export type NicNetwork = {
   members: NicMember[]
   /** Addresses of people, who may open connections as members may, and to whom no workload may. */
   people?: Uint8Array[]
+  /** Workloads of other networks, under their whole names: it may open connections to them, they not to it. */
+  others?: { names: string[]; address: Uint8Array }[]
   /** Where members and people may open connections to; nobody else may to any. */
-  ports: { protocol: 'tcp' | 'udp'; port: number }[]
+  ports: NicPort[]
+  /** Said otherwise: who may open connections to which port, and nobody else. */
+  allow?: { from: Uint8Array[]; people: boolean; ports: NicPort[] }[]
   /** Kilobits per second it may send; absent: what there is. */
   rate?: number
 }

@@ -14,6 +14,7 @@ const bytes = (length: number) =>
 
 const nodeSchema = z.strictObject({ secret: bytes(32) })
 const label = z.string().regex(/^[a-z0-9-]{1,63}$/)
+const portSchema = z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) })
 const cardSchema = z.strictObject({
   secret: bytes(32),
   network: z.strictObject({
@@ -24,7 +25,22 @@ const cardSchema = z.strictObject({
       )
       .max(256),
     people: z.array(bytes(16)).max(56),
-    ports: z.array(z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) })).max(64),
+    others: z
+      .array(
+        z.strictObject({
+          names: z.array(z.string().regex(/^[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}\.zos$/)).max(4),
+          address: bytes(16),
+        }),
+      )
+      .max(1024)
+      .exactOptional(),
+    ports: z.array(portSchema).max(64),
+    allow: z
+      .array(
+        z.strictObject({ from: z.array(bytes(16)).max(4096), people: z.boolean(), ports: z.array(portSchema).max(64) }),
+      )
+      .max(64)
+      .exactOptional(),
     rate: z
       .int()
       .min(1)

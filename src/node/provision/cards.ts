@@ -1,6 +1,6 @@
 import { reasonOf, sha256 } from '#codec'
 import type { GroupState, SlotSpec, Workload } from '#contract'
-import { formatAddress, formatIpv4, gatewayOf, ipv4OfSlot, NIC_MTU } from '#mycelium'
+import { formatAddress, formatIpv4, gatewayOf, ipv4OfSlot, NIC_MTU, type NicPort } from '#mycelium'
 import { callUnix } from '#sys'
 import type { NetworkRequest } from '#wire'
 import { overlaySocket } from '../network/place.ts'
@@ -14,7 +14,9 @@ export type CardWanted = {
   network: {
     domain: string
     members: { names: string[]; address: string; ipv4: number }[]
-    ports: { protocol: 'tcp' | 'udp'; port: number }[]
+    others?: { names: string[]; address: string }[]
+    ports: NicPort[]
+    allow?: { from: string[]; people: boolean; ports: NicPort[] }[]
     /** Kilobits per second, as booked. */
     rate?: number
   }
@@ -26,7 +28,7 @@ const domainOf = (deployment: string): string => `${deployment}.zos`
 /** What an approved spec says of its slot's card; undefined for one without a network. */
 export function cardOf({ deployment, network, workload }: SlotSpec): CardWanted | undefined {
   if (!network) return undefined
-  const { secret, members } = network
+  const { secret, members, others, allow } = network
   const { ports = [], uplink } = workload as Partial<Workload>
   return {
     secret,
@@ -34,6 +36,8 @@ export function cardOf({ deployment, network, workload }: SlotSpec): CardWanted 
       domain: domainOf(deployment),
       members: members.map(({ slot, names, address }) => ({ names, address, ipv4: ipv4OfSlot(slot) })),
       ports,
+      ...(others ? { others: others.map((o) => ({ ...o, names: o.names.map((name) => `${name}.zos`) })) } : {}),
+      ...(allow ? { allow } : {}),
       ...(uplink ? { rate: uplink } : {}),
     },
   }
