@@ -31,7 +31,17 @@ const ip = (...args: string[]) => run('ip', args)
 const peersOf = { a: [], b: ['tcp://10.92.1.1:9651', 'tcp://10.92.2.2:9651'], c: [] } as Record<string, string[]>
 
 function start(node: Node): void {
-  const args = ['mycelium', 'run', '--key-file', node.key, '--listen', 'tcp://[::]:9651', '--tun', 'zos0']
+  const args = [
+    'mycelium',
+    'run',
+    '--key-file',
+    node.key,
+    '--listen',
+    'tcp://[::]:9651',
+    '--tun',
+    'zos0',
+    '--no-discovery',
+  ]
   const peers = peersOf[node.name]!.flatMap((peer) => ['--peer', peer])
   const command = [zos, ...args, '--api', `unix:${node.api}`, ...peers]
   node.child = spawn('ip', ['netns', 'exec', node.ns, ...command], { stdio: ['ignore', 'ignore', 'inherit'] })

@@ -40,12 +40,20 @@ export type Net = Disposable & {
   reach: (seconds: number) => Promise<void>
 }
 
-/** Further flags of our node I, which may name the public keys of all. */
+/** Further flags of node I, which may name the public keys of all. */
 type FlagsOf = (i: number, publicKeys: string[]) => string[]
 type Edge = readonly [dials: number, listens: number]
 
-/** A network of namespaces: a switch in the middle, a cable and a subnet for each edge. Nothing runs in it yet. */
-export function createNet(kinds: readonly Kind[], edges: readonly Edge[], flags: FlagsOf = () => []): Net {
+/**
+ * A network of namespaces: a switch in the middle, a cable and a subnet for each edge. Nothing runs in it yet. With
+ * DISCOVERY the nodes are not told who is at the other end of their cables.
+ */
+export function createNet(
+  kinds: readonly Kind[],
+  edges: readonly Edge[],
+  flags: FlagsOf = () => [],
+  { discovery = false } = {},
+): Net {
   const dir = mkdtempSync(join(tmpdir(), 'zos-overlay-'))
   const id = `zo${process.pid % 10000}`
   const ns = (i: number | 's') => `${id}${i}`
@@ -73,15 +81,26 @@ export function createNet(kinds: readonly Kind[], edges: readonly Edge[], flags:
   }
 
   function command(i: number): string[] {
-    const peers = edges.flatMap(([dials], edge) => (dials === i ? [`tcp://${ipOf(edge, 1)}:9651`] : []))
+    const dials = (edge: Edge) => !discovery && edge[0] === i
+    const peers = edges.flatMap((edge, n) => (dials(edge) ? [`tcp://${ipOf(n, 1)}:9651`] : []))
+    const keys = identities.map(({ publicKey }) => publicKey)
     if (kinds[i] === 'public') {
-      const common = ['-k', key(i), '--tun-name', 'ov0', '--disable-peer-discovery', '-t', '9651', '-q', '9651']
-      return [publicDaemon(), ...common, ...(peers.length ? ['--peers', ...peers] : [])]
+      const common = [
+        '-k',
+        key(i),
+        '--tun-name',
+        'ov0',
+        ...(discovery ? [] : ['--disable-peer-discovery']),
+        '-t',
+        '9651',
+        '-q',
+        '9651',
+      ]
+      return [publicDaemon(), ...common, ...flags(i, keys), ...(peers.length ? ['--peers', ...peers] : [])]
     }
     const legacy = kinds[i] === 'compatible' ? identities.flatMap(({ publicKey }) => ['--legacy', publicKey]) : []
     const run = ['mycelium', 'run', '--key-file', key(i), '--listen', 'tcp://[::]:9651', '--tun', 'ov0']
-    const keys = identities.map(({ publicKey }) => publicKey)
-    const more = ['--api', `unix:${api(i)}`, '--no-discovery', ...flags(i, keys)]
+    const more = ['--api', `unix:${api(i)}`, ...(discovery ? [] : ['--no-discovery']), ...flags(i, keys)]
     return [zos, ...run, ...more, ...legacy, ...peers.flatMap((p) => ['--peer', p])]
   }
 

@@ -2,11 +2,20 @@ import { isIP } from 'node:net'
 import { ZosError } from '#codec'
 import type { SocketAddress } from '#sys'
 
-/** Where a peer is or where we listen: "tcp://1.2.3.4:9651", "tcp://[fe80::1]:9651". IP literals only, as upstream. */
-export type Endpoint = SocketAddress & { scheme: 'tcp' }
+/**
+ * Where a peer is or where we listen: "tcp://1.2.3.4:9651", "tcp://[2001:db8::1]:9651"; "tls://" in a private network.
+ * IP literals only, as upstream.
+ */
+export type Endpoint = SocketAddress & {
+  scheme: 'tcp' | 'tls'
+  /** Of a link-local address: the name of the interface. */
+  zone?: string
+}
 
-export const formatEndpoint = ({ ip, port }: SocketAddress): string =>
-  `tcp://${ip.includes(':') ? `[${ip}]` : ip}:${port}`
+export const formatEndpoint = ({ scheme, ip, port, scope, zone }: Endpoint): string => {
+  const link = scope === undefined ? '' : `%${zone ?? scope}`
+  return `${scheme}://${ip.includes(':') ? `[${ip}${link}]` : ip}:${port}`
+}
 
 export function parseEndpoint(text: string): Endpoint {
   const bad = (reason: string) =>
@@ -14,8 +23,8 @@ export function parseEndpoint(text: string): Endpoint {
       code: 'bad-endpoint',
     })
   const scheme = /^([a-z0-9+.-]+):\/\//i.exec(text)?.[1]?.toLowerCase()
-  if (scheme && scheme !== 'tcp') throw bad(`transport "${scheme}" is not spoken here`)
-  const parts = /^tcp:\/\/(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/i.exec(text)
+  if (scheme && scheme !== 'tcp' && scheme !== 'tls') throw bad(`transport "${scheme}" is not spoken here`)
+  const parts = /^(?:tcp|tls):\/\/(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/i.exec(text)
   if (!parts) throw bad('not a transport, an address and a port')
   const ip = parts[1] ?? parts[2]!
   const kind = isIP(ip)
@@ -23,5 +32,5 @@ export function parseEndpoint(text: string): Endpoint {
   if (ip.includes('%')) throw bad('an address with a zone is not supported')
   const port = Number(parts[3])
   if (port < 1 || port > 65535) throw bad(`port ${port} is not between 1 and 65535`)
-  return { scheme: 'tcp', ip, port }
+  return { scheme: scheme === 'tls' ? 'tls' : 'tcp', ip, port }
 }

@@ -3,7 +3,7 @@ import test from 'node:test'
 import { prometheus } from './metrics.ts'
 
 test('metrics are lines Prometheus reads: declared once, labels escaped, unknown values left out', () => {
-  const peer = { since: '', lastError: null, bytesIn: 10, bytesOut: 20, dropped: 0 }
+  const peer = { discovered: false, since: '', lastError: null, bytesIn: 10, bytesOut: 20, dropped: 0 }
   const text = prometheus(
     {
       peersUp: 1,

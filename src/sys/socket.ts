@@ -40,8 +40,11 @@ const ENAMETOOLONG = 36
 /** offsetof(struct tcp_info, tcpi_rtt): microseconds, u32 */
 const TCP_INFO_RTT = 68
 
-/** An IP literal and a port. */
-export type SocketAddress = { ip: string; port: number }
+/** offsetof(struct sockaddr_in6, sin6_scope_id), linux/in6.h */
+const SCOPE_AT = 24
+
+/** An IP literal and a port; for a link-local one the number of the interface it is on. */
+export type SocketAddress = { ip: string; port: number; scope?: number }
 
 /** "message (NAME)" of an errno, as Node words it. */
 export const errnoMessage = (code: number): string => getSystemErrorMessage(-Math.abs(code))
@@ -66,7 +69,7 @@ export function ipv6Bytes(text: string): Buffer | undefined {
   return bytes
 }
 
-function sockaddr({ ip, port }: SocketAddress): Buffer {
+function sockaddr({ ip, port, scope }: SocketAddress): Buffer {
   const v4 = isIPv4(ip)
   const bytes = Buffer.alloc(v4 ? 16 : 28)
   bytes.writeUInt16LE(v4 ? AF_INET : AF_INET6, 0)
@@ -75,7 +78,10 @@ function sockaddr({ ip, port }: SocketAddress): Buffer {
     ip.split('.').forEach((part, i) => {
       bytes[4 + i] = Number(part)
     })
-  } else ipv6Bytes(ip)!.copy(bytes, 8)
+  } else {
+    ipv6Bytes(ip)!.copy(bytes, 8)
+    bytes.writeUInt32LE(scope ?? 0, SCOPE_AT)
+  }
   return bytes
 }
 
@@ -85,7 +91,8 @@ function peerOf(bytes: Buffer): SocketAddress {
   const mapped = bytes.subarray(8, 20).equals(Buffer.from('00000000000000000000ffff', 'hex'))
   if (mapped) return { ip: bytes.subarray(20, 24).join('.'), port }
   const words = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(8 + i * 2).toString(16))
-  return { ip: words.join(':'), port }
+  const scope = bytes.readUInt32LE(SCOPE_AT)
+  return { ip: words.join(':'), port, ...(scope > 0 ? { scope } : {}) }
 }
 
 /** Listens on ADDRESS ("::" takes IPv4 too): the descriptor, or -errno. */

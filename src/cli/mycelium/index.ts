@@ -17,7 +17,7 @@ const commands: Record<string, Command> = {
   run: {
     run: () => import('./run.ts').then((m) => m.runNode),
     usage:
-      '--key-file F [--listen URI…] [--peer URI…] [--tun NAME] [--api unix:PATH] [--no-discovery] [--ours KEY…] [--legacy KEY…] [--sessions-only]',
+      '--key-file F [--listen URI…] [--peer URI…] [--tun NAME] [--api unix:PATH] [--no-discovery] [--network-name N --network-key-file F] [--ours KEY…] [--legacy KEY…] [--sessions-only]',
     about: 'be a node of the overlay',
   },
   status: { run: () => import('./show.ts').then((m) => m.status), usage: '[--json]', about: 'the running node' },

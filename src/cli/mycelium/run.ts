@@ -1,9 +1,39 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ZosError } from '#codec'
-import { Daemon, describeIdentity, formatEndpoint, identityOf, parseEndpoint, readSecret, serveApi } from '#mycelium'
+import {
+  Daemon,
+  describeIdentity,
+  type Endpoint,
+  formatEndpoint,
+  identityOf,
+  type PrivateNetwork,
+  parseEndpoint,
+  readPrivateNetwork,
+  readSecret,
+  serveApi,
+} from '#mycelium'
 import { parseFlags } from '../flags.ts'
 import { apiPath } from './api-path.ts'
+
+async function networkOf(name: string | undefined, keyFile: string | undefined): Promise<PrivateNetwork | undefined> {
+  if (name === undefined && keyFile === undefined) return undefined
+  if (name === undefined || keyFile === undefined)
+    throw new ZosError('zos mycelium run: --network-name and --network-key-file are given together or not at all', {
+      code: 'usage',
+    })
+  return readPrivateNetwork(name, keyFile)
+}
+
+/** In a private network every peer is spoken to by TLS, as upstream does; elsewhere none is. */
+function endpointIn(network: PrivateNetwork | undefined, text: string): Endpoint {
+  const endpoint = parseEndpoint(text)
+  if (!network && endpoint.scheme === 'tls')
+    throw new ZosError(`Read peer "${text}": "tls" is spoken in private networks only; give --network-name too`, {
+      code: 'bad-endpoint',
+    })
+  return network ? { ...endpoint, scheme: 'tls' } : endpoint
+}
 
 /** `zos mycelium run`: a node of the overlay until SIGTERM or SIGINT. */
 export async function runNode(args: string[]): Promise<number> {
@@ -16,7 +46,8 @@ export async function runNode(args: string[]): Promise<number> {
     ours: { kind: 'list', about: 'PUBLICKEY of a node that speaks sessions: never anything weaker' },
     legacy: { kind: 'list', about: 'PUBLICKEY of a node that speaks the public protocol only' },
     'sessions-only': { kind: 'switch', about: 'never anything weaker to anybody but --legacy' },
-    // accepted already: link-local discovery does not exist yet
+    'network-name': { kind: 'value', about: 'be of a private network: its name, which is public' },
+    'network-key-file': { kind: 'value', about: 'the 32 raw bytes only its nodes have' },
     'no-discovery': { kind: 'switch', about: 'look for no peers on the local links' },
   })
   if (rest.length > 0)
@@ -28,8 +59,10 @@ export async function runNode(args: string[]): Promise<number> {
     throw new ZosError('zos mycelium run: --key-file is missing; "zos mycelium keygen FILE" makes one', {
       code: 'usage',
     })
-  const listen = flags.listen.map(parseEndpoint)
-  const peers = flags.peer.map(parseEndpoint)
+  const network = await networkOf(flags['network-name'], flags['network-key-file'])
+  const endpoint = (text: string) => endpointIn(network, text)
+  const listen = flags.listen.map(endpoint)
+  const peers = flags.peer.map(endpoint)
   const socket = apiPath(flags.api)
   const secret = await readSecret(keyFile)
   const others = flags['sessions-only'] ? ('session' as const) : ('either' as const)
@@ -44,7 +77,9 @@ export async function runNode(args: string[]): Promise<number> {
     listen,
     peers,
     sealing,
+    ...(network ? { network } : {}),
     messages: `${keyFile}.messages`,
+    discovery: !flags['no-discovery'],
     ...(flags.tun ? { port: { kind: 'tun', name: flags.tun } } : {}),
   })
   const server = await serveApi(daemon, socket)

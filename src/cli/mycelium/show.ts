@@ -26,7 +26,7 @@ export async function peers(args: string[]): Promise<number> {
   const all = await ask<PeerStatus[]>('GET', '/peers')
   const rows = all.map((p) => [
     p.endpoint,
-    p.direction,
+    p.discovered ? 'found' : p.direction,
     p.state,
     p.rtt === null ? '-' : `${p.rtt.toFixed(1)} ms`,
     p.since,

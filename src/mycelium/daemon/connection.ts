@@ -46,6 +46,12 @@ export type Connection = {
   close: (reason: string) => void
 }
 
+/** TCP as peers want it. */
+export function tuneForPeers(fd: number): void {
+  const near = tcpRtt(fd) < NEAR
+  tuneTcp(fd, { unsent: UNSENT, userTimeout: USER_TIMEOUT, ...(near ? { unread: UNREAD_NEAR } : {}) })
+}
+
 export function createConnection(
   reactor: Reactor,
   fd: number,
@@ -53,8 +59,7 @@ export function createConnection(
   endpoint: string,
   events: ConnectionEvents,
 ): Connection {
-  const near = tcpRtt(fd) < NEAR
-  tuneTcp(fd, { unsent: UNSENT, userTimeout: USER_TIMEOUT, ...(near ? { unread: UNREAD_NEAR } : {}) })
+  tuneForPeers(fd)
   const queue = createOutQueue((bytes, at, length) => events.frame?.(connection, 'out', bytes, at, length))
   const stats = { bytesIn: 0, bytesOut: 0, framesIn: 0, dropped: 0 }
   let rest = NO_BYTES

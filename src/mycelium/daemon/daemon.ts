@@ -1,16 +1,18 @@
 import { writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { ZosError } from '#codec'
+import { reasonOf, ZosError } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
 import { identityOf } from '../identity.ts'
 import { type Messages, openMessages } from '../messages/messages.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
+import { type Discovery, startDiscovery } from './discovery.ts'
 import type { RouteStatus } from './engine.ts'
 import type { PeerStatus } from './peers.ts'
 import type { PortSpec } from './ports.ts'
+import { type PrivateNetwork, secure } from './private-network.ts'
 import type { ProbeResult } from './probe.ts'
-import type { Attachment, Failure, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
+import type { Attachment, Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
 
 export type DaemonOptions = {
   /** 32 raw bytes. */
@@ -23,6 +25,10 @@ export type DaemonOptions = {
   sealing?: SealingPolicy
   /** The folder in which messages are kept until somebody fetches them; without one they are refused. */
   messages?: string
+  /** Peers are only who knows its key, over TLS. */
+  network?: PrivateNetwork
+  /** Whether to look for peers on the local links, and tell them of us. */
+  discovery?: boolean
 }
 
 type CallBody = ThreadCall extends infer C ? (C extends ThreadCall ? Omit<C, 'id'> : never) : never
@@ -31,6 +37,13 @@ const errorOf = ({ message, code, kind, details }: Failure) => new ZosError(mess
 
 const ONE = Buffer.from(new BigUint64Array([1n]).buffer)
 
+/** What lives on this side of the packet thread. */
+type Parts = {
+  messages: Messages | undefined
+  untold: Int32Array | undefined
+  network: PrivateNetwork | undefined
+}
+
 /** A running overlay node. Packets live on a thread of their own; this is the other threads' handle to it. */
 export class Daemon implements AsyncDisposable {
   readonly #worker: Worker
@@ -38,13 +51,14 @@ export class Daemon implements AsyncDisposable {
   readonly #waiting = new Map<number, { done: (value: unknown) => void; failed: (error: unknown) => void }>()
   /** What it sends and receives as messages, when it was given a folder for them. */
   readonly messages: Messages | undefined
+  #discovery: Discovery | undefined
   readonly #captures = new Set<(line: string) => void>()
   #nextId = 1
   #ended = false
   /** Resolves when the thread has ended, rejects when it died of an error. */
   readonly ended: Promise<void>
 
-  private constructor(worker: Worker, wakeFd: number, messages: Messages | undefined, untold: Int32Array | undefined) {
+  private constructor(worker: Worker, wakeFd: number, { messages, untold, network }: Parts) {
     this.#worker = worker
     this.messages = messages
     this.#wakeFd = wakeFd
@@ -55,6 +69,7 @@ export class Daemon implements AsyncDisposable {
         const { publicKey, payload } = event
         void messages?.receive({ address: Buffer.from(event.from), publicKey }, Buffer.from(payload))
       }
+      if (event.event === 'secure' && network) void this.#secure(network, event)
       if (event.event !== 'answer' && event.event !== 'refused') return
       const waiting = this.#waiting.get(event.id)
       this.#waiting.delete(event.id)
@@ -73,9 +88,9 @@ export class Daemon implements AsyncDisposable {
 
   /** Starts a node; throws what keeps it from starting (port taken, no right to make a TUN). */
   static async start(options: DaemonOptions): Promise<Daemon> {
-    const { secret, listen, peers, port, sealing = { others: 'session' }, messages: dir } = options
+    const { secret, listen, peers, port, sealing = { others: 'session' }, messages: dir, network } = options
     const untold = dir === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4))
-    const workerData: ThreadOptions = { secret, listen, peers, port, sealing, untold }
+    const workerData: ThreadOptions = { secret, listen, peers, port, sealing, isPrivate: network !== undefined, untold }
     let daemon: Daemon | undefined
     // an end of the thread is noticed elsewhere; what was not sent is said again
     const send = (to: Buffer, payloads: Buffer[]) => {
@@ -86,11 +101,12 @@ export class Daemon implements AsyncDisposable {
     const started = await new Promise<Daemon>((resolve, reject) => {
       worker.once('error', reject)
       worker.once('message', (event: ThreadEvent) => {
-        if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd, messages, untold))
+        if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd, { messages, untold, network }))
         else if (event.event === 'failed') reject(errorOf(event))
       })
     })
     daemon = started
+    if (options.discovery) started.#discover(options)
     return started
   }
 
@@ -105,9 +121,30 @@ export class Daemon implements AsyncDisposable {
     })
   }
 
+  #discover({ secret, listen, network }: DaemonOptions): void {
+    this.#discovery = startDiscovery({
+      publicKey: identityOf(secret).publicKey,
+      // a link-local address can be dialled there only
+      port: listen.find(({ ip }) => ip === '::')?.port,
+      scheme: network ? 'tls' : 'tcp',
+      found: ({ endpoint, delay }) => void this.#call({ call: 'found', endpoint, delay }).catch(() => {}),
+    })
+  }
+
+  async #secure(network: PrivateNetwork, { connection, fd, plainFd, client }: Securing): Promise<void> {
+    let failure: string | undefined
+    try {
+      await secure(network, fd, plainFd, client)
+    } catch (error) {
+      failure = reasonOf(error)
+    }
+    // a thread that has ended asks no longer
+    await this.#call({ call: 'secured', connection, failure }).catch(() => {})
+  }
+
   async status(): Promise<Record<string, unknown>> {
     const status = await this.#call<Record<string, unknown>>({ call: 'status' })
-    return { ...status, messages: this.messages?.counters ?? {} }
+    return { ...status, messages: this.messages?.counters ?? {}, discovery: this.#discovery?.status() ?? [] }
   }
 
   peers(): Promise<PeerStatus[]> {
@@ -158,6 +195,7 @@ export class Daemon implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.messages?.[Symbol.asyncDispose]()
+    await this.#discovery?.[Symbol.asyncDispose]()
     if (!this.#ended) await this.#call({ call: 'stop' })
     await this.ended
   }

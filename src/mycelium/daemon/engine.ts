@@ -15,8 +15,10 @@ import { createPeers } from './peers.ts'
 import { createPlane } from './plane.ts'
 import { openPort, type PortSpec } from './ports.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
+import type { Securing } from './protocol.ts'
 import { createReactor } from './reactor.ts'
 import { MTU } from './sealing.ts'
+import { createSecuring } from './securing.ts'
 import { warmUp } from './warm-up.ts'
 
 /** Upstream's cost of a TCP link, before its round-trip time. */
@@ -39,6 +41,8 @@ export type EngineOptions = {
   captured: (line: string) => void
   /** Takes a message for this node; false when it cannot. */
   message: (from: Buffer, publicKey: string, payload: Buffer) => boolean
+  /** In a private network: who makes connections secure. */
+  secure: ((one: Securing) => void) | undefined
 }
 
 export type RouteStatus = {
@@ -73,7 +77,7 @@ function ownership(): (routerId: RouterId, subnet: Subnet) => boolean {
 
 /** Everything that runs on the packet thread: descriptors, peers, routes, packets. `run` returns when it is stopped. */
 export function createEngine(options: EngineOptions) {
-  const { identity, listen, peers: dialled, port, sealing, captured, message } = options
+  const { identity, listen, peers: dialled, port, sealing, captured, message, secure } = options
   const begun = Date.now()
   const reactor = createReactor()
   const faults: Record<string, number> = {}
@@ -104,6 +108,7 @@ export function createEngine(options: EngineOptions) {
     const link = router.links.get(id)
     return link ? Math.round(link.rtt * 1000) / 1000 : null
   }
+  const securing = secure && createSecuring(secure)
   const peers = createPeers(
     reactor,
     {
@@ -118,6 +123,7 @@ export function createEngine(options: EngineOptions) {
       fault: (name) => {
         faults[name] = (faults[name] ?? 0) + 1
       },
+      ...(securing ? { secure: securing.secure } : {}),
       frame: (connection, direction, bytes, at, length) => {
         if (capture) note(capture, connection, direction, bytes, at, length)
       },
@@ -239,6 +245,12 @@ export function createEngine(options: EngineOptions) {
       }
       announce(added)
     },
+
+    /** A node on a local link said that it is there. */
+    found: (endpoint: Endpoint, delay: number): void => peers.found(endpoint, delay),
+
+    /** A connection handed to `secure` stands, or why not. */
+    secured: (connection: number, failure: string | undefined): void => securing?.secured(connection, failure),
 
     /** Messages of this node. */
     say(to: Buffer, payloads: readonly Uint8Array[]): void {

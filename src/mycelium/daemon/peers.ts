@@ -1,21 +1,18 @@
 import { ZosError } from '#codec'
-import { acceptTcp, closeFd, connectError, connectTcp, errnoMessage, listenTcp, tcpRtt } from '#sys'
+import { acceptTcp, closeFd, errnoMessage, ipv6Bytes, listenTcp, type SocketAddress, tcpRtt } from '#sys'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { type Connection, type ConnectionEvents, createConnection } from './connection.ts'
-import { READABLE, type Reactor, type Watch, WRITABLE } from './reactor.ts'
+import { createDialling, type Secure } from './dialling.ts'
+import { READABLE, type Reactor } from './reactor.ts'
 
-/** Dialling again waits this long, doubled each time. Milliseconds. */
-const FIRST_RETRY = 100
-const LAST_RETRY = 1_000
-const CONNECT_TIMEOUT = 5_000
-/** A connection that lasted this long was a good one: the next attempt comes at once. */
-const GOOD_AFTER = 10_000
 const MAX_INBOUND = 512
 
 export type PeerState = 'up' | 'connecting' | 'down'
 export type PeerStatus = {
   endpoint: string
   direction: 'out' | 'in'
+  /** True when nobody named it: it was found on a local link. */
+  discovered: boolean
   state: PeerState
   /** Milliseconds, null while unknown. */
   rtt: number | null
@@ -28,30 +25,25 @@ export type PeerStatus = {
   dropped: number
 }
 
-type Peer = {
-  endpoint: Endpoint
-  name: string
-  state: PeerState
-  since: number
-  lastError: string | null
-  retry: number
-  dialAt: number
-  dialing: Watch | undefined
-  connection: Connection | undefined
-}
-
 export type PeersEvents = Omit<ConnectionEvents, 'closed'> & {
   up: (connection: Connection, rtt: number, endpoint: Endpoint) => void
   down: (connection: Connection, reason: string) => void
+  /** In a private network. */
+  secure?: Secure
 }
 
-export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: number) => number | null) {
-  const outbound: Peer[] = []
-  const inbound = new Map<Connection, number>()
-  const connections = new Map<number, Connection>()
-  let nextId = 1
+const sameHost = (a: SocketAddress, b: SocketAddress): boolean =>
+  a.scope === b.scope && (a.ip === b.ip || (ipv6Bytes(a.ip)?.equals(ipv6Bytes(b.ip) ?? Buffer.alloc(0)) ?? false))
 
-  function open(fd: number, endpoint: Endpoint, closed: (reason: string) => void): Connection {
+export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: number) => number | null) {
+  const inbound = new Map<Connection, { since: number; endpoint: Endpoint }>()
+  const connections = new Map<number, Connection>()
+  const { secure } = events
+  let nextId = 1
+  /** Inbound connections whose TLS handshake is under way. */
+  let securing = 0
+
+  function open(fd: number, endpoint: Endpoint, rtt: number, closed: (reason: string) => void): Connection {
     const connection = createConnection(reactor, fd, nextId++, formatEndpoint(endpoint), {
       ...events,
       closed(one, reason) {
@@ -61,66 +53,40 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
       },
     })
     connections.set(connection.id, connection)
-    events.up(connection, tcpRtt(fd), endpoint)
+    events.up(connection, rtt, endpoint)
     return connection
   }
 
-  function setState(peer: Peer, state: PeerState): void {
-    if (peer.state === state) return
-    peer.state = state
-    peer.since = Date.now()
-  }
-
-  function failed(peer: Peer, reason: string, now: number): void {
-    peer.lastError = reason
-    setState(peer, 'down')
-    peer.dialAt = now + peer.retry
-    peer.retry = Math.min(peer.retry * 2, LAST_RETRY)
-  }
-
-  function dial(peer: Peer, now: number): void {
-    const fd = connectTcp(peer.endpoint)
-    if (fd < 0) {
-      failed(peer, `connecting failed: ${errnoMessage(fd)}`, now)
-      return
-    }
-    setState(peer, 'connecting')
-    peer.dialAt = now + CONNECT_TIMEOUT
-    const watch = reactor.watch(fd, WRITABLE, () => connected(peer, watch))
-    peer.dialing = watch
-  }
-
-  function connected(peer: Peer, watch: Watch): void {
-    const code = connectError(watch.fd)
-    peer.dialing = undefined
-    if (code !== 0) {
-      reactor.close(watch)
-      failed(peer, `connecting failed: ${errnoMessage(code)}`, performance.now())
-      return
-    }
-    reactor.release(watch)
-    const begun = performance.now()
-    setState(peer, 'up')
-    peer.connection = open(watch.fd, peer.endpoint, (reason) => {
-      peer.connection = undefined
-      const now = performance.now()
-      if (now - begun > GOOD_AFTER) peer.retry = FIRST_RETRY
-      failed(peer, reason, now)
-    })
-  }
+  const isConnected = (address: SocketAddress): boolean =>
+    [...inbound.values()].some(({ endpoint }) => sameHost(endpoint, address))
+  const dialling = createDialling(reactor, { open, secure, isConnected })
 
   function accept(listener: number): void {
     for (let i = 0; i < 16; i++) {
       const accepted = acceptTcp(listener)
       if (!accepted) return
-      if (inbound.size >= MAX_INBOUND) {
+      if (inbound.size + securing >= MAX_INBOUND) {
         events.fault('too-many-inbound')
         closeFd(accepted.fd)
         continue
       }
-      const connection = open(accepted.fd, { scheme: 'tcp', ...accepted.peer }, () => inbound.delete(connection))
-      inbound.set(connection, Date.now())
+      const rtt = tcpRtt(accepted.fd)
+      if (!secure) {
+        welcome(accepted.fd, { scheme: 'tcp', ...accepted.peer }, rtt)
+        continue
+      }
+      securing++
+      secure(accepted.fd, false, (fd) => {
+        securing--
+        if (fd < 0) events.fault('not-of-this-network')
+        else welcome(fd, { scheme: 'tls', ...accepted.peer }, rtt)
+      })
     }
+  }
+
+  function welcome(fd: number, endpoint: Endpoint, rtt: number): void {
+    const connection = open(fd, endpoint, rtt, () => inbound.delete(connection))
+    inbound.set(connection, { since: Date.now(), endpoint })
   }
 
   const status = (connection: Connection | undefined) => ({
@@ -132,6 +98,8 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
 
   return {
     connections: connections as ReadonlyMap<number, Connection>,
+    add: dialling.add,
+    found: dialling.found,
 
     listen(endpoint: Endpoint): void {
       const fd = listenTcp(endpoint)
@@ -144,39 +112,11 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
     },
 
     /** Takes over a connection made elsewhere. */
-    adopt: (fd: number, endpoint: Endpoint): Connection => open(fd, endpoint, () => {}),
-
-    /** Keeps a connection to ENDPOINT for as long as this runs. */
-    add(endpoint: Endpoint): void {
-      const name = formatEndpoint(endpoint)
-      if (outbound.some((peer) => peer.name === name)) return
-      outbound.push({
-        endpoint,
-        name,
-        state: 'down',
-        since: Date.now(),
-        lastError: null,
-        retry: FIRST_RETRY,
-        dialAt: 0,
-        dialing: undefined,
-        connection: undefined,
-      })
-    },
+    adopt: (fd: number, endpoint: Endpoint): Connection => open(fd, endpoint, 0, () => {}),
 
     /** Dials and gives up what is due; returns when to call again. */
     tick(now: number): number {
-      let next = now + 1_000
-      for (const peer of outbound) {
-        if (peer.connection) continue
-        if (peer.dialAt <= now) {
-          if (peer.dialing) {
-            reactor.close(peer.dialing)
-            peer.dialing = undefined
-            failed(peer, `connecting failed: no answer within ${CONNECT_TIMEOUT / 1000} s`, now)
-          } else dial(peer, now)
-        }
-        next = Math.min(next, peer.dialAt)
-      }
+      const next = dialling.tick(now)
       for (const connection of connections.values()) connection.check(now)
       return next
     },
@@ -188,17 +128,19 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
 
     status(): PeerStatus[] {
       return [
-        ...outbound.map((peer) => ({
+        ...[...dialling.peers.values()].map((peer) => ({
           endpoint: peer.name,
           direction: 'out' as const,
+          discovered: peer.found,
           state: peer.state,
           since: new Date(peer.since).toISOString(),
           lastError: peer.lastError,
           ...status(peer.connection),
         })),
-        ...[...inbound].map(([connection, since]) => ({
+        ...[...inbound].map(([connection, { since }]) => ({
           endpoint: connection.endpoint,
           direction: 'in' as const,
+          discovered: false,
           state: 'up' as const,
           since: new Date(since).toISOString(),
           lastError: null,

@@ -14,6 +14,8 @@ export type ThreadOptions = {
   peers: Endpoint[]
   port: PortSpec | undefined
   sealing: SealingPolicy
+  /** Whether peers are of a private network: each connection is handed out to be made secure. */
+  isPrivate: boolean
   /** One number: messages told and not yet looked at. Without it, messages are refused. */
   untold: Int32Array | undefined
 }
@@ -27,10 +29,15 @@ export type ThreadCall =
   | { id: number; call: 'demand'; policy: SealingPolicy }
   | { id: number; call: 'detach'; publicKey: string }
   | { id: number; call: 'reform'; publicKey: string; network: NicNetwork }
+  | { id: number; call: 'found'; endpoint: Endpoint; delay: number }
+  | { id: number; call: 'secured'; connection: number; failure: string | undefined }
   | { id: number; call: 'say'; to: Uint8Array; payloads: Uint8Array[] }
 
 /** A ZosError on its way between threads. */
 export type Failure = { message: string; code: string; kind: ErrorKind; details: Record<string, unknown> }
+
+/** A TCP connection to be made secure, and the unix socket on which its bytes are wanted in plain. */
+export type Securing = { connection: number; fd: number; plainFd: number; client: boolean }
 
 /** What the packet thread says. `wakeFd` is to be written 8 bytes to after each call. */
 export type ThreadEvent =
@@ -39,5 +46,7 @@ export type ThreadEvent =
   | { event: 'answer'; id: number; value: unknown }
   | ({ event: 'refused'; id: number } & Failure)
   | { event: 'captured'; line: string }
+  /** Both descriptors are the main thread's now; it answers by `secured`. */
+  | ({ event: 'secure' } & Securing)
   /** A body of type 1 for this node. */
   | { event: 'message'; from: Uint8Array; publicKey: string; payload: Uint8Array }

@@ -3,7 +3,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { ZosError } from '#codec'
 import { identityOf } from '../identity.ts'
 import { createEngine, type Engine } from './engine.ts'
-import type { Failure, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
+import type { Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
 
 // The packet thread: it sleeps in poll(2), so its own event loop never turns and calls are fetched when it is woken.
 const parent = parentPort!
@@ -24,6 +24,8 @@ function handle(engine: Engine, call: ThreadCall): void {
   if (call.call === 'probe') engine.probe(Buffer.from(call.address), call.hopLimit, call.timeout, answer)
   else if (call.call === 'capture') answer(engine.capture(call.on, call.peer))
   else if (call.call === 'attach') answer(engine.attach(identityOf(call.attachment.secret), call.attachment.port))
+  else if (call.call === 'secured') answer(engine.secured(call.connection, call.failure))
+  else if (call.call === 'found') answer(engine.found(call.endpoint, call.delay))
   else if (call.call === 'say') answer(engine.say(Buffer.from(call.to), call.payloads))
   else if (call.call === 'demand') answer(engine.demand(call.policy))
   else if (call.call === 'detach') answer(engine.detach(call.publicKey))
@@ -39,7 +41,7 @@ try {
 }
 
 try {
-  const { secret, listen, peers, port, sealing, untold } = workerData as ThreadOptions
+  const { secret, listen, peers, port, sealing, isPrivate, untold } = workerData as ThreadOptions
   const captured = (line: string) => say({ event: 'captured', line })
   const message = (from: Buffer, publicKey: string, payload: Buffer): boolean => {
     if (!untold || Atomics.load(untold, 0) >= UNTOLD) return false
@@ -47,7 +49,9 @@ try {
     say({ event: 'message', from, publicKey, payload })
     return true
   }
-  const engine = createEngine({ identity: identityOf(secret), listen, peers, port, sealing, captured, message })
+  const secure = isPrivate ? (one: Securing) => say({ event: 'secure', ...one }) : undefined
+  const hooks = { captured, message, secure }
+  const engine = createEngine({ identity: identityOf(secret), listen, peers, port, sealing, ...hooks })
   say({ event: 'ready', wakeFd: engine.wakeFd })
   engine.run(() => {
     for (let next = receiveMessageOnPort(parent); next; next = receiveMessageOnPort(parent)) {

@@ -1,0 +1,77 @@
+import { Socket } from 'node:net'
+import { connect, type TLSSocket, TLSSocket as TlsSocket } from 'node:tls'
+import { reasonOf, ZosError } from '#codec'
+import { readSecret } from '../identity.ts'
+
+/** Its name is public, its key is 32 bytes; who has both may be a peer. */
+export type PrivateNetwork = { name: string; key: Buffer }
+
+const HANDSHAKE_TIMEOUT = 3_000
+/** With a SHA-256 hash: the only ones a pre-shared key given by callback is good for (RFC 8446 §4.2.11). */
+const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256'
+
+/** Upstream's limits: a name of 2 to 64 bytes, a key of 32. */
+export async function readPrivateNetwork(name: string, keyFile: string): Promise<PrivateNetwork> {
+  const bytes = Buffer.byteLength(name)
+  if (bytes < 2 || bytes > 64)
+    throw new ZosError(`Read network name "${name}": ${bytes} bytes, it has 2 to 64`, { code: 'bad-network-name' })
+  return { name, key: await readSecret(keyFile) }
+}
+
+function tlsOver(raw: Socket, client: boolean, { name, key }: PrivateNetwork): TLSSocket {
+  const options = { ciphers: CIPHERS, minVersion: 'TLSv1.3' as const }
+  if (client)
+    return connect({
+      ...options,
+      socket: raw,
+      ca: [],
+      pskCallback: () => ({ psk: key, identity: name }),
+      checkServerIdentity: () => undefined,
+    })
+  // a server option the types know of only where a server is made; TLSSocket reads it all the same
+  const server = { ...options, isServer: true, pskCallback: (_: unknown, id: string) => (id === name ? key : null) }
+  return new TlsSocket(raw, server)
+}
+
+/** Until both sides have shown that they know the key; says why not. */
+function shaken(tls: TLSSocket, client: boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (reason: string) => {
+      clearTimeout(limit)
+      reject(new Error(reason))
+    }
+    const limit = setTimeout(() => failed('no TLS handshake within 3 s'), HANDSHAKE_TIMEOUT)
+    tls.once('error', (error) => failed(reasonOf(error)))
+    tls.once('close', () => failed('it closed the connection; has it the same network name and key?'))
+    tls.once(client ? 'secureConnect' : 'secure', () => {
+      clearTimeout(limit)
+      // a certificate instead of the key proves nothing here
+      if (Object.keys(tls.getPeerCertificate()).length > 0) failed('it showed a certificate, not the key')
+      else resolve()
+    })
+  })
+}
+
+/**
+ * Makes the TCP connection FD one of the private network, TLS 1.3 by its key; what passes in it comes and goes in plain
+ * at PLAINFD, a unix socket. Takes both descriptors over and closes each with the other. Resolves once it stands.
+ */
+export async function secure(network: PrivateNetwork, fd: number, plainFd: number, client: boolean): Promise<void> {
+  const raw = new Socket({ fd, readable: true, writable: true })
+  const plain = new Socket({ fd: plainFd, readable: true, writable: true })
+  const tls = tlsOver(raw, client, network)
+  const end = () => {
+    for (const one of [tls, raw, plain]) one.destroy()
+  }
+  plain.on('error', end)
+  try {
+    await shaken(tls, client)
+  } catch (error) {
+    end()
+    throw error
+  }
+  tls.on('error', end).once('close', end)
+  plain.once('close', end)
+  tls.pipe(plain)
+  plain.pipe(tls)
+}

@@ -1,0 +1,57 @@
+// Nodes on one link find each other, without a peer being named. Needs root and /dev/net/tun; MYCELIUM_BIN adds the public daemon.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { PeerStatus } from '#mycelium'
+import { callUnix, sleep, until } from '#sys'
+import { createNet, type Kind, type Net } from '../bench/overlay/net.ts'
+import { noNamespaces } from './overlay.ts'
+
+const skip = noNamespaces()
+const isPublicHere = process.env.MYCELIUM_BIN ? false : 'set MYCELIUM_BIN to a public Mycelium daemon to run it'
+const peersOf = (net: Net, i: number) => callUnix<PeerStatus[]>(net.api(i), 'GET', '/peers')
+const isUp = (net: Net, i: number) => async () => (await peersOf(net, i).catch(() => [])).some((p) => p.state === 'up')
+
+const pair = (kinds: Kind[], flags: (i: number) => string[] = () => []) =>
+  createNet(kinds, [[0, 1]], flags, { discovery: true })
+
+test('two nodes on one bridge find each other, once; one comes back after kill -9', { skip }, async () => {
+  using net = pair(['ours', 'ours'])
+  for (const i of [0, 1]) net.start(i)
+  await net.reach(60)
+  // both are told of each other, one of them dials
+  await sleep(2_500)
+  const all = [...(await peersOf(net, 0)), ...(await peersOf(net, 1))]
+  assert.deepEqual(all.map((peer) => [peer.direction, peer.discovered, peer.state]).sort(), [
+    ['in', false, 'up'],
+    ['out', true, 'up'],
+  ])
+  assert.match(all.find((peer) => peer.discovered)!.endpoint, /^tcp:\/\/\[fe80::[0-9a-f:]+%e[01]\]:9651$/)
+  await net.stop(1)
+  net.start(1)
+  await until('it is back', 60_000, isUp(net, 1))
+  await net.reach(60)
+})
+
+test('--no-discovery neither tells nor listens', { skip }, async () => {
+  using net = pair(['ours', 'ours'], (i) => (i === 1 ? ['--no-discovery'] : []))
+  for (const i of [1, 0]) net.start(i)
+  const says = (i: number) => callUnix<{ discovery: string[] }>(net.api(i), 'GET', '/status').catch(() => undefined)
+  await until('the first looks', 60_000, async () => (await says(0))?.discovery[0] === 'e1')
+  await until('the second runs', 60_000, async () => (await says(1)) !== undefined)
+  await sleep(1_500)
+  assert.deepEqual((await says(1))?.discovery, [])
+  assert.deepEqual([...(await peersOf(net, 0)), ...(await peersOf(net, 1))], [])
+})
+
+for (const kinds of [
+  ['ours', 'public'],
+  ['public', 'ours'],
+] as Kind[][])
+  test(`${kinds.join(', then ')}: one finds the other`, { skip: skip || isPublicHere }, async () => {
+    using net = pair(kinds)
+    net.start(0)
+    await sleep(2_000)
+    net.start(1)
+    await net.reach(60)
+    assert.ok((await peersOf(net, kinds.indexOf('ours'))).some((peer) => peer.state === 'up'))
+  })
