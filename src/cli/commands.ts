@@ -50,8 +50,8 @@ export const commands: Record<string, Command> = {
   },
   logs: { run: () => import('./logs.ts'), usage: '[FLAGS] WORKLOAD', about: 'what a workload wrote' },
   cp: {
-    run: () => import('./cp.ts'),
-    usage: 'WORKLOAD:PATH PATH | PATH WORKLOAD:PATH',
+    run: () => import('./cp/index.ts'),
+    usage: '[FLAGS] WORKLOAD:PATH PATH|- | PATH|- WORKLOAD:PATH',
     about: 'copy files into or out of a workload',
   },
   stats: { run: () => import('./stats.ts'), usage: '[FLAGS] [WORKLOAD…]', about: 'memory, CPU and disk of workloads' },

@@ -2,18 +2,17 @@ import { codeOf, reasonOf, ZosError } from '#codec'
 import { daemonCall } from './daemon.ts'
 import { type Flags, parseFlags } from './flags.ts'
 
-/** Does ACT to each name side by side; prints those that worked, or the number it gave, and a line for each that did not. */
+/** Does ACT to each name side by side; prints the names of those that worked, or what it gave, and a line for each that did not. */
 export async function forEach(
   command: string,
   names: string[],
-  act: (path: string) => Promise<unknown>,
+  act: (path: string) => Promise<string | undefined>,
 ): Promise<number> {
   if (names.length === 0)
     throw new ZosError(`zos ${command}: name a workload ("zos ps -a" lists them)`, { code: 'usage' })
   const results = await Promise.allSettled(names.map((n) => act(`/workloads/${encodeURIComponent(n)}`)))
   for (const [i, result] of results.entries()) {
-    if (result.status === 'fulfilled')
-      process.stdout.write(`${typeof result.value === 'number' ? result.value : names[i]}\n`)
+    if (result.status === 'fulfilled') process.stdout.write(result.value ?? `${names[i]}\n`)
     else process.stderr.write(`zos: ${reasonOf(result.reason)}\n`)
   }
   return results.every((r) => r.status === 'fulfilled') ? 0 : 1
@@ -75,11 +74,12 @@ export async function remove(args: string[]): Promise<number> {
   })
   return forEach('rm', rest, async (path) => {
     try {
-      await daemonCall('DELETE', `${path}?force=${flags.force}`)
+      return await daemonCall<undefined>('DELETE', `${path}?force=${flags.force}`)
     } catch (error) {
       // as with Docker: what is not there needs no force
       if (!flags.force || codeOf(error) !== 'no-such-workload') throw error
       process.stderr.write(`zos: ${reasonOf(error)}\n`)
+      return ''
     }
   })
 }

@@ -16,5 +16,5 @@ async function exitCode(path: string): Promise<number> {
 
 /** Waits until workloads have ended and prints their exit codes. */
 export default async function wait(args: string[]): Promise<number> {
-  return forEach('wait', parseFlags('wait', args, {}).rest, exitCode)
+  return forEach('wait', parseFlags('wait', args, {}).rest, async (path) => `${await exitCode(path)}\n`)
 }

@@ -4,8 +4,10 @@ export {
   type CopyEntry,
   type CopyItem,
   connectAgent,
+  decodeUtf8,
   type ExecSession,
   type ExitStatus,
+  encodeUtf8,
   type StartSpec,
 } from './agent/index.ts'
 export { archivesOf, debianCodename } from './apt.ts'

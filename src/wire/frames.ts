@@ -16,7 +16,7 @@ export const Frame = {
   /** Bytes of a file stream (cp). */
   data: 5,
   dataEnd: 6,
-  /** Header of the next file of a copy: CopyEntry as JSON. */
+  /** Header of the next file of a copy: CopyEntry as JSON; its path and linkname are latin1, a character for each byte. */
   entry: 7,
   stdout: 10,
   stderr: 11,

@@ -21,5 +21,6 @@ export { checkTagName, listTags, removeTag, resolveTag, rotateKey, type Tag } fr
 export { decodeTrace, encodeTrace, TRACE_LIMIT } from './flist/trace.ts'
 export { checkFiles, type Fault, type Verified, verify } from './flist/verify.ts'
 export { parseSource, type Source } from './import/source.ts'
+export { paxTime, readEntries } from './import/tar_reader.ts'
 export { type ExportOptions, type NbdExport, serveNbd } from './nbd/server.ts'
 export { BLOCK, type ChunkId, type Entry, type Manifest } from './types.ts'

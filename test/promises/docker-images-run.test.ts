@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { statSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { busyboxTree, dockerArchive, sha256, startNode, until } from '../harness.ts'
@@ -126,6 +127,42 @@ test('created, started, waited for, renamed and looked at as with Docker', async
   node.ok(['kill', '-s', 'KILL', id!])
   assert.equal(node.ok(['wait', 'new', 'made']).text, '137\n4\n')
   assert.equal(node.zos(['wait', 'none']).code, 1)
+})
+
+test('cp carries folders and tar archives both ways, whatever their names', () => {
+  const from = join(node.work, 'from')
+  mkdirSync(join(from, 'sub'), { recursive: true })
+  const files = [Buffer.from('bad\xff\xfename', 'latin1'), Buffer.from('ü €'), Buffer.from(`${'n'.repeat(200)}`)]
+  for (const name of files) writeFileSync(Buffer.concat([Buffer.from(`${from}/`), name]), 'contents')
+  // bytes that fill what may be under way, then entries that come at once behind them
+  writeFileSync(join(from, 'a-large-one'), Buffer.alloc(3 << 20, 'x'))
+  for (let n = 0; n < 40; n++) writeFileSync(join(from, `b${n}`), String(n))
+  symlinkSync('b1', join(from, 'link'))
+  linkSync(join(from, 'b2'), join(from, 'sub/same'))
+  const differs = (dir: string) => String(spawnSync('diff', ['-r', '--no-dereference', from, dir]).stdout)
+
+  node.ok(['run', '-d', '--name', 'box', 'web', 'sleep', '1000'])
+  node.ok(['cp', from, 'box:/tmp'])
+  node.ok(['cp', `${from}/.`, 'box:/tmp/from'])
+  node.ok(['cp', 'box:/tmp/from', join(node.work, 'back')])
+  assert.equal(differs(join(node.work, 'back')), '')
+
+  const tar = (args: string[], input?: Buffer) => {
+    const said = spawnSync('tar', args, { ...(input ? { input } : {}), maxBuffer: 1 << 26 })
+    assert.equal(said.status, 0, String(said.stderr))
+    return said.stdout
+  }
+  const sent = tar(['-C', node.work, '--owner=7', '--group=300000', '-cf', '-', 'from'])
+  node.ok(['cp', '-', 'box:/root'], { input: sent })
+  const got = node.ok(['cp', 'box:/root/from', '-']).out
+  const unpacked = join(node.work, 'unpacked')
+  mkdirSync(unpacked)
+  tar(['--no-same-owner', '-C', unpacked, '-xf', '-'], got)
+  assert.equal(differs(join(unpacked, 'from')), '')
+  const listed = String(tar(['--numeric-owner', '-tvf', '-'], got))
+  assert.match(listed, /^h.* 7\/300000 .*from\/sub\/same link to from\/b2$/m)
+  assert.match(node.zos(['cp', '-', 'box:/root'], { input: sent.subarray(0, 100_000) }).err, /end of data/)
+  assert.match(node.zos(['cp', '-', 'box:/no'], { input: sent }).err, /no such folder/)
 })
 
 test('--rm removes a detached workload when it ends, too', async () => {

@@ -1,11 +1,18 @@
 import { once } from 'node:events'
-import { PassThrough } from 'node:stream'
 import { ZosError } from '#codec'
-import type { CopyEntry, CopyItem } from '#vm'
-import { Frame, writeFrame } from '#wire'
+import { type CopyEntry, type CopyItem, decodeUtf8, encodeUtf8 } from '#vm'
+import { copyRecords, Frame, pullFrames, writeFrame } from '#wire'
 import type { Engine } from '../compute/engine.ts'
 import { agentOf } from '../compute/workload.ts'
 import { framed } from './framed.ts'
+
+/** ENTRY with its names turned by TURN: the guest's are PEP 383 text, a command's are latin1. */
+function renamed(entry: CopyEntry, turn: (name: string) => string): CopyEntry {
+  const { linkname } = entry
+  return { ...entry, path: turn(entry.path), ...(linkname === undefined ? {} : { linkname: turn(linkname) }) }
+}
+const toLatin1 = (text: string) => Buffer.from(encodeUtf8(text)).toString('latin1')
+const fromLatin1 = (name: string) => decodeUtf8(Buffer.from(name, 'latin1'))
 
 /** `zos cp WORKLOAD:PATH …`: an entry frame per file, then its bytes. */
 export const copyOutStream = (engine: Engine, ref: string) =>
@@ -20,7 +27,8 @@ export const copyOutStream = (engine: Engine, ref: string) =>
         await Promise.race([once(stream, 'drain'), once(stream, 'close')])
     }
     for await (const { entry, content } of agent.copyOut(path, { follow })) {
-      await send(Frame.entry, entry)
+      if (stream.destroyed) return
+      await send(Frame.entry, renamed(entry, toLatin1))
       for await (const bytes of content ?? []) await send(Frame.data, Buffer.from(bytes))
     }
     writeFrame(stream, Frame.exit, { code: 0 })
@@ -29,41 +37,15 @@ export const copyOutStream = (engine: Engine, ref: string) =>
 /** `zos cp … WORKLOAD:PATH`: files arrive as entry and data frames, `dataEnd` after the last. */
 export const copyInStream = (engine: Engine, ref: string) =>
   framed(async (stream, { request, on }) => {
-    const { path } = request as { path: string }
+    const { path, keepOwner } = request as { path: string; keepOwner: boolean }
     const agent = agentOf(engine.find(ref))
-    const queue: CopyItem[] = []
-    let wake = () => {}
-    let over = false
-    let content: PassThrough | undefined
-    const end = () => {
-      content?.end()
-      content = undefined
-      over = true
-      wake()
-    }
-    stream.on('close', end)
-    on((type, payload) => {
-      if (type === Frame.entry) {
-        content?.end()
-        const entry = JSON.parse(payload.toString()) as CopyEntry
-        content = entry.type === 'file' ? new PassThrough() : undefined
-        queue.push(content ? { entry, content } : { entry })
-        wake()
-      } else if (type === Frame.data && content && !content.write(Buffer.from(payload))) {
-        stream.pause()
-        content.once('drain', () => stream.resume())
-      } else if (type === Frame.dataEnd) end()
-    })
-    const items = async function* () {
-      for (;;) {
-        while (queue.length > 0) yield queue.shift()!
-        if (over) return
-        await new Promise<void>((resolve) => {
-          wake = resolve
-        })
+    const items = async function* (): AsyncGenerator<CopyItem> {
+      for await (const { header, content } of copyRecords(pullFrames(stream, on))) {
+        const entry = renamed(JSON.parse(header.toString()) as CopyEntry, fromLatin1)
+        yield entry.type === 'file' ? { entry, content } : { entry }
       }
     }
     writeFrame(stream, Frame.started, { id: ref })
-    await agent.copyIn(path, items())
+    await agent.copyIn(path, items(), { keepOwner })
     writeFrame(stream, Frame.exit, { code: 0 })
   })

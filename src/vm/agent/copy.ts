@@ -174,9 +174,10 @@ export async function copyIn(
   const write = async (bytes: Uint8Array): Promise<void> => {
     if (helper.stdin.destroyed) throw await failed
     if (helper.stdin.write(bytes)) return
-    const drained = Promise.withResolvers<void>()
-    helper.stdin.once('drain', drained.resolve).once('close', drained.resolve)
-    await drained.promise
+    const { promise, resolve } = Promise.withResolvers<void>()
+    helper.stdin.once('drain', resolve).once('close', resolve)
+    await promise
+    helper.stdin.off('drain', resolve).off('close', resolve)
     if (helper.stdin.destroyed) throw await failed
   }
   helper.stdout.resume()

@@ -12,3 +12,4 @@ export type {
   StartSpec,
   Window,
 } from './types.ts'
+export { decodeUtf8, encodeUtf8 } from './utf8.ts'

@@ -16,7 +16,7 @@ import { type ImageOptions, ociLayout, type TarEntry, tar } from './fixture_imag
 import { importLayers, readImage } from './layout.ts'
 import { openSink, type Sink } from './sink.ts'
 import { openSpool } from './spool.ts'
-import { paxTime } from './tar.ts'
+import { paxTime } from './tar_reader.ts'
 import type { Tree } from './tree.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'zos-import-'))

@@ -1,9 +1,10 @@
-import { type Header, extract as startExtract } from 'tar-stream'
-import { reasonOf, ZosError } from '#codec'
+import type { Header } from 'tar-stream'
+import { ZosError } from '#codec'
 import { LIMITS } from '../flist/layout.ts'
 import type { Xattr } from '../types.ts'
 import { fileWriter } from './file_writer.ts'
 import type { Sink } from './sink.ts'
+import { type Entry, type Pax, paxTime, readEntries, show } from './tar_reader.ts'
 import { type Meta, opaque, place, placeLink, type Tree, whiteout } from './tree.ts'
 
 const XATTR = 'SCHILY.xattr.'
@@ -13,37 +14,6 @@ const OPAQUE = '.wh..wh..opq'
 const AUFS = '.wh..wh.'
 /** Far more than any real image has; a million would be an attack on whoever lists them. */
 const DEVICE_LIMIT = 10_000
-
-type Pax = Record<string, string>
-type Entry = NodeJS.ReadableStream & AsyncIterable<Buffer>
-
-/** PAX records as latin1, byte for byte. `LENGTH KEY=VALUE\n`, LENGTH counting itself (POSIX pax, "Extended Header"). */
-export function paxRecords(bytes: Buffer): Pax {
-  const records: Pax = {}
-  for (let at = 0; at < bytes.length; ) {
-    const space = bytes.indexOf(0x20, at)
-    const length = Number(bytes.toString('latin1', at, space))
-    const end = at + length
-    const equals = bytes.indexOf(0x3d, space)
-    const fits = space > at && Number.isInteger(length) && length > 0 && end <= bytes.length && bytes[end - 1] === 0x0a
-    if (!fits || equals < 0 || equals >= end) {
-      throw new ZosError(`Read archive: a damaged PAX header at its byte ${at}`, { code: 'bad-archive' })
-    }
-    records[bytes.toString('latin1', space + 1, equals)] = bytes.toString('latin1', equals + 1, end - 1)
-    at = end
-  }
-  return records
-}
-
-/** A decimal number of seconds with up to nine places, exactly. */
-export function paxTime(text: string): Meta['mtime'] | undefined {
-  const [, sign, whole, fraction = ''] = /^(-?)(\d{1,15})(?:\.(\d*))?$/.exec(text) ?? []
-  if (whole === undefined) return undefined
-  const nanoseconds = BigInt(whole) * 1_000_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, '0'))
-  const signed = sign ? -nanoseconds : nanoseconds
-  const rest = ((signed % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n
-  return { seconds: (signed - rest) / 1_000_000_000n, nanoseconds: Number(rest) }
-}
 
 function metaOf(header: Header, pax: Pax, path: string): Meta {
   const number = (key: string, fallback: number): number => {
@@ -68,8 +38,6 @@ function metaOf(header: Header, pax: Pax, path: string): Meta {
     xattrs,
   }
 }
-
-const show = (path: string) => Buffer.from(path.slice(0, 4096), 'latin1').toString()
 
 /** The data segments of a sparse file, from what GNU tar writes into a PAX header; undefined for plain files. */
 type Sparse = { path: string; size: number; map: number[] | undefined }
@@ -157,13 +125,10 @@ async function takeEntry(
   sink: Sink,
   layer: number,
   header: Header,
+  pax: Pax,
   entry: Entry,
   seen: { devices: number },
 ) {
-  // tar-stream gives null for digits that are none, and would wait for the end of such an entry for ever
-  if (!Number.isSafeInteger(header.size) || header.size! < 0)
-    throw new ZosError(`Import "${show(header.name)}": its size is not a number of bytes`, { code: 'bad-entry' })
-  const pax: Pax = (header.pax as Pax | null) ?? {}
   const sparse = header.type === 'file' || header.type === 'contiguous-file' ? sparseOf(header, pax) : undefined
   const path = sparse?.path ?? header.name
   const trimmed = path.replace(/\/+$/, '')
@@ -220,7 +185,7 @@ async function takeEntry(
 }
 
 /** Applies an uncompressed archive to the tree as layer number LAYER. WHAT names it in messages. */
-export async function readTar(
+export function readTar(
   tree: Tree,
   sink: Sink,
   layer: number,
@@ -228,53 +193,5 @@ export async function readTar(
   what: string,
 ): Promise<void> {
   const seen = { devices: 0 }
-  let failure: unknown
-  const archive = startExtract({ filenameEncoding: 'latin1' } as object) // its types leave the option out
-  // tar-stream reads PAX headers as UTF-8, which destroys binary attributes and names: read them as bytes instead
-  const inner = archive as unknown as {
-    _decodeLongHeader(bytes: Buffer): void
-    _header: { type: string }
-    _pax: Pax | null
-    _paxGlobal: Pax | null
-  }
-  const decodeOther = inner._decodeLongHeader
-  inner._decodeLongHeader = function (bytes) {
-    if (this._header.type === 'pax-header') this._pax = { ...this._paxGlobal, ...paxRecords(bytes) }
-    else if (this._header.type === 'pax-global-header') this._paxGlobal = paxRecords(bytes)
-    else decodeOther.call(this, bytes)
-  }
-  archive.on('entry', (header, entry, next) => {
-    entry.on('error', () => {}) // the archive's own error says it
-    takeEntry(tree, sink, layer, header, entry as unknown as Entry, seen).then(
-      () => {
-        entry.resume()
-        next()
-      },
-      (error) => {
-        failure = error
-        archive.destroy(error instanceof Error ? error : new Error(String(error)))
-      },
-    )
-  })
-  try {
-    const finished = new Promise<void>((resolve, reject) => {
-      archive.on('finish', resolve)
-      archive.on('error', reject)
-      archive.on('close', () => reject(failure ?? new Error('it ends in the middle of an entry')))
-    })
-    finished.catch(() => {})
-    for await (const bytes of source) {
-      if (failure !== undefined) break
-      if (!archive.write(bytes)) {
-        await Promise.race([finished, new Promise((drained) => archive.once('drain', drained as () => void))])
-      }
-    }
-    archive.end(undefined)
-    await finished
-  } catch (error) {
-    archive.destroy(new Error('the archive is no longer read'))
-    const cause = failure ?? error
-    if (cause instanceof ZosError || (cause as Error)?.name === 'AbortError') throw cause
-    throw new ZosError(`Read archive ${what}: ${reasonOf(cause)}`, { code: 'bad-archive', cause })
-  }
+  return readEntries(source, what, (header, pax, entry) => takeEntry(tree, sink, layer, header, pax, entry, seen))
 }
