@@ -4,6 +4,14 @@ export { type ChunkId, chunkIdOf, isZero, LEAF_BLOCK, leafHashes, wholeBlocks, z
 export { dirBackend } from './dir_backend.ts'
 export { type HttpPlace, type HubCall, httpBackend, hubCall, parseHttpPlace } from './http_backend.ts'
 export { type Grant, grants, keyName, signerOfRequest, signGrant, signRequest } from './hub_auth.ts'
+export {
+  BATCH_BODY,
+  BATCH_OBJECTS,
+  decodeObjects,
+  encodeObjects,
+  type StoredObject,
+  sizeInBatch,
+} from './object_batch.ts'
 export type { Content, PutChunk, PutContent } from './put.ts'
 export { type Recompressed, recompress } from './recompress.ts'
 export { s3Backend } from './s3_backend.ts'

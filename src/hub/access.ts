@@ -21,6 +21,8 @@ export function readPolicy(file: string): Policy {
 
 /** Who may do what at a hub; without a policy everybody who reaches it may read and upload. */
 export type Access = {
+  /** Whether uploads are counted. */
+  limited: boolean
   /** Refuses who may not upload BYTES more, else counts them; gives what takes them back. */
   upload(by: string | undefined, bytes: number): () => void
   /** Whether whoever asks may know of the object. */
@@ -49,6 +51,7 @@ export async function openAccess(named: Named, policy: Policy | undefined): Prom
     else owners.delete(id)
   }
   return {
+    limited: policy !== undefined,
     upload(by, bytes) {
       if (!policy) return () => {}
       const who = policy.uploaders.find((u) => u.key === by)

@@ -6,7 +6,19 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
-import { chunkIdOf, hubCall, keyName, leafHashes, seal, signGrant, signRequest } from '#cas'
+import {
+  BATCH_BODY,
+  BATCH_OBJECTS,
+  chunkIdOf,
+  decodeObjects,
+  encodeObjects,
+  hubCall,
+  keyName,
+  leafHashes,
+  seal,
+  signGrant,
+  signRequest,
+} from '#cas'
 import { sha256Hex } from '#codec'
 import { decodeTrace, encodeTrace, TRACE_LIMIT } from '#zosfs'
 import type { Policy } from './access.ts'
@@ -49,6 +61,28 @@ test('an upload is taken only under the id its bytes have', async () => {
   const asked = await call('POST', '/missing', { ids: [id, sha256Hex()] })
   assert.deepEqual(JSON.parse(asked.body.toString()), { missing: [sha256Hex()] })
   await assert.rejects(call('DELETE', `/objects/${id}`), { code: 'no-delete' })
+})
+
+test('many objects in one request: each is checked, and one that is cut off is refused whole', async () => {
+  const { call } = await hub()
+  const all = Array.from({ length: 20 }, (_, n) => chunkOf(n))
+  const batch = encodeObjects(all)
+  assert.deepEqual(decodeObjects(batch), all)
+  for (const end of [1, 35, 36, batch.length - 1])
+    await assert.rejects(call('POST', '/objects', batch.subarray(0, end)), { code: 'bad-batch' })
+  const long = encodeObjects(
+    Array.from({ length: BATCH_OBJECTS + 1 }, () => ({ id: sha256Hex(), stored: Buffer.alloc(0) })),
+  )
+  await assert.rejects(call('POST', '/objects', long), { code: 'bad-batch' })
+  await assert.rejects(call('POST', '/objects', Buffer.alloc(BATCH_BODY + 1)), { code: 'body-too-large' })
+  const ids = all.map(({ id }) => id)
+  assert.equal(json((await call('POST', '/missing', { ids })).body).missing.length, 20, 'nothing of those was kept')
+  const wrong = encodeObjects([all[0]!, { id: all[1]!.id, stored: all[2]!.stored }, all[3]!])
+  await assert.rejects(call('POST', '/objects', wrong), { code: 'bad-object' })
+  assert.deepEqual(json((await call('POST', '/missing', { ids })).body).missing, ids.slice(1))
+  assert.equal((await call('POST', '/objects', batch)).status, 201)
+  assert.deepEqual(json((await call('POST', '/missing', { ids })).body), { missing: [] })
+  for (const { id, stored } of all) assert.deepEqual((await call('GET', `/objects/${id}`)).body, stored)
 })
 
 test('a sealed spec is kept under its hash, whoever asks for another gets nothing', async () => {
@@ -105,6 +139,9 @@ test('with a policy: known keys upload, up to their quota; a signature is for on
   assert.equal((await put(h.as(alice), 0)).status, 201)
   assert.equal((await put(h.as(alice), 0)).status, 201, 'the same again costs nothing')
   assert.equal((await put(h.as(alice), 1)).status, 201)
+  await assert.rejects(h.call('POST', '/objects', encodeObjects([c[0]!])), { code: 'not-authorized' })
+  assert.equal((await h.as(alice)('POST', '/objects', encodeObjects([c[0]!, c[1]!]))).status, 201)
+  await assert.rejects(h.as(alice)('POST', '/objects', encodeObjects([c[0]!, c[2]!])), { code: 'over-quota' })
   await assert.rejects(put(h.as(alice), 2), { code: 'over-quota', message: /"alice" has 0 of \d+ bytes left/ })
   await assert.rejects(h.as(alice)('PUT', `/objects/${sha256Hex()}`, c[2]!.stored), { code: /over-quota|bad-object/ })
   await h.as(alice)('POST', '/flush')

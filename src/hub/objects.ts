@@ -29,7 +29,8 @@ export type Upload = { id: string; stored: Buffer; by: string | undefined; isPri
 /** Keeps an object, after looking at every byte of it: nobody can put one thing under another's id. */
 export async function takeObject(objects: ChunkBackend, access: Access, check: Check, u: Upload): Promise<void> {
   const { id, stored, by, isPrivate } = u
-  const isNew = !(await objects.has(id))
+  // whether it is new matters to quotas and owners alone
+  const isNew = (access.limited || isPrivate) && !(await objects.has(id))
   const undo = access.upload(by, isNew ? stored.length : 0)
   try {
     const wrong = check(id, stored)

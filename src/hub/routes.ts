@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { signerOfRequest } from '#cas'
+import { setImmediate } from 'node:timers/promises'
+import { BATCH_BODY, decodeObjects, signerOfRequest } from '#cas'
 import { ZosError } from '#codec'
 import { decodeTrace, TRACE_LIMIT } from '#zosfs'
 import type { Access } from './access.ts'
@@ -100,6 +101,16 @@ export function routesOf({ place, access, metrics, budget, check, deletes }: Ser
       withBody(req, OBJECT_LIMIT, async (stored, by) => {
         const isPrivate = req.headers['x-zos-domain'] === 'private'
         await takeObject(objects, access, check, { id: checkId(id), stored, by, isPrivate })
+        return { status: 201 }
+      }),
+    'POST /objects': ({ req }) =>
+      withBody(req, BATCH_BODY, async (bytes, by) => {
+        const isPrivate = req.headers['x-zos-domain'] === 'private'
+        for (const { id, stored } of decodeObjects(bytes)) {
+          await takeObject(objects, access, check, { id, stored, by, isPrivate })
+          // writing is synchronous: others are served in between
+          await setImmediate()
+        }
         return { status: 201 }
       }),
     'POST /objects/:id/touch': async ({ req, id }) => ({
