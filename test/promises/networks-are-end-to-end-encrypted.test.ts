@@ -1,7 +1,7 @@
 // What crosses the cable between two nodes is captured: nothing of it is readable, and whoever learns the nodes' keys
 // afterwards can still read nothing. Needs root, /dev/net/tun and tcpdump.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { sleep, until } from '#sys'
@@ -14,14 +14,18 @@ import { Sealer } from '../../src/mycelium/wire/seal.ts'
 import { noNamespaces } from '../overlay.ts'
 
 const skip = noNamespaces()
+/** Bytes before the first packet of a capture. */
+const PCAP_HEAD = 24
 const SECRET = 'a secret nobody on the way may read'
 
 /** The frames that cross the cable while a page of secrets is fetched and pings pass, and the keys of both ends. */
 async function capture(flags: (i: number, keys: string[]) => string[]) {
   using net = createNet(['ours', 'ours'], [[1, 0]], flags)
   const file = join(net.keyFile(0), '../capture.pcap')
-  for (const i of [0, 1]) net.start(i)
   const tcpdump = net.spawn(0, ['tcpdump', '-U', '-s', '0', '-w', file, '-i', 'e1', 'tcp', 'port', '9651'])
+  // frames are told apart from the first byte of a connection on: it writes its file's head when it sees the cable
+  await until('tcpdump to look', 20_000, () => existsSync(file) && statSync(file).size >= PCAP_HEAD)
+  for (const i of [0, 1]) net.start(i)
   await net.reach(30)
   const page = `require('http').createServer((q,s)=>s.end('${SECRET}'.repeat(2000))).listen(8080,'::')`
   const server = net.spawn(1, [process.execPath, '-e', page])
