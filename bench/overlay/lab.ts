@@ -7,8 +7,7 @@ export type Measured = {
   stream: number
   /** CPU seconds of all daemons per gigabyte received. */
   cpu: number
-  /** Median round trip in ms, idle and while the stream runs. */
-  rtt: number
+  /** Median round trip in ms while the stream runs. */
   rttLoaded: number
 }
 
@@ -27,17 +26,33 @@ export async function stream(net: Net, last: number, address: string, seconds: n
   return { bytes: bytes as number, bitsPerSecond: bits_per_second as number }
 }
 
-/** Starts a line, runs a stream of SECONDS with pings beside it, and takes everything down again. */
-async function measureLine(kinds: Kind[], seconds = 5): Promise<Measured> {
-  const last = kinds.length - 1
-  using net = createNet(
+async function startLine(kinds: Kind[]): Promise<Net> {
+  const net = createNet(
     kinds,
     kinds.slice(1).map((_, i) => [i + 1, i] as const),
   )
   for (const i of kinds.keys()) net.start(i)
-  await net.reach(60)
+  try {
+    await net.reach(60)
+  } catch (error) {
+    net[Symbol.dispose]()
+    throw error
+  }
+  return net
+}
+
+/** Median round trip in ms of two nodes that have nothing else to do. */
+export async function idleRoundTrip(kind: Kind): Promise<number> {
+  using net = await startLine([kind, kind])
+  const idle = net.exec(0, ['ping', '-6', '-W', '1', '-c', '100', '-i', '0.02', net.addresses[1]!])
+  return median(times(String(idle.stdout)))
+}
+
+/** Runs a stream of SECONDS over a line with pings beside it, and takes everything down again. */
+async function measureLine(kinds: Kind[], seconds = 5): Promise<Measured> {
+  const last = kinds.length - 1
+  using net = await startLine(kinds)
   const address = net.addresses[last]!
-  const idle = net.exec(0, ['ping', '-6', '-W', '1', '-c', '100', '-i', '0.02', address])
   const before = cpuSecondsOf(net.pids())
   const beside = net.spawn(0, ['ping', '-6', '-i', '0.02', '-w', String(seconds), address])
   let pings = ''
@@ -48,7 +63,6 @@ async function measureLine(kinds: Kind[], seconds = 5): Promise<Measured> {
   return {
     stream: bitsPerSecond / 1e6,
     cpu: used / (bytes / 1e9),
-    rtt: median(times(String(idle.stdout))),
     rttLoaded: median(times(pings)),
   }
 }

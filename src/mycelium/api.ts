@@ -1,6 +1,6 @@
 import type { Server } from 'node:http'
 import { ZosError } from '#codec'
-import { callUnix, type Handler, serveUnix } from '#sys'
+import { closeFd, connectUnix, type Handler, serveUnix } from '#sys'
 import { parseOverlayAddress } from './address.ts'
 import type { Daemon } from './daemon/daemon.ts'
 import { messageCalls } from './messages/api.ts'
@@ -15,7 +15,7 @@ const PROBE_TIMEOUT = 10_000
  * messages under /api/v1, as the public daemon has them (messages/api.ts).
  */
 export async function serveApi(daemon: Daemon, path: string): Promise<Server> {
-  if (await answers(path))
+  if (isTaken(path))
     throw new ZosError(`Serve the API on "unix:${path}": another daemon answers there; give another --api`, {
       code: 'api-taken',
     })
@@ -52,8 +52,10 @@ export async function serveApi(daemon: Daemon, path: string): Promise<Server> {
   })
 }
 
-const answers = (path: string): Promise<boolean> =>
-  callUnix(path, 'GET', '/status', { timeout: 1_000 }).then(
-    () => true,
-    () => false,
-  )
+/** True when a program listens there; a socket whose program has ended refuses. */
+function isTaken(path: string): boolean {
+  const fd = connectUnix(path)
+  if (fd < 0) return false
+  closeFd(fd)
+  return true
+}

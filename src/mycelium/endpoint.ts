@@ -1,6 +1,6 @@
-import { isIP } from 'node:net'
+import { isIPv4 } from 'node:net'
 import { ZosError } from '#codec'
-import type { SocketAddress } from '#sys'
+import { ipv6Bytes, type SocketAddress } from '#sys'
 
 /**
  * Where a peer is or where we listen: "tcp://1.2.3.4:9651", "tcp://[2001:db8::1]:9651"; "tls://" in a private network.
@@ -27,9 +27,8 @@ export function parseEndpoint(text: string): Endpoint {
   const parts = /^(?:tcp|tls):\/\/(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/i.exec(text)
   if (!parts) throw bad('not a transport, an address and a port')
   const ip = parts[1] ?? parts[2]!
-  const kind = isIP(ip)
-  if (kind === 0 || (kind === 6) !== (parts[1] !== undefined)) throw bad(`"${ip}" is not an IP address`)
   if (ip.includes('%')) throw bad('an address with a zone is not supported')
+  if (parts[1] === undefined ? !isIPv4(ip) : !ipv6Bytes(ip)) throw bad(`"${ip}" is not an IP address`)
   const port = Number(parts[3])
   if (port < 1 || port > 65535) throw bad(`port ${port} is not between 1 and 65535`)
   return { scheme: scheme === 'tls' ? 'tls' : 'tcp', ip, port }

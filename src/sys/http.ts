@@ -1,5 +1,5 @@
 import { chmodSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestOptions, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { codeOf, reasonOf, ZosError } from '#codec'
 
@@ -20,6 +20,11 @@ export type UpgradeHandler = (call: Call, open: () => Duplex) => void | Promise<
 export type Routes = { calls?: Record<string, Handler>; upgrades?: Record<string, UpgradeHandler> }
 
 const BODY_LIMIT = 16 << 20
+
+/** Importing it as a module loads all it may ever need, a WebSocket client included: 50 ms at the start of each program. */
+const http = () => process.getBuiltinModule('node:http')
+/** Without a name Node looks whether "localhost" is an IPv6 address: 20 ms, once. */
+const NO_SERVER_NAME = { agent: false, servername: '' } satisfies RequestOptions & { servername: string }
 
 type Found<T> = { handler: T; params: Record<string, string> }
 
@@ -76,7 +81,7 @@ function answer(res: ServerResponse, status: number, body: string): void {
 
 /** Serves ROUTES on a unix socket at PATH (mode 0600), replacing a stale one. */
 export async function serveUnix(path: string, routes: Routes): Promise<Server> {
-  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, async (req, res) => {
+  const server = http().createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, async (req, res) => {
     try {
       const url = new URL(req.url ?? '/', 'http://unix')
       const found = match(routes.calls, req.method ?? 'GET', url.pathname)
@@ -153,8 +158,8 @@ export function callUnix<T = unknown>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const text = options.body === undefined ? undefined : JSON.stringify(options.body)
-    const req = request(
-      { socketPath, method, path, agent: false, ...(options.signal ? { signal: options.signal } : {}) },
+    const req = http().request(
+      { ...NO_SERVER_NAME, socketPath, method, path, ...(options.signal ? { signal: options.signal } : {}) },
       (res) => {
         let answer = ''
         res.setEncoding('utf8').on('data', (d: string) => (answer += d))
@@ -180,11 +185,11 @@ export function callUnix<T = unknown>(
 /** Opens a byte stream by upgrade; BODY travels in a header (keep it below 8 KiB). */
 export function openUnix(socketPath: string, path: string, body?: unknown): Promise<Duplex> {
   return new Promise((resolve, reject) => {
-    const req = request({
+    const req = http().request({
+      ...NO_SERVER_NAME,
       socketPath,
       method: 'POST',
       path,
-      agent: false,
       headers: {
         connection: 'upgrade',
         upgrade: 'zos',

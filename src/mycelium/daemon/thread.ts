@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module'
 import { setPriority } from 'node:os'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { ZosError } from '#codec'
@@ -53,6 +54,8 @@ try {
   const hooks = { captured, message, secure }
   const engine = createEngine({ identity: identityOf(secret), listen, peers, port, sealing, ...hooks })
   say({ event: 'ready', wakeFd: engine.wakeFd })
+  // nobody may get to end this thread in order; nothing is written when all is there
+  flushCompileCache()
   engine.run(() => {
     for (let next = receiveMessageOnPort(parent); next; next = receiveMessageOnPort(parent)) {
       const call = next.message as ThreadCall
