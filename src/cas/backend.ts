@@ -20,7 +20,7 @@ export type ChunkBackend = {
   touch(id: string): Promise<boolean>
   /** False when it was not there. */
   delete(id: string): Promise<boolean>
-  /** Deletes it unless it was written or touched after BEFORE (ms), also by another process at this very moment. */
+  /** Deletes it unless it was written or touched at BEFORE (ms) or later, also by another process at this very moment. */
   deleteOlder(id: string, before: number): Promise<boolean>
   list(): AsyncIterable<Stored>
   /** Returns once everything put so far survives a power cut. */

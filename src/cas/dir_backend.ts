@@ -88,8 +88,10 @@ export function dirBackend(dir: string, options: { temporary: string }): ChunkBa
       const aside = temporaryPath(temporary)
       await mkdir(temporary, { recursive: true })
       return reach('Delete chunk', false, async () => {
+        // whoever reads it meanwhile does not find it: so this is not done to what is spared anyway
+        if ((await stat(path)).mtimeMs >= before) return false
         await rename(path, aside)
-        const spared = (await stat(aside)).mtimeMs > before
+        const spared = (await stat(aside)).mtimeMs >= before
         if (spared) await link(aside, path).catch(() => {}) // EEXIST: written anew meanwhile
         await unlink(aside)
         return !spared

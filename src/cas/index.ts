@@ -18,5 +18,15 @@ export { s3Backend } from './s3_backend.ts'
 export { hubsOf, severalBackends } from './several.ts'
 export { type Counters, homeOf, openStore, type Store, type StoreOptions } from './store.ts'
 export { type Kind, type Opened, open, seal } from './stored.ts'
-export { type Collected, collect, DEFAULT_GRACE, type ScrubReport, scrub, type Usage, usage } from './upkeep.ts'
+export {
+  blobsIn,
+  type Collected,
+  collect,
+  DEFAULT_GRACE,
+  type ScrubReport,
+  scrub,
+  type Usage,
+  usage,
+} from './upkeep.ts'
 export { startWorkers, type Workers } from './workers.ts'
+export { announceWriting } from './writers.ts'

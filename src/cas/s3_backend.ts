@@ -19,7 +19,7 @@ export function s3Backend(bucket: Bucket): ChunkBackend {
   }
   const remove = async (id: string, before: number) => {
     const used = await bucket.used(keyOf(id))
-    if (used === undefined || used > before) return false
+    if (used === undefined || used >= before) return false
     await bucket.delete(keyOf(id))
     return true
   }

@@ -45,6 +45,9 @@ export function settle(stored: Buffer): Buffer {
 /** True for the first byte of an object that was compressed at rest already. */
 export const isSettled = (first: number | undefined): boolean => ((first ?? 0) & SETTLED) !== 0
 
+/** True for the first byte of a blob. */
+export const isBlob = (first: number | undefined): boolean => [3, 4].includes((first ?? 0) & ~SETTLED)
+
 export type Opened =
   | { ok: true; kind: Kind; plain: Buffer }
   /** FOUND: the id the bytes do have, or why they have none. */

@@ -1,5 +1,10 @@
+import { open } from 'node:fs/promises'
+import { ZosError } from '#codec'
 import type { ChunkBackend } from './backend.ts'
+import { objectPath } from './dir_sync.ts'
 import type { Store } from './store.ts'
+import { isBlob } from './stored.ts'
+import { nowIn, oldestWriting } from './writers.ts'
 
 export type Usage = { objects: number; bytes: number }
 
@@ -11,6 +16,20 @@ export async function usage(backend: ChunkBackend): Promise<Usage> {
     sum.bytes += bytes
   }
   return sum
+}
+
+/** Ids of all blobs (manifests are some of them) in a folder of this machine; `no-folder` for another place. */
+export async function* blobsIn(backend: ChunkBackend): AsyncGenerator<string> {
+  const { direct } = backend
+  if (!direct)
+    throw new ZosError(`Look through "${backend.label}": it is no folder of this machine`, { code: 'no-folder' })
+  const first = Buffer.alloc(1)
+  for await (const { id } of backend.list()) {
+    const file = await open(objectPath(direct.dir, id)).catch(() => undefined) // collected meanwhile
+    await file?.read(first, 0, 1, 0)
+    await file?.close()
+    if (file && isBlob(first[0])) yield id
+  }
 }
 
 export type ScrubReport = {
@@ -63,7 +82,8 @@ export const DEFAULT_GRACE = 24 * 3600_000
 
 /**
  * Removes from BACKEND (default: the local folder) every object not in LIVE that was neither written nor claimed
- * within the grace period. LIVE: ids as hex of everything reachable; when it throws, nothing is removed.
+ * within the grace period, nor since the beginning of a publish that still runs on this machine. LIVE: ids as hex of
+ * everything reachable; when it throws, nothing is removed.
  */
 export async function collect(
   store: Store,
@@ -71,14 +91,15 @@ export async function collect(
   options: { grace?: number; backend?: ChunkBackend; signal?: AbortSignal } = {},
 ): Promise<Collected> {
   const backend = options.backend ?? store.local
-  // before marking: what a publish writes from here on is younger than this
-  const before = Date.now() - (options.grace ?? DEFAULT_GRACE)
+  // both before marking: what a publish that begins later writes is younger than this
+  const now = nowIn(backend) - (options.grace ?? DEFAULT_GRACE)
+  const before = Math.min(now, oldestWriting(backend))
   const marked = new Set<string>()
   for await (const id of live) marked.add(id)
   const result: Collected = { kept: 0, removed: 0, removedBytes: 0 }
   for await (const { id, bytes, mtime } of backend.list()) {
     options.signal?.throwIfAborted()
-    if (mtime > before || marked.has(id) || store.isPinned(id) || !(await backend.deleteOlder(id, before))) {
+    if (mtime >= before || marked.has(id) || store.isPinned(id) || !(await backend.deleteOlder(id, before))) {
       result.kept++
     } else {
       result.removed++

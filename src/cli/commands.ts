@@ -105,6 +105,11 @@ export const commands: Record<string, Command> = {
     about: 'the node daemon and what it holds',
   },
   images: { run: () => import('./images.ts'), usage: '[FLAGS] [NAME]', about: 'published images' },
+  rmi: {
+    run: () => import('./rmi.ts'),
+    usage: 'IMAGE…',
+    about: 'forget published images by name; "store gc" frees their room',
+  },
   flist: {
     run: () => import('./flist.ts'),
     usage: 'ls|inspect|verify NAME | extract NAME DIR | diff NAME NAME',
@@ -112,7 +117,7 @@ export const commands: Record<string, Command> = {
   },
   store: {
     run: () => import('./store.ts'),
-    usage: 'stat | gc [--grace SECONDS] | scrub',
+    usage: 'stat | gc [FLAGS] | scrub | recompress',
     about: 'the chunk store: stat, gc, scrub',
   },
   volume: {

@@ -12,7 +12,7 @@ export { allPaths, type Change, diff, inspect, type Listed, list } from './flist
 export { type Encoded, encodeManifest } from './flist/encode.ts'
 export { type ExtractOptions, extract } from './flist/extract.ts'
 export { type Hints, type Library, openLibrary } from './flist/library.ts'
-export { chunkIds, loadManifest, reachable } from './flist/load.ts'
+export { chunkIds, loadManifest, manifestsIn, reachable } from './flist/load.ts'
 export { lookup } from './flist/lookup.ts'
 export { type Packing, packingOf } from './flist/packing.ts'
 export { type Progress, type Published, type PublishOptions, publish } from './flist/publish.ts'

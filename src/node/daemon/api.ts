@@ -81,6 +81,7 @@ export function routes(parts: Parts): Routes {
       'DELETE /workloads/:ref': (c) => engine.remove(ref(c), c.query.get('force') === 'true'),
       'GET /stats': (c) => statsOf(engine, (c.query.get('names') ?? '').split(',').filter(Boolean)),
       'GET /images': () => images.list(),
+      'DELETE /images/:ref': (c) => images.remove(ref(c)),
       'GET /images/:ref/inspect': (c) => inspectImage(images, ref(c)),
       'GET /volumes': () => volumes.list(),
       'DELETE /volumes/:ref': (c) => volumes.remove(ref(c)),

@@ -1,12 +1,14 @@
 import { reasonOf, ZosError } from '#codec'
 import type { ImageView } from '#wire'
-import { checkTagName, listTags, openLibrary, resolveTag } from '#zosfs'
+import { checkTagName, listTags, openLibrary, removeTag, resolveTag } from '#zosfs'
 import type { ImageConfig } from '../compute/spec.ts'
 import type { StoragePlane } from './storage-client.ts'
 
 export type Images = {
   /** The manifest a name means now, and how it starts; throws `unknown-image` when nobody published it. */
   resolve: (name: string) => Promise<{ digest: string; config: ImageConfig }>
+  /** Forgets a name, here and at the hub; workloads made from it go on. `unknown-image` when there is none. */
+  remove: (name: string) => Promise<void>
   list: () => Promise<(ImageView & { error?: string })[]>
 }
 
@@ -27,6 +29,10 @@ export function openImages(at: { home: string; hub: string | undefined; storage:
       const tag = isTagName(name) ? await resolveTag(library, name) : undefined
       if (!tag) throw new ZosError(`Run "${name}": nothing of that name was published`, { code: 'unknown-image' })
       return { digest: tag.digest, config: await at.storage.image(tag.digest) }
+    },
+    async remove(name) {
+      if (!isTagName(name) || !(await removeTag(library, name)))
+        throw new ZosError(`Remove image "${name}": nothing of that name was published`, { code: 'unknown-image' })
     },
     async list() {
       return (await listTags(library)).map((entry) => {

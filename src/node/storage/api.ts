@@ -3,7 +3,7 @@ import { ZosError } from '#codec'
 import type { Routes } from '#sys'
 import { bindingOf } from './export.ts'
 import type { StoragePlane } from './plane.ts'
-import { collectGarbage, recompressStore, scrubStore, storeStat } from './upkeep.ts'
+import { collectGarbage, collectHub, recompressStore, scrubStore, storeStat } from './upkeep.ts'
 
 const Put = z.object({ socket: z.string().min(1).max(107), uid: z.int().optional(), gid: z.int().optional() })
 const Bind = z.object({ digest: z.string() })
@@ -16,6 +16,8 @@ const Check = z.object({
 const Gc = z.object({
   grace: z.number().min(0).optional(),
   keep: z.array(z.string().regex(/^[0-9a-f]{64}$/)).default([]),
+  hub: z.boolean().default(false),
+  untagged: z.boolean().default(false),
 })
 
 function parse<T>(schema: z.ZodType<T>, body: unknown): T {
@@ -54,8 +56,9 @@ export function routes(plane: StoragePlane): Routes {
       },
       'POST /exports/:id/ready': ({ params }) => plane.find(params.id!).ready(),
       'POST /gc': ({ body }) => {
-        const { grace, keep } = parse(Gc, body ?? {})
-        return collectGarbage(library, [...digests(), ...keep], grace)
+        const { grace, keep, hub, untagged } = parse(Gc, body ?? {})
+        const inUse = [...digests(), ...keep]
+        return hub ? collectHub(library, inUse, { grace, untagged }) : collectGarbage(library, inUse, grace)
       },
       'POST /scrub': () => scrubStore(library),
       'POST /recompress': () => recompressStore(library),

@@ -1,4 +1,5 @@
 import {
+  type ChunkBackend,
   type Collected,
   collect,
   homeOf,
@@ -10,7 +11,7 @@ import {
   usage,
 } from '#cas'
 import { reasonOf, ZosError } from '#codec'
-import { type Library, listTags, reachable } from '#zosfs'
+import { type Library, listTags, manifestsIn, reachable } from '#zosfs'
 
 /** Ids of all that tags name and that the manifests in USE need. */
 async function* live(library: Library, inUse: Iterable<string>): AsyncGenerator<string> {
@@ -26,6 +27,33 @@ async function* live(library: Library, inUse: Iterable<string>): AsyncGenerator<
     digests.add(listed.tag.digest)
   }
   for (const digest of digests) yield* reachable(library.store, digest)
+}
+
+/** Ids of what the hub's manifests need; with UNTAGGED only of those that its tags name or that are in USE. */
+async function* liveAtHub(library: Library, hub: ChunkBackend, inUse: Iterable<string>, untagged: boolean) {
+  if (untagged) yield* live(library, inUse)
+  else for await (const digest of manifestsIn(library.store, hub)) yield* reachable(library.store, digest)
+}
+
+/**
+ * Removes from the hub, which must be a folder, what no manifest there needs: what broken-off publishes left. With UNTAGGED
+ * also manifests without a tag, which a deployment or another node may still name: only for who knows that none does.
+ */
+export async function collectHub(
+  library: Library,
+  inUse: Iterable<string>,
+  options: { grace?: number | undefined; untagged: boolean },
+): Promise<Collected> {
+  const { hub } = library.store
+  if (!hub?.direct) {
+    throw new ZosError(
+      `Collect garbage at the hub "${hub?.label ?? 'none'}": it is no folder of this machine; run this where it is, with ZOS_HUB=dir:PATH`,
+      { code: 'no-folder' },
+    )
+  }
+  const { grace, untagged } = options
+  const kept = liveAtHub(library, hub, inUse, untagged)
+  return collect(library.store, kept, { backend: hub, ...(grace === undefined ? {} : { grace }) })
 }
 
 /** Removes from the local store what no tag and no export needs; GRACE in milliseconds. */

@@ -1,7 +1,8 @@
-import type { Store } from '#cas'
+import { blobsIn, type ChunkBackend, type Store } from '#cas'
 import { reasonOf, ZosError } from '#codec'
 import type { Manifest } from '../types.ts'
 import { attachFingerprints, decodeManifest } from './decode.ts'
+import { MAGIC } from './layout.ts'
 
 /**
  * The manifest whose canonical bytes have the SHA-256 DIGEST (hex), verified and decoded. Without FINGERPRINTS, which
@@ -33,6 +34,23 @@ export async function* reachable(store: Store, digest: string): AsyncGenerator<s
   yield digest
   yield fingerprints.toString('hex')
   for (const id of chunkIds(manifest)) yield id.toString('hex')
+}
+
+/** Digests of all manifests that BACKEND has; throws when one cannot be read, as nobody knows then what it needs. */
+export async function* manifestsIn(store: Store, backend: ChunkBackend): AsyncGenerator<string> {
+  for await (const id of blobsIn(backend)) {
+    const stored = await backend.get(id)
+    if (!stored) continue // collected meanwhile
+    const opened = await store.workers.open(id, stored)
+    if (!opened.ok) {
+      throw new ZosError(`Read "${id}" from "${backend.label}": its bytes are damaged; "zos store scrub" first`, {
+        code: 'chunk-corrupt',
+        kind: 'node',
+        details: { id, found: opened.found },
+      })
+    }
+    if (opened.plain.subarray(0, MAGIC.length).equals(MAGIC)) yield id
+  }
 }
 
 /** Ids of all chunks of MANIFEST: packs, files, verity tree. Some come more than once. */

@@ -1,6 +1,6 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { homeOf } from '#cas'
+import { announceWriting, homeOf } from '#cas'
 import { sha256Hex, ZosError } from '#codec'
 import { finishTree } from '../import/canonical.ts'
 import { importDirectory } from '../import/dir.ts'
@@ -77,6 +77,7 @@ export async function publish(
   checkTagName(tag)
   const parsed = parseSource(source)
   const { store } = library
+  using _writing = announceWriting(homeOf(store))
   await sweepTemporary(join(library.home, 'tmp'))
   using spool = openSpool(join(library.home, 'tmp'))
   const progress: Progress = { phase: 'import', bytes: 0, totalBytes: undefined, files: 0, newBytes: 0 }
