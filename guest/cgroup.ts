@@ -23,6 +23,7 @@ export function write(path: string, text: string): void {
 }
 
 export function makeCgroups(): void {
+  countProcessors()
   write(`${ROOT}/cgroup.subtree_control`, CONTROLLERS)
   mkdir(LIMIT)
   write(`${LIMIT}/cgroup.subtree_control`, CONTROLLERS)
@@ -57,12 +58,25 @@ export function enterCgroups(): void {
 
 const PERIOD = 100_000
 
+let processors = 0
+
+function countProcessors(): void {
+  const mask = new Uint8Array(128)
+  const bytes = must('Count processors', sys('sched_getaffinity', 0, mask.length, mask))
+  for (const byte of mask.subarray(0, bytes)) for (let bits = byte; bits > 0; bits >>>= 1) processors += bits & 1
+}
+
+let memoryLimit = 0
+
 export function setLimits(memory: number, cpus: number, pids: number): void {
   // it holds at LIMIT; the others are where programs look for it
   for (const group of [LIMIT, RUN, INIT]) {
-    if (memory > 0) write(`${group}/memory.max`, `${memory}`)
-    if (cpus > 0) write(`${group}/cpu.max`, `${Math.max(1000, Math.round(cpus * PERIOD))} ${PERIOD}`)
+    if (memory > 0 && memory !== memoryLimit) write(`${group}/memory.max`, `${memory}`)
+    // all there are need no limit, and the first one makes the kernel rewrite its own code
+    if (cpus > 0 && cpus < processors)
+      write(`${group}/cpu.max`, `${Math.max(1000, Math.round(cpus * PERIOD))} ${PERIOD}`)
   }
+  memoryLimit = memory
   if (pids > 0) write(`${LIMIT}/pids.max`, `${pids}`)
 }
 

@@ -11,7 +11,16 @@ import { close, MS, mount, must, nonblocking, O, open, pipe, sys } from './nativ
 import { configureCard } from './network.ts'
 import { openPty } from './pty.ts'
 import { addToTree, makeTree, TREE } from './tree.ts'
-import { becomeMain, dismiss, LONGEST, NAMESPACES, release, type Stdio, type Waiting } from './waiting.ts'
+import {
+  becomeMain,
+  dismiss,
+  LONGEST,
+  NAMESPACES,
+  release,
+  releaseNamespaces,
+  type Stdio,
+  type Waiting,
+} from './waiting.ts'
 import { type Answer, main, mainHandlers } from './workload.ts'
 
 /** Builds the tree in a helper, then starts the process; ANSWER comes when it runs, or says why it does not. */
@@ -66,6 +75,7 @@ function startPrepared(
   const plain = !spec.process.tty && !spec.confined && spec.tmpfs.length === 0 && spec.volumes.length === 0
   if (!plain || message.length > LONGEST || writeFiles(spec).length > 0) {
     dismiss(waiting)
+    releaseNamespaces()
     inTree(() => addToTree(spec), spec, failed, answer)
     return
   }

@@ -166,14 +166,6 @@ export function pipe(): [number, number] {
   return [view.getInt32(0, true), view.getInt32(4, true)]
 }
 
-/** Two ends of a unix stream socket. */
-export function socketPair(): [number, number] {
-  const pair = new Uint8Array(8)
-  must('Make a socket pair', sys('socketpair', 1, 1 | O.CLOEXEC, 0, pair))
-  const view = new DataView(pair.buffer)
-  return [view.getInt32(0, true), view.getInt32(4, true)]
-}
-
 const F_SETFL = 4
 export function nonblocking(fd: number): void {
   must('Set O_NONBLOCK', sys('fcntl', fd, F_SETFL, O.NONBLOCK))

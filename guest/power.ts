@@ -3,6 +3,7 @@ import { after } from './loop.ts'
 import { sys } from './native.ts'
 import { signalNumber } from './status.ts'
 import { dismantleTree } from './tree.ts'
+import { releaseNamespaces } from './waiting.ts'
 import { main } from './workload.ts'
 
 const POWER_OFF = 0x4321fedc
@@ -32,6 +33,7 @@ function end(tries = 100): void {
     after(20, () => end(tries - 1))
     return
   }
+  releaseNamespaces()
   try {
     dismantleTree()
   } finally {

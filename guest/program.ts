@@ -8,6 +8,9 @@ const CAPABILITIES = 0xa80425fb
 const PR_CAPBSET_DROP = 24
 const TIOCSCTTY = 0x540e
 
+/** What is read of a tree before its program, whichever that is. */
+export const LOOKED_UP = ['/etc/passwd', '/etc/group'] as const
+
 /** RLIMIT_* of asm-generic/resource.h. */
 const LIMITS: Record<string, number> = {
   cpu: 0,
@@ -71,7 +74,7 @@ export type Place = { hostname: string; confined: boolean }
 export function runProgram(spec: ProcessSpec, { hostname, confined }: Place, makeCwd: boolean): never {
   let identity: Identity
   try {
-    identity = resolveUser(spec.user, readTextIf('/etc/passwd'), readTextIf('/etc/group'), spec.groupAdd)
+    identity = resolveUser(spec.user, readTextIf(LOOKED_UP[0]), readTextIf(LOOKED_UP[1]), spec.groupAdd)
   } catch (error) {
     throw new Failure('no-user', (error as Error).message, 126)
   }

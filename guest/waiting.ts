@@ -4,7 +4,7 @@ import { openCgroup } from './cgroup.ts'
 import { KEPT, startChild } from './child.ts'
 import { supervise } from './init.ts'
 import { arm, IN, unwatch, watch } from './loop.ts'
-import { CLONE, close, exit, fork, must, nonblocking, O, open, pipe, socketPair, sys, writeAll } from './native.ts'
+import { CLONE, close, exit, fork, must, nonblocking, O, open, pipe, sys, writeAll } from './native.ts'
 import { runProgram } from './program.ts'
 
 /** Our ends; a number below 0 is none. */
@@ -23,8 +23,8 @@ export type Waiting = {
 
 export const NAMESPACES = CLONE.NEWPID | CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC
 
-/** Messages longer than this are not worth PID 1's time: such a workload gets a child of its own. */
-export const LONGEST = 65536
+/** What a pipe holds, with the length in front: for longer messages PID 1 would have to wait, such a workload gets a child of its own. */
+export const LONGEST = 65536 - 4
 
 /** The last steps, in the child that becomes the workload's first process. */
 export function becomeMain(spec: StartSpec): never {
@@ -58,7 +58,8 @@ export function forkWaiting(
   enter: () => void,
   ready: (failure: AgentFailure | null, waiting: Waiting) => void,
 ): void {
-  const [line, theirs] = socketPair()
+  // not a pair of sockets: emulated, their code costs a start 4 ms
+  const [theirs, line] = pipe()
   const [inRead, inWrite] = pipe()
   const [outRead, outWrite] = pipe()
   const [errRead, errWrite] = pipe()
@@ -84,7 +85,7 @@ export function forkWaiting(
     keep: theirs,
     run: () => {
       enter()
-      sys('write', KEPT, new Uint8Array(1), 1)
+      sys('write', 1, new Uint8Array(1), 1)
       const spec = message()
       if (!spec.process.stdin) must('Close the input', sys('dup3', must('Open', open('/dev/null', O.RDONLY)), 0, 0))
       becomeMain(spec)
@@ -94,13 +95,29 @@ export function forkWaiting(
   })
   if (group >= 0) close(group)
   close(theirs)
-  watch(line, () => {
-    unwatch(line)
+  watch(outRead, () => {
+    unwatch(outRead)
     // its end instead of its sign of life: whoever asked hears why from `started`, or of a kill from here
-    const alive = sys('read', line, new Uint8Array(1), 1) === 1
+    const alive = sys('read', outRead, new Uint8Array(1), 1) === 1
     ready(alive ? null : { code: 'guest-failed', message: 'Wait for the start: the child ended' }, waiting)
   })
-  arm(line, IN)
+  arm(outRead, IN)
+}
+
+let held: number[] = []
+
+/**
+ * The namespaces of PID stay when it ends. The kernel takes a mount namespace down, with the file systems only it has, within
+ * the exit of its last process, and waits for grace periods on the way: nobody should hear later of an exit for that.
+ */
+export function holdNamespaces(pid: number): void {
+  held = ['mnt', 'ipc', 'uts'].map((kind) => must('Hold a namespace', open(`/proc/${pid}/ns/${kind}`, O.RDONLY)))
+}
+
+/** So that what is mounted in them can be unmounted. */
+export function releaseNamespaces(): void {
+  for (const fd of held) close(fd)
+  held = []
 }
 
 /** Lets it go on as SPEC says: its handlers are set before. */

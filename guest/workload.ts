@@ -9,6 +9,8 @@ import { closeSink, closeWatched, endSink, openSink, put, type Sink } from './si
 import { exitStatus } from './status.ts'
 import type { Stdio, Waiting } from './waiting.ts'
 
+const SIGKILL = 9
+
 type Phase = 'idle' | 'starting' | 'running' | 'exited'
 
 /** The one main process of this VM, and what was made ready for it before anybody said what it is. */
@@ -58,7 +60,8 @@ export function mainHandlers(
     },
     ended: (status) => {
       if (failure) return
-      const oom = figure('memory.events', 'oom_kill') > 0
+      // the group dies as one (memory.oom.group): a main process that ended in another way did not run out of memory
+      const oom = (status & 0x7f) === SIGKILL && figure('memory.events', 'oom_kill') > 0
       exit = exitStatus(status, oom)
       main.phase = 'exited'
       if (stdin) closeSink(stdin)

@@ -176,9 +176,9 @@ static const struct {
     N(fchownat), N(fcntl), N(finit_module), N(fstatfs), N(fsync), N(ftruncate), N(getdents64), N(getpid), N(getsockopt),
     N(ioctl), N(kill), N(linkat), N(mkdirat), N(mknodat), N(mount), N(openat), N(openat2), N(pidfd_open), N(pipe2),
     N(pivot_root), N(prctl), N(prlimit64), N(read), N(readlinkat), N(reboot),
-    N(renameat2), N(rt_sigprocmask), N(sched_setscheduler), N(setdomainname),
+    N(renameat2), N(rt_sigprocmask), N(sched_getaffinity), N(sched_setscheduler), N(setdomainname),
     N(setgid), N(setgroups), N(sethostname), N(setns), N(setresgid), N(setresuid), N(setsid), N(setsockopt), N(shutdown),
-    N(signalfd4), N(socket), N(socketpair), N(statx), N(symlinkat), N(sync), N(syncfs), N(umask), N(umount2), N(unlinkat), N(unshare),
+    N(signalfd4), N(socket), N(statx), N(symlinkat), N(sync), N(syncfs), N(umask), N(umount2), N(unlinkat), N(unshare),
     N(utimensat), N(waitid), N(wait4), N(write),
 };
 

@@ -10,7 +10,7 @@ export const DISK_SIZE = 2 ** 40
 /** `vol0` … `vol5`: PCI devices cannot be added on the fast path, so each guest has them from the start. */
 export const VOLUME_SLOTS = 6
 /** Raised whenever the arguments change the guest's hardware: old templates then no longer fit. */
-export const ARGS_VERSION = 5
+export const ARGS_VERSION = 6
 
 export type Disk =
   /** Reads as zeroes, forgets what is written. */
@@ -44,7 +44,7 @@ const COMMON_WORDS = [
   // in guests of 1 GiB and more
   'transparent_hugepage=never',
   // what nobody reads in a microVM, but every fork, exec and switch would pass through
-  ...['psi=0', 'audit=0', 'lsm=landlock,yama,bpf'],
+  ...['psi=0', 'audit=0', 'lsm=landlock,yama,bpf', 'noautogroup'],
   // a workload is root in its machine: it may load the kernel's own modules and no others
   'module.sig_enforce=1',
 ]
@@ -138,7 +138,7 @@ export function qemuArgs(input: QemuInput): string[] {
   args.push('-chardev', 'ringbuf,id=console,size=65536', '-serial', 'chardev:console')
   args.push('-chardev', `socket,id=agent,path=${sockets.agent},server=on,wait=off`)
   args.push('-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=agent,name=zos.agent')
-  args.push('-device', 'virtio-rng-pci', '-device', 'vmgenid,guid=auto', ...nicArgs(sockets.nic))
+  args.push('-device', 'virtio-rng-pci', ...nicArgs(sockets.nic))
   args.push(...diskArgs('root', disks.root, true), ...diskArgs('upper', disks.upper, false))
   args.push(...diskArgs('modules', disks.modules, true))
   for (let n = 0; n < VOLUME_SLOTS; n++) {

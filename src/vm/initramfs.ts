@@ -9,17 +9,7 @@ import { byContent } from './stamp.ts'
 import { type BuildOptions, ensureZinit } from './zinit.ts'
 
 /** What Debian's cloud kernel has as modules and a microVM needs before it has a root; the rest is built in. */
-const MODULES = [
-  'virtio_blk',
-  'virtio_net',
-  'virtio_rng',
-  'erofs',
-  'overlay',
-  'dm_verity',
-  'virtio_console',
-  'ext4',
-  'vmgenid',
-]
+const MODULES = ['virtio_blk', 'virtio_net', 'virtio_rng', 'erofs', 'overlay', 'dm_verity', 'virtio_console', 'ext4']
 /** Faster SHA-256 for dm-verity where the CPU has the instructions. */
 const OPTIONAL = ['sha256_ssse3']
 

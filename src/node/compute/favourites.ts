@@ -13,7 +13,7 @@ import type { Blanks } from './blanks.ts'
 import type { Command, MachineRequest, Storage } from './parts.ts'
 
 /** An image that is started again and again in one class, and how it was started last. */
-export type Favourite = { vmClass: VmClass; digest: string; command: Command }
+export type Favourite = { vmClass: VmClass; digest: string; command: Command; memory: number }
 
 export type Favourites = {
   /** Notes a start; the image's favourite from the second one on. */
@@ -22,6 +22,14 @@ export type Favourites = {
   find: (favourite: Favourite) => Promise<ImageTemplate | undefined>
   /** Its template, made now when there is none. */
   ensure: (favourite: Favourite) => Promise<ImageTemplate>
+}
+
+/** What the guest looks for to find COMMAND's program, links on the way included. */
+function namesOf({ argv, env }: Command): string[] {
+  const [program = ''] = argv
+  if (program.includes('/')) return [program]
+  const path = env.findLast((pair) => pair.startsWith('PATH='))?.slice(5) ?? ''
+  return path.split(':').map((dir) => `${dir}/${program}`)
 }
 
 const REMEMBERED = 64
@@ -43,7 +51,7 @@ export function openFavourites(
   const refused = new Map<string, number>()
   const isRefused = (digest: string) => performance.now() - (refused.get(digest) ?? -RETRY_AFTER) < RETRY_AFTER
 
-  const make = async ({ vmClass, digest, command }: Favourite): Promise<ImageTemplate> => {
+  const make = async ({ vmClass, digest, command, memory }: Favourite): Promise<ImageTemplate> => {
     const base = await ensureTemplate(host, vmClass)
     return blanks.withExport(async (exportId, socket) => {
       const { root, dataBlocks, hashStart } = await storage.bind(exportId, digest)
@@ -52,15 +60,20 @@ export function openFavourites(
       return makeImageTemplate(host, base, empty, {
         digest,
         root: socket,
-        prepare: (agent) => agent.prepare({ root: { dataBlocks, hashStart, rootHash: root }, files: paths }),
+        prepare: (agent) =>
+          agent.prepare({
+            root: { dataBlocks, hashStart, rootHash: root },
+            files: [...paths, ...namesOf(command)],
+            memoryLimit: memory,
+          }),
       })
     })
   }
   return {
-    started(vmClass, { digest, command }) {
+    started(vmClass, { digest, command, memory }) {
       const name = `${vmClass.vcpus}/${vmClass.memoryMiB}/${digest}`
       const known = seen.get(name)
-      const favourite = { vmClass, digest, command }
+      const favourite = { vmClass, digest, command, memory }
       seen.delete(name)
       seen.set(name, { favourite, starts: (known?.starts ?? 0) + 1 })
       const oldest = seen.keys().next().value

@@ -73,6 +73,8 @@ export type Preparation = {
   root: StartSpec['root']
   /** Paths to bring into memory. */
   files: string[]
+  /** Most likely that of the workload; one that has another gets that. */
+  memoryLimit: number
 }
 
 /** As in StartSpec. */
