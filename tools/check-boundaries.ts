@@ -6,17 +6,18 @@ const root = resolve(import.meta.dirname, '..')
 
 /** What each domain may import. Files of one domain import each other freely. */
 export const arrows: Record<string, readonly string[]> = {
+  npm: [],
   codec: [],
   sys: ['codec'],
   wire: ['codec'],
   cas: ['codec', 'sys'],
-  zosfs: ['codec', 'sys', 'cas'],
+  zosfs: ['npm', 'codec', 'sys', 'cas'],
   vm: ['codec', 'sys', 'cas', 'zosfs'],
   mycelium: ['codec', 'sys'],
-  contract: ['codec', 'sys'],
-  node: ['codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract'],
-  hub: ['codec', 'sys', 'cas', 'zosfs'],
-  cli: ['codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract', 'node', 'hub'],
+  contract: ['npm', 'codec', 'sys'],
+  node: ['npm', 'codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract'],
+  hub: ['npm', 'codec', 'sys', 'cas', 'zosfs'],
+  cli: ['codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract', 'keys', 'node', 'hub'],
 }
 
 const imports = /(?:from|import)\s*\(?\s*'([^']+)'/g

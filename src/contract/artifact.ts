@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Abi } from 'viem'
+import type { Abi } from '#npm'
 import type { Artifact } from './compile.ts'
 
 type Hex = `0x${string}`

@@ -71,7 +71,7 @@ export { applyApproval, applyFreeze, type ConsentState, carriesSpec, noConsent, 
 export { type ConnectOptions, connectRpc } from './engine/connect.ts'
 export { type ChainOptions, openEmbedded } from './engine/open.ts'
 export type { EmbeddedEngine, Engine, Head } from './engine/types.ts'
-export { type Key, keyOf, listKeys, newKey, openKey, type PublicKey, readPublicKey } from './keys/keys.ts'
+export { type Key, keyOf, listKeys, openKey, type PublicKey, readPublicKey } from './keys/keys.ts'
 export { describe, diffSpecs, type Known } from './spec/describe.ts'
 export { leafOf, merkleRoot, type SlotNetwork, type SlotSpec } from './spec/leaf.ts'
 export { parseSpec } from './spec/parse.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { z } from 'zod'
 import { grants } from '#cas'
 import { reasonOf, ZosError } from '#codec'
+import { z } from '#npm'
 import type { Named } from './place.ts'
 
 const key = z.string().regex(/^[0-9a-f]{64}$/, 'take the 64 hex digits of an Ed25519 key')

@@ -2,7 +2,7 @@ import type { NodeConfig } from './provision/config.ts'
 
 export { CACHE } from './cache.ts'
 export type { NodeConfig } from './provision/config.ts'
-export { slotName } from './provision/request.ts'
+export { slotName } from './provision/names.ts'
 export { type NodeOptions, type NodeStatus, runNode, supervisorSocket } from './supervisor/supervisor.ts'
 
 // loaded when called: whoever only runs containers does not pay for the contract's libraries

@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { createKeyFile } from '#mycelium'
 import { freePort, until } from '#sys'
 import { isRunning, killProcess, processesWith } from '#vm'
 import { gridDir } from './local.ts'
@@ -67,7 +66,7 @@ export async function backingUp(name: Backing, port: number): Promise<Service> {
   if (known) return known
   mkdirSync(folder(name), { recursive: true, mode: 0o700 })
   const at = port || (await freePort())
-  if (name === 'relay' && !existsSync(keyFile())) await createKeyFile(keyFile())
+  if (name === 'relay' && !existsSync(keyFile())) await (await import('#mycelium')).createKeyFile(keyFile())
   // a small young generation halves the chain's memory for a tenth of its speed
   const engine = name === 'chain' ? ['--max-semi-space-size=4'] : []
   const args = [...engine, ...programOf(name), ...portOf(name, at)]

@@ -19,7 +19,7 @@ import {
 } from '#contract'
 import { writeAtomic } from '#sys'
 import { places } from '#wire'
-import { type GridFacts, gridFacts } from './local.ts'
+import { type GridFacts, gridFacts, keysDir } from './local.ts'
 import { passphrase } from './passphrase.ts'
 
 type Hex = `0x${string}`
@@ -75,8 +75,6 @@ export async function atEachHub(hubs: HubCall[], act: (hub: HubCall) => Promise<
   const why = failed.find((error) => codeOf(error) !== 'source-away') ?? failed[0]
   if (failed.length === hubs.length || (why !== undefined && codeOf(why) !== 'source-away')) throw why
 }
-
-export const keysDir = (): string => join(places().home, 'keys')
 
 /** The key named by --as, opened; `KEY@0xADDRESS` signs for the contract wallet at that address, which accepts the key. */
 export async function signer(said: string | undefined, command: string): Promise<Key> {

@@ -13,7 +13,8 @@ import {
 } from '#contract'
 import { type Flags, JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { checkGroupName, groupBook, groupNamed, keysDir, namedGroups, noteGroup, openContext } from './context.ts'
+import { checkGroupName, groupBook, groupNamed, namedGroups, noteGroup, openContext } from './context.ts'
+import { keysDir } from './local.ts'
 import { freezeOf, MEMBER, memberOf, thresholdsOf } from './terms.ts'
 
 const CREATE = {

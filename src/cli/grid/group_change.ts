@@ -1,8 +1,9 @@
 import { ZosError } from '#codec'
 import { draftMembership, listKeys, type NewMember, propose, readGroup, signerOf } from '#contract'
 import { type Flags, JSON_FLAG, parseFlags } from '../flags.ts'
-import { groupNamed, keysDir, openContext, signer } from './context.ts'
+import { groupNamed, openContext, signer } from './context.ts'
 import { warnOfContracts } from './group.ts'
+import { keysDir } from './local.ts'
 import { FLAGS, sayProposed } from './steps.ts'
 import { freezeOf, memberOf, thresholdsOf } from './terms.ts'
 

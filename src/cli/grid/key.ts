@@ -1,8 +1,8 @@
 import { ZosError } from '#codec'
-import { listKeys, newKey } from '#contract'
+import { listKeys, newKey } from '#keys'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { keysDir } from './context.ts'
+import { keysDir } from './local.ts'
 import { passphrase } from './passphrase.ts'
 
 /** `zos key new NAME [--passkey]`, `zos key ls`: members' keys, encrypted at rest in $ZOS_HOME/keys. */

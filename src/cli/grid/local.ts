@@ -22,6 +22,7 @@ export type LocalNode = { name: string; farm: string; country: string }
 /** What only the machine of a local grid knows. Ports are fixed once, so that nodes find chain, hub and relay again. */
 export type LocalGrid = { chainPort: number; hubPort: number; relayPort: number; nodes: LocalNode[] }
 
+export const keysDir = (): string => join(places().home, 'keys')
 export const gridDir = (): string => join(places().home, 'grid')
 export const nodeHome = (name: string): string => join(gridDir(), 'nodes', name)
 

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { type Domain, type MemberSet, type NewMember, passkeySigner, ROLE, readPublicKey, signerOf } from '#contract'
-import { keysDir } from './context.ts'
+import { keysDir } from './local.ts'
 
 type Hex = `0x${string}`
 type Thresholds = MemberSet['thresholds']

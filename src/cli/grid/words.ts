@@ -9,7 +9,8 @@ import {
   signerOf,
   type Transition,
 } from '#contract'
-import { type Context, getSpec, keysDir, nodesOf } from './context.ts'
+import { type Context, getSpec, nodesOf } from './context.ts'
+import { keysDir } from './local.ts'
 
 /** The specs of T's slots as this key may read them, each checked against the signed root; undefined when one may not be. */
 async function readSpecs(context: Context, key: Key, t: Transition): Promise<SlotSpec[] | undefined> {

@@ -1,4 +1,4 @@
-import { createPublicClient, custom, type PublicClient } from 'viem'
+import { createPublicClient, custom, type PublicClient } from '#npm'
 import { ledger } from '../artifact.ts'
 import type { Engine } from '../engine/types.ts'
 import type { Domain } from '../typed/digest.ts'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { keccak256 } from 'viem'
 import { ZosError } from '#codec'
+import { keccak256 } from '#npm'
 import { applySet, foundGroup, type GroupState } from '../approval/set.ts'
 import { digestOf, ZERO } from '../typed/digest.ts'
 import { canonicalSignature, signerKind, signerOf } from '../typed/passkey.ts'

@@ -1,4 +1,4 @@
-import { type AbiEvent, type DecodeEventLogReturnType, decodeEventLog, getAbiItem, toEventSelector } from 'viem'
+import { type AbiEvent, type DecodeEventLogReturnType, decodeEventLog, getAbiItem, toEventSelector } from '#npm'
 import { ledger } from '../artifact.ts'
 import type { Grid } from './grid.ts'
 

@@ -1,5 +1,5 @@
-import { keccak256, stringToHex } from 'viem'
 import { canonicalJson, ZosError } from '#codec'
+import { keccak256, stringToHex } from '#npm'
 import type { Key } from '../keys/keys.ts'
 import { countryHex, countryOf, digestOf } from '../typed/digest.ts'
 import { type Beat, type Registration, type Resources, registrationSchema } from '../typed/schema.ts'

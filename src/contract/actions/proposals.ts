@@ -1,6 +1,5 @@
-import { hexToString, stringToHex } from 'viem'
-import { z } from 'zod'
 import { canonicalJson, ZosError } from '#codec'
+import { hexToString, stringToHex, z } from '#npm'
 import { checkSignature, type Evidence, type GroupState } from '../approval/set.ts'
 import { type ConsentState, carriesSpec, thresholdOf } from '../approval/step.ts'
 import type { Key } from '../keys/keys.ts'

@@ -1,5 +1,5 @@
-import { encodeAbiParameters, fromRlp, keccak256 } from 'viem'
 import { reasonOf, ZosError } from '#codec'
+import { encodeAbiParameters, fromRlp, keccak256 } from '#npm'
 import { ledger } from '../artifact.ts'
 import type { Head } from '../engine/types.ts'
 import { deploymentId, ZERO } from '../typed/digest.ts'

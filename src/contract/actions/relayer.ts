@@ -1,3 +1,4 @@
+import { reasonOf, ZosError } from '#codec'
 import {
   BaseError,
   ContractFunctionRevertedError,
@@ -6,9 +7,10 @@ import {
   decodeErrorResult,
   encodeDeployData,
   encodeFunctionData,
-} from 'viem'
-import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts'
-import { reasonOf, ZosError } from '#codec'
+  generatePrivateKey,
+  type PrivateKeyAccount,
+  privateKeyToAccount,
+} from '#npm'
 import { ledger } from '../artifact.ts'
 import type { Engine } from '../engine/types.ts'
 import type { Grid } from './grid.ts'

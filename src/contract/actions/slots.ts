@@ -1,4 +1,4 @@
-import { stringToHex } from 'viem'
+import { stringToHex } from '#npm'
 import type { Key } from '../keys/keys.ts'
 import { deploymentId, digestOf } from '../typed/digest.ts'
 import { type Ack, PHASE, transitionSchema } from '../typed/schema.ts'

@@ -1,5 +1,5 @@
-import { z } from 'zod'
 import { canonicalJson, reasonOf, ZosError } from '#codec'
+import { z } from '#npm'
 import { type Domain, deploymentId } from '../typed/digest.ts'
 import { address, freezeSchema, memberSetSchema, signatureSchema, transitionSchema } from '../typed/schema.ts'
 import { applySet, type Evidence, foundGroup, type GroupState } from './set.ts'

@@ -1,4 +1,4 @@
-import { keccak256 } from 'viem'
+import { keccak256 } from '#npm'
 import { type Domain, digestOf, ZERO } from '../typed/digest.ts'
 import { signedBy, signerKind } from '../typed/passkey.ts'
 import { type MemberSet, ROLE, type Signature } from '../typed/schema.ts'

@@ -1,7 +1,7 @@
 import { createBlockHeaderFromRLP } from '@ethereumjs/block'
 import { createTxFromRLP } from '@ethereumjs/tx'
-import { z } from 'zod'
 import { ZosError } from '#codec'
+import { z } from '#npm'
 import type { Chain } from './chain.ts'
 import { Reader, Reverted } from './read.ts'
 import type { BlockRow, LogRow, TxRow } from './store.ts'

@@ -1,6 +1,5 @@
-import { x25519 } from '@noble/curves/ed25519.js'
-import { p256 } from '@noble/curves/nist.js'
 import { sha256 } from '#codec'
+import { p256, x25519 } from '#npm'
 import { encodeAssertion, messageOf } from '../typed/passkey.ts'
 import type { Key } from './keys.ts'
 

@@ -1,5 +1,5 @@
-import { isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
 import { ZosError } from '#codec'
+import { isMap, isScalar, LineCounter, type Node, parseDocument } from '#npm'
 import { type Spec, specSchema } from './schema.ts'
 
 const SIZE_LIMIT = 1 << 20

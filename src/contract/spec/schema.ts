@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import { z } from '#npm'
 
 // Scalars arrive as the text the user typed (YAML's failsafe schema): "1.10" stays "1.10" where it is a string.
 

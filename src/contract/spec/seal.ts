@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { bech32 } from '@scure/base'
-import { Decrypter, Encrypter } from 'age-encryption'
-import { z } from 'zod'
 import { canonicalJson, reasonOf, sha256Hex, ZosError } from '#codec'
+import { Decrypter, Encrypter, z } from '#npm'
 import { word } from '../typed/schema.ts'
 import { leafOf, merkleProof, merkleRoot, rootFrom, type SlotSpec } from './leaf.ts'
 

@@ -1,4 +1,4 @@
-import { encodeAbiParameters, hashTypedData, keccak256, stringToHex, type TypedDataDomain } from 'viem'
+import { encodeAbiParameters, hashTypedData, keccak256, stringToHex, type TypedDataDomain } from '#npm'
 import type { Ack, Beat, Freeze, MemberSet, Registration, Transition } from './schema.ts'
 import { type TypedName, typedTypes } from './types.ts'
 

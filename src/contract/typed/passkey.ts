@@ -1,6 +1,5 @@
-import { p256 } from '@noble/curves/nist.js'
-import { encodeAbiParameters, getContractAddress } from 'viem'
 import { sha256 } from '#codec'
+import { encodeAbiParameters, getContractAddress, p256 } from '#npm'
 import type { Domain } from './digest.ts'
 import { recoverSigner } from './recover.ts'
 

@@ -1,5 +1,4 @@
-import { secp256k1 } from '@noble/curves/secp256k1.js'
-import { keccak_256 } from '@noble/hashes/sha3.js'
+import { keccak_256, secp256k1 } from '#npm'
 
 type Hex = `0x${string}`
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import { z } from '#npm'
 
 // The same structs as JSON: whole numbers as numbers, bytes as lower-case hex. Strict: a field nobody signed is refused.
 

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
-import { z } from 'zod'
 import { ZosError } from '#codec'
 import { Daemon, type Endpoint, serveApi } from '#mycelium'
+import { z } from '#npm'
 import { serveUnix } from '#sys'
 import { keepCards } from './cards.ts'
 import { overlaySocket } from './place.ts'

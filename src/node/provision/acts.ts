@@ -3,8 +3,8 @@ import type { RestartPolicy } from '#wire'
 import type { Running } from '../compute/api.ts'
 import type { CardKeeper } from './cards.ts'
 import type { Desired, Run } from './desired.ts'
+import { slotName } from './names.ts'
 import type { Said, Watched } from './pinned.ts'
-import { slotName } from './request.ts'
 import type { openedSpecs } from './sealed.ts'
 
 type Hex = `0x${string}`

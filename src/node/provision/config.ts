@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { z } from 'zod'
 import { reasonOf, ZosError } from '#codec'
 import { type Key, keyOf } from '#contract'
+import { z } from '#npm'
 import { writeAtomic } from '#sys'
 
 const hex = (bytes: number) =>

@@ -2,13 +2,7 @@ import { ZosError } from '#codec'
 import type { SlotSpec, Workload } from '#contract'
 import type { RestartPolicy, RunRequest } from '#wire'
 import { networkOf } from './cards.ts'
-
-/** Names under which the compute plane holds what belongs to a deployment's slot: the same on every pass. */
-export const slotName = (deployment: string, slot: number): string => `${deployment.slice(2, 18)}.${slot}`
-export const workloadName = (deployment: string, slot: number, leaf: string): string =>
-  `${slotName(deployment, slot)}.${leaf.slice(2, 14)}`
-export const volumeName = (deployment: string, slot: number, volume: string): string =>
-  `${slotName(deployment, slot)}.${volume}`
+import { volumeName } from './names.ts'
 
 function restartOf(text: string): RestartPolicy {
   const [name = '', max] = text.split(':')

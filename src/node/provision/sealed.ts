@@ -4,8 +4,9 @@ import type { RestartPolicy } from '#wire'
 import type { Wanted } from '../compute/api.ts'
 import { type CardWanted, cardOf } from './cards.ts'
 import type { Run } from './desired.ts'
+import { workloadName } from './names.ts'
 import type { Watched } from './pinned.ts'
-import { requestOf, workloadName } from './request.ts'
+import { requestOf } from './request.ts'
 import type { Specs } from './specs.ts'
 
 type Hex = `0x${string}`

@@ -1,5 +1,5 @@
-import { z } from 'zod'
 import { ZosError } from '#codec'
+import { z } from '#npm'
 import type { Routes } from '#sys'
 import { bindingOf } from './export.ts'
 import type { StoragePlane } from './plane.ts'

@@ -1,5 +1,5 @@
-import { z } from 'zod'
 import { ZosError } from '#codec'
+import { z } from '#npm'
 import { keyIdOf, type SigningKey, signedBy } from './keys.ts'
 import type { Library } from './library.ts'
 

@@ -1,5 +1,5 @@
-import { z } from 'zod'
 import { canonicalJson, ZosError } from '#codec'
+import { z } from '#npm'
 import { keepSigningKey, keyIdOf, makeSigningKey, type SigningKey, signedBy, signingKey } from './keys.ts'
 import type { Library } from './library.ts'
 
