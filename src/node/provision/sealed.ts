@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { leafOf, MODE, openSealed } from '#contract'
+import { leafOf, MODE, openSealed, type Resources, resourcesOf, type SlotSpec, type Workload } from '#contract'
 import type { RestartPolicy } from '#wire'
 import type { Wanted } from '../compute/api.ts'
 import { type CardWanted, cardOf } from './cards.ts'
@@ -20,6 +20,15 @@ export type Opened = { workload: string; wanted: Wanted; restart: RestartPolicy;
 /** Specs kept open: those of the slots here, and of as many versions before. */
 const KEPT = 512
 
+/** What a sealed spec asks for must be what members agreed on and the chain booked, of each resource; undefined when it is. */
+function notAsBooked(workload: SlotSpec['workload'], booked: Resources): string | undefined {
+  // written by a client of any version: what is no list of volumes asks for none, and is then not what was booked
+  const volumes = Array.isArray(workload.volumes) ? (workload.volumes as Workload['volumes']) : []
+  const asked = resourcesOf({ ...workload, volumes } as Workload)
+  const unlike = (Object.keys(asked) as (keyof Resources)[]).find((r) => asked[r] !== booked[r])
+  return unlike && `the spec asks for ${asked[unlike]} of ${unlike}, agreed on was ${booked[unlike]}`
+}
+
 /** Opens the specs sealed to this node; each once. */
 export function openedSpecs(specs: Specs, secret: Uint8Array) {
   const opened = new Map<Hex, Opened>()
@@ -32,10 +41,8 @@ export function openedSpecs(specs: Specs, secret: Uint8Array) {
     const wrong = (reason: string) => new ZosError(`Open slot ${slot.index}: ${reason}`, { code: 'wrong-spec' })
     if (spec.deployment !== d.name || spec.slot !== slot.index)
       throw wrong(`the spec inside is of "${spec.deployment}/${spec.slot}"`)
-    const { memory, cpus } = spec.workload as { memory?: unknown; cpus?: unknown }
-    // what was sealed must not be more than what was booked
-    if (memory !== slot.resources.ram || cpus !== slot.resources.cpu)
-      throw wrong('the spec asks for more or less than was agreed on')
+    const unlike = notAsBooked(spec.workload, slot.resources)
+    if (unlike !== undefined) throw wrong(unlike)
     const workload = workloadName(id, slot.index, leafOf(spec, salt))
     const wanted = requestOf(id, slot.index, spec)
     const { restart } = wanted.request

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { type Kind, keyOf, noConsent, salted, sealSpecs, type Transition } from '#contract'
+import { type Kind, keyOf, noConsent, type Resources, salted, sealSpecs, type Transition } from '#contract'
 import type { Running, Wanted } from '../compute/api.ts'
 import type { Compute } from './acts.ts'
 import type { Watched } from './pinned.ts'
@@ -68,21 +68,21 @@ class Model {
 }
 
 /** A deployment of two slots here, whose spec is version N. */
-async function deployment(n: number, restart = 'unless-stopped'): Promise<Watched> {
+async function deployment(n: number, restart = 'unless-stopped', booked: Partial<Resources> = {}): Promise<Watched> {
   const specs = [0, 1].map((slot) =>
     salted({
       deployment: 'web',
       slot,
       replica: slot,
       workload: {
-        ...{ name: 'web', image: 'web', flist: String(n).repeat(64), memory: 64, cpus: 1000, restart },
+        ...{ name: 'web', image: 'web', flist: String(n).repeat(64), memory: 64, cpus: 1000, uplink: 500, restart },
         volumes: [{ name: 'data', path: '/data', size: 1, readonly: false }],
       },
     }),
   )
   const { root, sealed } = await sealSpecs(specs, () => [key.seal])
   for (const s of sealed) blobs.set(s.blob, s.bytes)
-  const resources = { cpu: 1000, ram: 64, ssd: 1025, hdd: 0, uplink: 0, gpu: 0, ipv4: 0 }
+  const resources = { cpu: 1000, ram: 64, ssd: 1025, hdd: 0, uplink: 500, gpu: 0, ipv4: 0, ...booked }
   const slots = sealed.map(({ blob }, index) => ({ index, node: ME, mode: 0, blob, resources }))
   const placed = { specRoot: root, slots, expiry: 0, drain: 0 } as unknown as Transition
   const consent = { ...noConsent('web'), status: 'active' as const, sequence: n, version: n, placed }
@@ -173,6 +173,28 @@ test('what ended by itself stays as its policy has it, whichever plane was kille
       restart,
     )
   }
+})
+
+test('a spec that asks for more or less than was booked does not run, whichever resource it is', async () => {
+  const model = new Model()
+  for (const [resource, booked] of [
+    ['cpu', 999],
+    ['ram', 32],
+    ['ssd', 1024],
+    ['hdd', 1],
+    ['uplink', 0],
+    ['uplink', 501],
+    ['gpu', 1],
+    ['ipv4', 1],
+  ] as const) {
+    const words = await keeper(model)({ [ID]: await deployment(1, 'no', { [resource]: booked }) })
+    const said = words.get(ID)!.get(0)!
+    assert.equal(said.phase, 'failed')
+    assert.match(said.reason, new RegExp(`the spec asks for \\d+ of ${resource}, agreed on was ${booked}$`))
+  }
+  assert.equal(model.workloads.size, 0)
+  await keeper(model)({ [ID]: await deployment(1) })
+  assert.equal(model.running().length, 2)
 })
 
 test('absence from a list deletes nothing', async () => {
