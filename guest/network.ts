@@ -3,6 +3,7 @@ import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
 import { close, must, O, sys, writeFile } from './native.ts'
 
 /** linux/sockios.h, linux/if.h */
+const SIOCADDRT = 0x890b
 const SIOCSIFFLAGS = 0x8914
 const SIOCSIFADDR = 0x8916
 const SIOCSIFNETMASK = 0x891c
@@ -11,6 +12,8 @@ const SIOCGIFINDEX = 0x8933
 const IFF_UP = 1
 const IFF_NOARP = 0x80
 const IFF_MULTICAST = 0x1000
+const RTF_UP = 1
+const RTF_GATEWAY = 2
 const AF_INET = 2
 const AF_INET6 = 10
 const SOCK_DGRAM = 2
@@ -59,11 +62,22 @@ export function prepareNetwork(): void {
   setting('net/ipv4/ping_group_range', '0 2147483647')
 }
 
+/** linux/route.h, struct rtentry: a route to everywhere by a gateway. */
+function routeBy(gateway: number): Uint8Array {
+  const bytes = new Uint8Array(120)
+  const view = new DataView(bytes.buffer)
+  // rt_dst, rt_gateway, rt_genmask: a struct sockaddr_in each; zero is everywhere
+  for (const at of [8, 24, 40]) view.setUint16(at, AF_INET, true)
+  view.setUint32(24 + 4, gateway)
+  view.setUint16(56, RTF_UP | RTF_GATEWAY, true)
+  return bytes
+}
+
 /**
  * Gives the card its address and brings it up. Its link has one other end, the node's network plane: there is nobody to
  * resolve, hence no ARP and no neighbour discovery.
  */
-export function configureCard({ address, ipv4, mtu }: NetworkSpec): void {
+export function configureCard({ address, ipv4, ipv4Gateway, mtu }: NetworkSpec): void {
   withSocket(AF_INET6, (fd) => {
     const [request, view] = requestFor(CARD)
     must(`Find ${CARD}`, sys('ioctl', fd, SIOCGIFINDEX, request))
@@ -91,5 +105,7 @@ export function configureCard({ address, ipv4, mtu }: NetworkSpec): void {
       view.setUint32(VALUE + 4, value)
       must(`Set the IPv4 address of ${CARD}`, sys('ioctl', fd, ioctl, request))
     }
+    if (ipv4Gateway !== undefined)
+      must('Set the way to the Internet', sys('ioctl', fd, SIOCADDRT, routeBy(ipv4Gateway)))
   })
 }

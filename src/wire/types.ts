@@ -39,6 +39,8 @@ export type NetworkRequest = {
   address: string
   /** In the private range of its deployment, a /24, as a number. */
   ipv4: number
+  /** Where packets to the Internet go; absent: it may not go there. */
+  ipv4Gateway?: number
   mtu: number
   /** A line for /etc/hosts: its address and its names. */
   hosts: string

@@ -13,6 +13,7 @@ export const NEEDS: readonly Need[] = [
   { package: 'xz-utils', why: "unpacks the guest kernel's modules", for: 'run' },
   { package: 'musl-tools', why: 'builds zinit, PID 1 of every microVM', for: 'run' },
   { package: 'gcc', why: 'the compiler behind musl-tools, with its assembler', for: 'run' },
+  { package: 'passt', why: 'the way to the Internet of workloads that may go there', for: 'run' },
   { package: 'docker-registry', why: 'the registry that `npm start` pulls its image from', for: 'demo' },
   { package: 'mmdebstrap', why: 'makes the Debian image that `npm start` runs', for: 'demo' },
   { package: 'busybox-static', why: 'a small static root for tests', for: 'test' },

@@ -178,6 +178,11 @@ export class Daemon implements AsyncDisposable {
     return this.#call({ call: 'reform', publicKey, network })
   }
 
+  /** Gives the identity with this PUBLICKEY (hex) a socket to what carries its frames to the Internet; false when it may not. */
+  egress(publicKey: string, fd: number): Promise<boolean> {
+    return this.#call({ call: 'egress', publicKey, fd })
+  }
+
   /** One echo request with a hop limit; TIMEOUT in milliseconds. */
   probe(address: Uint8Array, hopLimit: number, timeout: number): Promise<ProbeResult> {
     return this.#call({ call: 'probe', address, hopLimit, timeout })

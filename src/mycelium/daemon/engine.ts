@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { ZosError } from '#codec'
+import { closeFd } from '#sys'
 import { addressOf, formatSubnet, type Subnet, subnetOf } from '../address.ts'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { describeIdentity, type Identity } from '../identity.ts'
@@ -270,6 +271,14 @@ export function createEngine(options: EngineOptions) {
       router.removeOrigin(found.identity.subnet)
       plane.remove(found)
       return true
+    },
+
+    /** A socket to what carries the frames of an identity to the Internet; false, and closed, when it may not go there. */
+    egress(publicKey: string, fd: number): boolean {
+      const take = localOf(publicKey)?.port?.egress
+      if (take) take(fd)
+      else closeFd(fd)
+      return take !== undefined
     },
 
     /** False when no such identity is attached to a port that is part of a network. */

@@ -16,8 +16,10 @@ export type Port = {
   wholeSubnet: boolean
   /** True when it sends packets above the MTU of the public network that nobody may cut. */
   uncut: boolean
-  /** Bytes of packets that its other side sent and received. */
-  traffic?: { sent: number; received: number }
+  /** Bytes of packets that its other side sent and received; of these, to and from the Internet. */
+  traffic?: { sent: number; received: number; outside?: { sent: number; received: number } }
+  /** For ports that may reach the Internet: takes a socket to the process that carries its frames there. */
+  egress?: (fd: number) => void
   /** For ports that have something to look after; returns when to call again. Milliseconds. */
   tick?: (now: number) => number
   /** For ports that are part of a network: who is in it has changed. */

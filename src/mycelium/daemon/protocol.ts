@@ -29,6 +29,7 @@ export type ThreadCall =
   | { id: number; call: 'demand'; policy: SealingPolicy }
   | { id: number; call: 'detach'; publicKey: string }
   | { id: number; call: 'reform'; publicKey: string; network: NicNetwork }
+  | { id: number; call: 'egress'; publicKey: string; fd: number }
   | { id: number; call: 'found'; endpoint: Endpoint; delay: number }
   | { id: number; call: 'secured'; connection: number; failure: string | undefined }
   | { id: number; call: 'say'; to: Uint8Array; payloads: Uint8Array[] }

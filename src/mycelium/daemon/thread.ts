@@ -26,6 +26,7 @@ function handle(engine: Engine, call: ThreadCall): void {
   else if (call.call === 'capture') answer(engine.capture(call.on, call.peer))
   else if (call.call === 'attach') answer(engine.attach(identityOf(call.attachment.secret), call.attachment.port))
   else if (call.call === 'secured') answer(engine.secured(call.connection, call.failure))
+  else if (call.call === 'egress') answer(engine.egress(call.publicKey, call.fd))
   else if (call.call === 'found') answer(engine.found(call.endpoint, call.delay))
   else if (call.call === 'say') answer(engine.say(Buffer.from(call.to), call.payloads))
   else if (call.call === 'demand') answer(engine.demand(call.policy))

@@ -1,14 +1,27 @@
-import { createNames, DNS_PORT } from './dns.ts'
+import { createNames, DNS_PORT, readQuestion } from './dns.ts'
 import type { NicNetwork } from './network.ts'
 import { ICMPV6, ipv6Packet, readUpper, UDP, type Upper } from './packet.ts'
 
 const ECHO_REQUEST = 128
 const ECHO_REPLY = 129
+const UDP_HEADER = 8
+
+/** Names of workloads are nobody else's to answer, and nobody else's to hear of. */
+const isOurs = (name: string): boolean => name === 'zos' || name.endsWith('.zos')
 
 const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
 
-/** The node's end of a card's link: knows the names of its network, and says that it is there. ELSEWHERE as in `createNames`. */
-export function createGateway(network: NicNetwork, elsewhere?: number) {
+/** Takes a DNS question about a name that is no workload's: the UDP datagram, from SOURCE to ASKED. */
+export type Forward = (datagram: Buffer, source: Buffer, asked: Buffer) => void
+
+export type GatewayOptions = {
+  /** As in `createNames`. */
+  elsewhere?: number
+  forward?: Forward | undefined
+}
+
+/** The node's end of a card's link: knows the names of its network, and says that it is there. */
+export function createGateway(network: NicNetwork, { elsewhere, forward }: GatewayOptions = {}) {
   const names = createNames(network, elsewhere)
   return {
     /** The answer to the packet at BYTES[at, at+length), which asks for one; undefined when there is none. */
@@ -17,8 +30,15 @@ export function createGateway(network: NicNetwork, elsewhere?: number) {
       const { protocol, at: header, sourcePort, destinationPort } = upper
       const source = Buffer.from(bytes.subarray(at + 8, at + 24))
       const asked = Buffer.from(bytes.subarray(at + 24, at + 40))
-      if (protocol === UDP && destinationPort === DNS_PORT)
+      if (protocol === UDP && destinationPort === DNS_PORT) {
+        const datagram = bytes.subarray(header, at + length)
+        const question = forward && readQuestion(datagram.subarray(UDP_HEADER))
+        if (forward && question && !isOurs(question.name)) {
+          forward(Buffer.from(datagram), source, asked)
+          return undefined
+        }
         return names.answerDatagram(bytes, header, at + length, source, asked)
+      }
       if (protocol !== ICMPV6 || sourcePort !== ECHO_REQUEST) return undefined
       const echo = Buffer.from(bytes.subarray(header, at + length))
       echo.writeUInt32BE(ECHO_REPLY * 2 ** 24)

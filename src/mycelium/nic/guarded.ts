@@ -19,7 +19,7 @@ export function guarded(network: NicNetwork, hooks: PortHooks, open: (hooks: Por
   const { identity, count, send } = hooks
   const firewall = createFirewall(network, Number.NEGATIVE_INFINITY)
   const gateway = gatewayOf(identity.address)
-  let ours = createGateway(network, REFUSED)
+  let ours = createGateway(network, { elsewhere: REFUSED })
 
   /** A packet made here, for this machine's kernel. */
   function made(packet: Buffer): void {
@@ -61,7 +61,7 @@ export function guarded(network: NicNetwork, hooks: PortHooks, open: (hooks: Por
     },
     reform(now) {
       firewall.reform(now)
-      ours = createGateway(now, REFUSED)
+      ours = createGateway(now, { elsewhere: REFUSED })
     },
   }
 }

@@ -23,6 +23,8 @@ export type NicNetwork = {
   ports: NicPort[]
   /** Said otherwise: who may open connections to which port, and nobody else. */
   allow?: { from: Uint8Array[]; people: boolean; ports: NicPort[] }[]
+  /** Whether it may reach the Internet, over IPv4 and through this node. */
+  egress?: boolean
   /** Kilobits per second it may send; absent: what there is. */
   rate?: number
 }

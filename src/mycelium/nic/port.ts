@@ -1,3 +1,4 @@
+import { connectUnix } from '#sys'
 import type { Port } from '../daemon/local.ts'
 import { finishChecksum, type PacketBuffer, packetBuffer, readVnet } from '../daemon/offload.ts'
 import { HEADROOM } from '../daemon/plane-context.ts'
@@ -5,11 +6,12 @@ import type { PortHooks } from '../daemon/ports.ts'
 import { adminProhibited, IPV6_HEADER, icmpError, isIcmpError } from '../wire/icmp.ts'
 import { LARGEST } from '../wire/large.ts'
 import { createBucket } from './bucket.ts'
+import { createEgress } from './egress.ts'
 import { createFirewall } from './firewall.ts'
 import { createGateway } from './gateway.ts'
 import { mappingOf } from './mapping.ts'
 import { gatewayOf, IPV4_GATEWAY, type NicSpec } from './network.ts'
-import { errorToIpv4, GROWTH, toIpv4, toIpv6 } from './translate.ts'
+import { errorToIpv4, GROWTH, IPV4_HEADER, toIpv4, toIpv6 } from './translate.ts'
 import { ETHERNET, LENGTH, openWire, type Wire } from './wire.ts'
 
 const IPV4 = 0x0800
@@ -28,22 +30,37 @@ const REFUSALS = 50
  */
 export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortHooks): Port {
   const firewall = createFirewall(spec.network, performance.now() / 1000)
-  let ours = createGateway(spec.network)
   const gateway = gatewayOf(identity.address)
   const map = mappingOf(spec.network, identity.address)
   /** What stands for the IPv4 addresses of the guest and of the node's end of the link. */
   const own4 = map?.toIpv6(map.own)
   const gateway4 = map?.toIpv6(IPV4_GATEWAY)
   const guestMac = Buffer.from(GUEST_MAC)
+  const egress =
+    spec.network.egress && map
+      ? createEgress({
+          reactor,
+          own: map.own,
+          ours: OUR_MAC,
+          guests: GUEST_MAC,
+          count,
+          toGuest: (bytes, at, length) => put(IPV4, bytes, at, length),
+          made,
+          headroom: HEADROOM,
+        })
+      : undefined
+  let ours = createGateway(spec.network, { forward: egress?.ask })
+  const traffic = { sent: 0, received: 0, ...(egress ? { outside: egress.traffic } : {}) }
   const bucket = spec.network.rate === undefined ? undefined : createBucket(spec.network.rate, performance.now())
-  const traffic = { sent: 0, received: 0 }
   let refusals = REFUSALS
   let nextSecond = 0
   let heldUntil = 0
   let wire: Wire | undefined
 
   const dial = (): void => {
-    wire = openWire(reactor, spec.path, HEADROOM + GROWTH, {
+    const fd = connectUnix(spec.path)
+    if (fd < 0) return
+    wire = openWire(reactor, fd, HEADROOM + GROWTH, {
       frame: fromGuest,
       closed: () => {
         wire = undefined
@@ -109,7 +126,10 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     const packet = at + ETHERNET
     const room = frameLength - ETHERNET
     bytes.copy(guestMac, 0, at + 6, at + 12)
-    if (type === IPV4 && map) {
+    if (type === IPV4 && egress && isBeyond(bytes, packet, room)) {
+      const now = performance.now()
+      if (egress.send(bytes, packet, room, now)) charge(room, now)
+    } else if (type === IPV4 && map) {
       const length = toIpv6(bytes, packet, room, map)
       if (length > 0) ipv6FromGuest(frame, packet - GROWTH, length)
       else count('ipv4-untranslated')
@@ -121,6 +141,18 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     else ipv6FromGuest(frame, packet, Math.min(room, IPV6_HEADER + bytes.readUInt16BE(packet + 4)))
   }
 
+  /** Counts what the guest sent; above its rate nothing more is read from its card for a while. */
+  function charge(length: number, now: number): void {
+    traffic.sent += length
+    if (bucket?.take(length, now) !== false) return
+    heldUntil = bucket.paidAt()
+    wire?.pause()
+  }
+
+  /** True for an IPv4 packet to an address that is none of the network's range. */
+  const isBeyond = (bytes: Buffer, at: number, room: number): boolean =>
+    room >= IPV4_HEADER && bytes.readUInt32BE(at + 16) >>> 8 !== IPV4_GATEWAY >>> 8
+
   function ipv6FromGuest(frame: PacketBuffer, at: number, length: number): void {
     const { bytes } = frame
     if (isTo(bytes, at, gateway) || isTo(bytes, at, gateway4)) {
@@ -130,11 +162,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     const now = performance.now()
     const verdict = firewall.out(bytes, at, length, now / 1000)
     if (verdict === '') {
-      traffic.sent += length
-      if (bucket?.take(length, now) === false) {
-        heldUntil = bucket.paidAt()
-        wire?.pause()
-      }
+      charge(length, now)
       send(frame, at, length)
     } else {
       count(verdict)
@@ -176,8 +204,12 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     },
     reform(network) {
       firewall.reform(network)
-      ours = createGateway(network)
+      ours = createGateway(network, { forward: egress?.ask })
     },
-    close: () => wire?.close(),
+    ...(egress ? { egress: egress.take } : {}),
+    close() {
+      wire?.close()
+      egress?.close()
+    },
   }
 }

@@ -132,7 +132,8 @@ export function toIpv4(bytes: Buffer, at: number, length: number, map: Mapping):
 
 type Header = { total: number; protocol: number; hops: number; source: number; destination: number }
 
-function writeHeader(bytes: Buffer, at: number, { total, protocol, hops, source, destination }: Header): void {
+/** An IPv4 header without options at AT, its checksum included. */
+export function writeHeader(bytes: Buffer, at: number, { total, protocol, hops, source, destination }: Header): void {
   bytes[at] = VERSION_AND_LENGTH
   bytes[at + 1] = 0
   bytes.writeUInt16BE(total, at + 2)

@@ -1,4 +1,4 @@
-import { connectUnix, EAGAIN, readFd, writeFd } from '#sys'
+import { EAGAIN, readFd, writeFd } from '#sys'
 import { type PacketBuffer, packetBuffer } from '../daemon/offload.ts'
 import { READABLE, type Reactor, type Watch, WRITABLE } from '../daemon/reactor.ts'
 
@@ -20,12 +20,11 @@ export type WireEvents = {
 }
 
 /**
- * One connection to a virtual machine's card. The machine is not trusted: whatever it says that is no frame ends the
- * connection. HEADROOM: bytes before each frame that the reader may overwrite.
+ * One connection that carries frames, over the socket FD: a virtual machine's card, or its way outside. The other end is not
+ * trusted: whatever it says that is no frame ends the connection. HEADROOM: bytes before each frame that the reader may
+ * overwrite.
  */
-export function openWire(reactor: Reactor, path: string, headroom: number, events: WireEvents) {
-  const fd = connectUnix(path)
-  if (fd < 0) return undefined
+export function openWire(reactor: Reactor, fd: number, headroom: number, events: WireEvents) {
   const incoming = packetBuffer(headroom + ROOM)
   const { bytes } = incoming
   let end = headroom
@@ -134,4 +133,4 @@ export function openWire(reactor: Reactor, path: string, headroom: number, event
   }
 }
 
-export type Wire = NonNullable<ReturnType<typeof openWire>>
+export type Wire = ReturnType<typeof openWire>

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { reasonOf, ZosError } from '#codec'
 import type { StartSpec } from '#vm'
+import type { NetworkRequest } from '#wire'
 import { connect } from './connect.ts'
 import { tellLease } from './lease.ts'
 import type { DiskBinding, Machine } from './parts.ts'
@@ -69,6 +70,9 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
   machines.refill()
 }
 
+/** What the guest is told of its card; its files are written apart. */
+const cardOf = ({ hosts: _, resolvConf: __, ...card }: NetworkRequest) => card
+
 /** Shows the network plane where the workload's card is; it is on the overlay before its program runs. */
 export function plugIn({ at, spec }: Workload, machine: Machine): void {
   if (spec.network) at.cards.plug(spec.name, machine.nicSocket)
@@ -107,9 +111,7 @@ function startSpec({ spec }: Workload, root: DiskBinding, serials: string[]): St
     volumes: spec.volumes.map((v, i) => ({ serial: serials[i]!, target: v.target, readOnly: v.readOnly })),
     hosts: `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${spec.network?.hosts ?? `127.0.0.1\t${spec.hostname}\n`}`,
     resolvConf: spec.network?.resolvConf ?? '',
-    ...(spec.network
-      ? { network: { address: spec.network.address, ipv4: spec.network.ipv4, mtu: spec.network.mtu } }
-      : {}),
+    ...(spec.network ? { network: cardOf(spec.network) } : {}),
     init: spec.init,
     process: { argv: spec.argv, env: spec.env, cwd: spec.cwd, user: spec.user, tty: spec.tty, stdin: spec.stdin },
   }

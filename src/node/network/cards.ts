@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readlinkSync, watch } from 'node:fs'
 import { join } from 'node:path'
 import { reasonOf } from '#codec'
 import { type Daemon, identityOf, type NicNetwork } from '#mycelium'
+import { keepPassts } from './passt.ts'
 import { cardsDir } from './place.ts'
 
 /** A workload's identity and what its card may reach, as its group approved them. */
@@ -19,9 +20,10 @@ const LOOK = 1000
 export function keepCards(daemon: Daemon, run: string, log: (line: string) => void) {
   const dir = cardsDir(run)
   mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const known = new Map<string, Card & { publicKey: string }>()
+  const known = new Map<string, Card & { publicKey: string; address: Buffer }>()
   /** By workload: which socket it was attached to, as part of which network. */
   const attached = new Map<string, { path: string; publicKey: string; network: NicNetwork }>()
+  const passts = keepPassts(daemon, log)
   let working: Promise<void> = Promise.resolve()
 
   function plugged(): Map<string, string> {
@@ -43,6 +45,7 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
       const card = known.get(name)
       if (now.get(name) !== at.path || card?.publicKey !== at.publicKey) {
         attached.delete(name)
+        passts.remove(at.publicKey)
         await daemon.detach(at.publicKey)
       } else if (card.network !== at.network) {
         at.network = card.network
@@ -52,11 +55,13 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
     for (const [name, path] of now) {
       const card = known.get(name)
       if (!card || attached.has(name)) continue
-      const { secret, network, publicKey } = card
+      const { secret, network, publicKey, address } = card
       // an earlier version of the workload may still hold the identity: the next look finds it gone
       if ([...attached.values()].some((other) => other.publicKey === publicKey)) continue
       await daemon.attach({ secret, port: { kind: 'nic', path, network } })
       attached.set(name, { path, publicKey, network })
+      const ipv4 = network.members.find((m) => Buffer.compare(m.address, address) === 0)?.ipv4
+      if (network.egress && ipv4 !== undefined) passts.add(publicKey, ipv4)
     }
   }
 
@@ -72,7 +77,8 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
     /** What the card of workload NAME is; resolves when it is on the overlay, if it is plugged in. */
     set(name: string, card: Card): Promise<void> {
       known.delete(name)
-      known.set(name, { ...card, publicKey: identityOf(card.secret).publicKey.toString('hex') })
+      const { publicKey, address } = identityOf(card.secret)
+      known.set(name, { ...card, publicKey: publicKey.toString('hex'), address })
       if (known.size > LIMIT)
         for (const other of known.keys())
           if (!attached.has(other)) {

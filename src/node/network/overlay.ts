@@ -41,6 +41,7 @@ const cardSchema = z.strictObject({
       )
       .max(64)
       .exactOptional(),
+    egress: z.boolean().exactOptional(),
     rate: z
       .int()
       .min(1)

@@ -17,6 +17,8 @@ export type CardWanted = {
     others?: { names: string[]; address: string }[]
     ports: NicPort[]
     allow?: { from: string[]; people: boolean; ports: NicPort[] }[]
+    /** The Internet, over IPv4 and through this node. */
+    egress?: boolean
     /** Kilobits per second, as booked. */
     rate?: number
   }
@@ -29,7 +31,7 @@ const domainOf = (deployment: string): string => `${deployment}.zos`
 export function cardOf({ deployment, network, workload }: SlotSpec): CardWanted | undefined {
   if (!network) return undefined
   const { secret, members, others, allow } = network
-  const { ports = [], uplink } = workload as Partial<Workload>
+  const { ports = [], uplink, egress } = workload as Partial<Workload>
   return {
     secret,
     network: {
@@ -38,13 +40,17 @@ export function cardOf({ deployment, network, workload }: SlotSpec): CardWanted 
       ports,
       ...(others ? { others: others.map((o) => ({ ...o, names: o.names.map((name) => `${name}.zos`) })) } : {}),
       ...(allow ? { allow } : {}),
+      ...(egress === 'internet' ? { egress: true } : {}),
       ...(uplink ? { rate: uplink } : {}),
     },
   }
 }
 
 /** The same for the guest. */
-export function networkOf({ deployment, slot, network }: SlotSpec, hostname: string): NetworkRequest | undefined {
+export function networkOf(
+  { deployment, slot, network, workload }: SlotSpec,
+  hostname: string,
+): NetworkRequest | undefined {
   const own = network?.members.find((m) => m.slot === slot)
   if (!own) return undefined
   const address = Buffer.from(own.address, 'hex')
@@ -53,6 +59,7 @@ export function networkOf({ deployment, slot, network }: SlotSpec, hostname: str
   return {
     address: own.address,
     ipv4: ipv4OfSlot(slot),
+    ...((workload as Partial<Workload>).egress === 'internet' ? { ipv4Gateway: ipv4OfSlot(-1) } : {}),
     mtu: NIC_MTU,
     hosts: `${formatAddress(address)}\t${names}\n${formatIpv4(ipv4OfSlot(slot))}\t${names}\n`,
     resolvConf: `nameserver ${formatAddress(gatewayOf(address))}\nsearch ${domain}\n`,

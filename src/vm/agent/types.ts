@@ -33,6 +33,8 @@ export type NetworkSpec = {
   address: string
   /** In a private /24, as a number; absent: no IPv4. */
   ipv4?: number
+  /** Where IPv4 packets to anywhere else go; absent: nowhere. */
+  ipv4Gateway?: number
   mtu: number
 }
 
