@@ -32,3 +32,9 @@ export {
   type NicSpec,
 } from './nic/network.ts'
 export type { SealingPolicy } from './session/policy.ts'
+export {
+  formatServicePlace,
+  parseServicePlace,
+  type ServicePlace,
+} from './streams/place.ts'
+export type { Service } from './streams/streams.ts'

@@ -32,7 +32,11 @@ test('while a workload with a port runs, nothing on the node listens', root, asy
   const all = processes()
   assert.ok(all.length >= 6, `${all.length} processes: a supervisor, four planes and a microVM at least`)
   for (const { pid, name } of all) assert.deepEqual(networkSockets(pid, true), [], `${name} listens`)
-  // its overlay reaches others through a relay that it dials
+  // its overlay reaches others through a relay that it dials, and chain and hub over that: nobody speaks to anything else
+  const { relay } = grid.j<{ relay: { port: number } }>('grid', 'status')
+  const elsewhere = (line: string) => !line.includes(` 127.0.0.1:${relay.port} `)
+  for (const { pid, name } of all)
+    assert.deepEqual(networkSockets(pid).filter(elsewhere), [], `${name} speaks elsewhere`)
   assert.ok(networkSockets(nodes()[0]!.pids.network).length > 0, 'it has no peer')
 })
 

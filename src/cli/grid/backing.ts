@@ -60,8 +60,16 @@ export async function backingState(name: Backing, port: number): Promise<Service
   return (await (name === 'relay' ? accepts : answers)(port)) ? { pid: found.pid, port } : undefined
 }
 
-/** Starts it where it does not run. PORT 0: a free one, to be kept for later starts. */
-export async function backingUp(name: Backing, port: number): Promise<Service> {
+/** Where nodes find chain and hub: the relay carries them over the overlay. */
+export async function placesOfServices(): Promise<{ rpc: string; hub: string }> {
+  const { formatServicePlace, identityOf, readSecret } = await import('#mycelium')
+  const { address } = identityOf(await readSecret(keyFile()))
+  const [rpc, hub] = ['chain', 'hub'].map((service) => formatServicePlace({ address, service })) as [string, string]
+  return { rpc, hub }
+}
+
+/** Starts it where it does not run, with ARGS. PORT 0: a free one, to be kept for later starts. */
+export async function backingUp(name: Backing, port: number, more: string[] = []): Promise<Service> {
   const known = port === 0 ? undefined : await backingState(name, port)
   if (known) return known
   mkdirSync(folder(name), { recursive: true, mode: 0o700 })
@@ -69,7 +77,7 @@ export async function backingUp(name: Backing, port: number): Promise<Service> {
   if (name === 'relay' && !existsSync(keyFile())) await (await import('#mycelium')).createKeyFile(keyFile())
   // a small young generation halves the chain's memory for a tenth of its speed
   const engine = name === 'chain' ? ['--max-semi-space-size=4'] : []
-  const args = [...engine, ...programOf(name), ...portOf(name, at)]
+  const args = [...engine, ...programOf(name), ...portOf(name, at), ...more]
   return startService(name, args, () => backingState(name, at), 60_000)
 }
 

@@ -6,8 +6,8 @@ import { parseFlags } from '../flags.ts'
 async function run(args: string[]): Promise<number> {
   const { flags } = parseFlags('node run', args, {
     home: { kind: 'value', about: 'its folder' },
-    rpc: { kind: 'value', about: 'URL[,URL…] of the chain' },
-    hub: { kind: 'value', about: 'URL[,URL…] of the hubs' },
+    rpc: { kind: 'value', about: 'URL[,URL…] of the chain; over the overlay mycelium://[ADDRESS]/SERVICE' },
+    hub: { kind: 'value', about: 'URL[,URL…] of the hubs, likewise' },
     listen: { kind: 'value', about: "tcp://IP:PORT[,…] for the overlay's peers" },
     peer: { kind: 'value', about: 'tcp://IP:PORT[,…] of overlay peers' },
   })
@@ -17,7 +17,8 @@ async function run(args: string[]): Promise<number> {
     })
   const { readConfig, runNode } = await import('#node')
   const home = resolve(flags.home)
-  await readConfig(home) // refused here with words, not by a plane that cannot start
+  // refused here with words, not by a plane that cannot start
+  await readConfig(home)
   const log = (line: string) => process.stderr.write(`${new Date().toISOString()} node: ${line}\n`)
   const list = (text: string | undefined) => (text ? text.split(',') : [])
   const [rpc, hub, listen, peers] = [flags.rpc, flags.hub, flags.listen, flags.peer].map(list) as [
@@ -26,6 +27,8 @@ async function run(args: string[]): Promise<number> {
     string[],
     string[],
   ]
+  const { parseServicePlace } = await import('#mycelium')
+  for (const url of [...rpc, ...hub]) parseServicePlace(url)
   await runNode({ home, rpc, hub, listen, peers, log })
   return 0
 }

@@ -18,7 +18,7 @@ import {
 import { type NodeStatus, readConfig, supervisorSocket, writeConfig } from '#node'
 import { tryLock, until, writeAtomic } from '#sys'
 import { ensureNodeSetup } from '../setup/index.ts'
-import { backingUp } from './backing.ts'
+import { backingUp, placesOfServices } from './backing.ts'
 import { factsOfLocal, gridDir, type LocalNode, localGrid, nodeHome, saveFacts, saveLocal } from './local.ts'
 import { PROGRAMS, startService, statusOf } from './services.ts'
 
@@ -155,11 +155,10 @@ export async function gridUp(count: number | undefined, say: (line: string) => v
   await until('another "zos grid up" to end', 300_000, () => tryLock(lock), 100)
   const local = localGrid() ?? { chainPort: 0, hubPort: 0, relayPort: 0, nodes: [] }
   const wanted = Math.max(count ?? (local.nodes.length || 3), local.nodes.length)
-  const [chain, hub, relay] = await Promise.all([
-    backingUp('chain', local.chainPort),
-    backingUp('hub', local.hubPort),
-    backingUp('relay', local.relayPort),
-  ])
+  const [chain, hub] = await Promise.all([backingUp('chain', local.chainPort), backingUp('hub', local.hubPort)])
+  const serve = Object.entries({ chain, hub }).flatMap(([name, { port }]) => ['--serve', `${name}=127.0.0.1:${port}`])
+  const relay = await backingUp('relay', local.relayPort, serve)
+  const services = await placesOfServices()
   for (let n = local.nodes.length; n < wanted; n++)
     local.nodes.push({
       name: `node${n + 1}`,
@@ -175,7 +174,7 @@ export async function gridUp(count: number | undefined, say: (line: string) => v
   say(`chain ${rpc}, hub ${hubUrl}, overlay ${peer}`)
   await Promise.all(
     local.nodes.map(async ({ name, farm, country }) => {
-      const { pid } = await nodeUp(name, { rpc, hub: hubUrl, peer })
+      const { pid } = await nodeUp(name, { ...services, peer })
       say(`${name} (${farm}, ${country}) is up: pid ${pid}`)
     }),
   )

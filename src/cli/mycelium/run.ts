@@ -1,4 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises'
+import { connect, isIPv4 } from 'node:net'
 import { dirname } from 'node:path'
 import { ZosError } from '#codec'
 import {
@@ -11,6 +12,7 @@ import {
   parseEndpoint,
   readPrivateNetwork,
   readSecret,
+  type Service,
   serveApi,
 } from '#mycelium'
 import { parseFlags } from '../flags.ts'
@@ -35,6 +37,20 @@ function endpointIn(network: PrivateNetwork | undefined, text: string): Endpoint
   return network ? { ...endpoint, scheme: 'tls' } : endpoint
 }
 
+/** NAME=IP:PORT, each leading there. */
+function servicesOf(said: string[]): Record<string, Service> {
+  const services: Record<string, Service> = {}
+  for (const text of said) {
+    const [, name, host, port] = /^([a-z0-9-]{1,32})=([0-9.]+):(\d{1,5})$/.exec(text) ?? []
+    if (!name || !host || !isIPv4(host) || Number(port) > 65535)
+      throw new ZosError(`zos mycelium run: "${text}" does not say what to serve: it looks like "hub=127.0.0.1:8080"`, {
+        code: 'usage',
+      })
+    services[name] = () => connect({ host, port: Number(port), allowHalfOpen: true })
+  }
+  return services
+}
+
 /** `zos mycelium run`: a node of the overlay until SIGTERM or SIGINT. */
 export async function runNode(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('mycelium run', args, {
@@ -45,6 +61,7 @@ export async function runNode(args: string[]): Promise<number> {
     api: { kind: 'value', about: 'unix:PATH where other commands ask' },
     ours: { kind: 'list', about: 'PUBLICKEY of a node that speaks sessions: never anything weaker' },
     legacy: { kind: 'list', about: 'PUBLICKEY of a node that speaks the public protocol only' },
+    serve: { kind: 'list', about: 'NAME=IP:PORT: what other nodes may reach here over the overlay as NAME' },
     'sessions-only': { kind: 'switch', about: 'never anything weaker to anybody but --legacy' },
     'network-name': { kind: 'value', about: 'be of a private network: its name, which is public' },
     'network-key-file': { kind: 'value', about: 'the 32 raw bytes only its nodes have' },
@@ -79,6 +96,7 @@ export async function runNode(args: string[]): Promise<number> {
     sealing,
     ...(network ? { network } : {}),
     messages: `${keyFile}.messages`,
+    services: servicesOf(flags.serve),
     discovery: !flags['no-discovery'],
     ...(flags.tun ? { port: { kind: 'tun', name: flags.tun } } : {}),
   })

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs'
+import type { Duplex } from 'node:stream'
 import { Worker } from 'node:worker_threads'
 import { reasonOf, ZosError } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
@@ -6,6 +7,8 @@ import { identityOf } from '../identity.ts'
 import { type Messages, openMessages } from '../messages/messages.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
+import { openStreams, type Service, type Streams } from '../streams/streams.ts'
+import { MESSAGE, STREAM } from '../wire/seal.ts'
 import { type Discovery, startDiscovery } from './discovery.ts'
 import type { RouteStatus } from './engine.ts'
 import type { PeerStatus } from './peers.ts'
@@ -25,6 +28,8 @@ export type DaemonOptions = {
   sealing?: SealingPolicy
   /** The folder in which messages are kept until somebody fetches them; without one they are refused. */
   messages?: string
+  /** What other nodes may open streams to, by name. */
+  services?: Readonly<Record<string, Service>>
   /** Peers are only who knows its key, over TLS. */
   network?: PrivateNetwork
   /** Whether to look for peers on the local links, and tell them of us. */
@@ -40,7 +45,8 @@ const ONE = Buffer.from(new BigUint64Array([1n]).buffer)
 /** What lives on this side of the packet thread. */
 type Parts = {
   messages: Messages | undefined
-  untold: Int32Array | undefined
+  streams: Streams
+  untold: Int32Array
   network: PrivateNetwork | undefined
 }
 
@@ -52,22 +58,25 @@ export class Daemon implements AsyncDisposable {
   /** What it sends and receives as messages, when it was given a folder for them. */
   readonly messages: Messages | undefined
   #discovery: Discovery | undefined
+  readonly #streams: Streams
   readonly #captures = new Set<(line: string) => void>()
   #nextId = 1
   #ended = false
   /** Resolves when the thread has ended, rejects when it died of an error. */
   readonly ended: Promise<void>
 
-  private constructor(worker: Worker, wakeFd: number, { messages, untold, network }: Parts) {
+  private constructor(worker: Worker, wakeFd: number, { messages, streams, untold, network }: Parts) {
     this.#worker = worker
     this.messages = messages
+    this.#streams = streams
     this.#wakeFd = wakeFd
     worker.on('message', (event: ThreadEvent) => {
       if (event.event === 'captured') for (const take of this.#captures) take(event.line)
       if (event.event === 'message') {
-        if (untold) Atomics.sub(untold, 0, 1)
-        const { publicKey, payload } = event
-        void messages?.receive({ address: Buffer.from(event.from), publicKey }, Buffer.from(payload))
+        Atomics.sub(untold, 0, 1)
+        const from = { address: Buffer.from(event.from), publicKey: event.publicKey }
+        if (event.type === STREAM) streams.receive(from, Buffer.from(event.payload))
+        else void messages?.receive(from, Buffer.from(event.payload))
       }
       if (event.event === 'secure' && network) void this.#secure(network, event)
       if (event.event !== 'answer' && event.event !== 'refused') return
@@ -89,19 +98,23 @@ export class Daemon implements AsyncDisposable {
   /** Starts a node; throws what keeps it from starting (port taken, no right to make a TUN). */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { secret, listen, peers, port, sealing = { others: 'session' }, messages: dir, network } = options
-    const untold = dir === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4))
-    const workerData: ThreadOptions = { secret, listen, peers, port, sealing, isPrivate: network !== undefined, untold }
+    const identity = identityOf(secret)
+    const untold = new Int32Array(new SharedArrayBuffer(4))
+    const wanted = dir === undefined ? [STREAM] : [STREAM, MESSAGE]
+    const isPrivate = network !== undefined
+    const workerData: ThreadOptions = { secret, listen, peers, port, sealing, isPrivate, wanted, untold }
     let daemon: Daemon | undefined
     // an end of the thread is noticed elsewhere; what was not sent is said again
-    const send = (to: Buffer, payloads: Buffer[]) => {
-      if (daemon) daemon.#call({ call: 'say', to, payloads }).catch(() => {})
+    const send = (type: number) => (to: Buffer, payloads: Buffer[]) => {
+      if (daemon) daemon.#say(to, type, payloads)
     }
-    const messages = dir === undefined ? undefined : await openMessages({ dir, identity: identityOf(secret), send })
+    const messages = dir === undefined ? undefined : await openMessages({ dir, identity, send: send(MESSAGE) })
+    const streams = openStreams(identity, options.services ?? {}, send(STREAM))
     const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData })
     const started = await new Promise<Daemon>((resolve, reject) => {
       worker.once('error', reject)
       worker.once('message', (event: ThreadEvent) => {
-        if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd, { messages, untold, network }))
+        if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd, { messages, streams, untold, network }))
         else if (event.event === 'failed') reject(errorOf(event))
       })
     })
@@ -119,6 +132,17 @@ export class Daemon implements AsyncDisposable {
       this.#worker.postMessage({ ...call, id })
       writeSync(this.#wakeFd, ONE)
     })
+  }
+
+  #say(to: Uint8Array, type: number, payloads: Uint8Array[]): void {
+    if (this.#ended) return
+    this.#worker.postMessage({ id: 0, call: 'say', to, type, payloads } satisfies ThreadCall)
+    writeSync(this.#wakeFd, ONE)
+  }
+
+  /** Bytes to and from what the node at ADDRESS offers as SERVICE; an error says when there is none. */
+  dial(address: Uint8Array, service: string): Duplex {
+    return this.#streams.dial(address, service)
   }
 
   #discover({ secret, listen, network }: DaemonOptions): void {
@@ -199,9 +223,15 @@ export class Daemon implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#streams.close()
     await this.messages?.[Symbol.asyncDispose]()
     await this.#discovery?.[Symbol.asyncDispose]()
-    if (!this.#ended) await this.#call({ call: 'stop' })
+    if (!this.#ended) {
+      const stopped = this.#call({ call: 'stop' })
+      // its descriptors are gone before it says so
+      this.#ended = true
+      await stopped
+    }
     await this.ended
   }
 }

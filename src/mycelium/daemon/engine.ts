@@ -41,7 +41,7 @@ export type EngineOptions = {
   sealing: SealingPolicy
   captured: (line: string) => void
   /** Takes a message for this node; false when it cannot. */
-  message: (from: Buffer, publicKey: string, payload: Buffer) => boolean
+  message: (from: Buffer, publicKey: string, payload: Buffer, type: number) => boolean
   /** In a private network: who makes connections secure. */
   secure: ((one: Securing) => void) | undefined
 }
@@ -254,8 +254,8 @@ export function createEngine(options: EngineOptions) {
     secured: (connection: number, failure: string | undefined): void => securing?.secured(connection, failure),
 
     /** Messages of this node. */
-    say(to: Buffer, payloads: readonly Uint8Array[]): void {
-      for (const payload of payloads) plane.say(to, payload)
+    say(to: Buffer, type: number, payloads: readonly Uint8Array[]): void {
+      for (const payload of payloads) plane.say(to, type, payload)
     },
 
     /** Demands sessions of others from now on; what was agreed on is agreed on anew. */

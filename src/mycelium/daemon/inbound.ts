@@ -5,7 +5,7 @@ import type { Session } from '../session/session.ts'
 import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, SOURCE_AT } from '../wire/frame.ts'
 import { IPV6_HEADER, icmpError, readOob } from '../wire/icmp.ts'
 import { ANSWER, ASK, CAPABILITY, LARGE, LARGE_HEADER, PATH_MARK, PATH_MARK_AT } from '../wire/large.ts'
-import { INNER_HEADER, MESSAGE, OOB_ICMP, PACKET } from '../wire/seal.ts'
+import { INNER_HEADER, MESSAGE, OOB_ICMP, PACKET, STREAM } from '../wire/seal.ts'
 import type { Local } from './local.ts'
 import {
   clearVnet,
@@ -126,11 +126,11 @@ export function createInbound(context: PlaneContext) {
     else toSelf(local, icmpError(oob.reporter, Buffer.from(original.subarray(8, 24)), oob.error, original))
   }
 
-  function messagePiece(local: Local, remote: Remote, frame: Buffer, payload: Buffer): void {
+  function messagePiece(local: Local, remote: Remote, frame: Buffer, type: number, payload: Buffer): void {
     const from = Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16))
     const forUs = frame.compare(node.identity.address, 0, 16, DESTINATION_AT, DESTINATION_AT + 16) === 0
     if (local !== node || !forUs) count('not-here')
-    else if (!context.message(from, remote.publicKey.toString('hex'), payload)) count('message-refused')
+    else if (!context.message(from, remote.publicKey.toString('hex'), payload, type)) count('message-refused')
   }
 
   /** What was inside a frame; the payload lies at bytes[HEADROOM]. */
@@ -139,8 +139,8 @@ export function createInbound(context: PlaneContext) {
     else if (type === LARGE) largePacket(local, frame, length)
     else if (type === CAPABILITY) capability(local, frame, remote, length)
     else if (type === OOB_ICMP) error(local, frame, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
-    else if (type === MESSAGE)
-      messagePiece(local, remote, frame, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
+    else if (type === MESSAGE || type === STREAM)
+      messagePiece(local, remote, frame, type, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
     else if (type !== SESSION) count('unknown-inner-type')
   }
 

@@ -26,7 +26,7 @@ export type PlaneOptions = {
   /** How bodies to and from a public key (hex) are to be sealed. */
   demandOf: (publicKey: string) => Demand
   /** Takes a message for this node, valid during the call and after it; false when it cannot. */
-  message: (from: Buffer, publicKey: string, payload: Buffer) => boolean
+  message: (from: Buffer, publicKey: string, payload: Buffer, type: number) => boolean
   now: () => number
 }
 

@@ -12,7 +12,7 @@ import {
   timeExceeded,
   wrapOob,
 } from '../wire/icmp.ts'
-import { INNER_HEADER, MESSAGE, OOB_ICMP, PACKET } from '../wire/seal.ts'
+import { INNER_HEADER, OOB_ICMP, PACKET } from '../wire/seal.ts'
 import { hashRange } from './flows.ts'
 import { createInbound } from './inbound.ts'
 import type { Local } from './local.ts'
@@ -108,8 +108,8 @@ export function createPlane(options: PlaneOptions) {
     send: outbound.send,
     sendOwn: (packet: Buffer): void => sendFrom(node, packet),
 
-    /** A message of this node; without a route it is lost, and the next one may find it. */
-    say(to: Buffer, payload: Uint8Array): void {
+    /** A message of this node, or a piece of a stream; without a route it is lost, and the next one may find it. */
+    say(to: Buffer, type: number, payload: Uint8Array): void {
       const subnet = subnetOf(to)
       const route = router.lookup(subnet, context.now())
       if (!route) {
@@ -118,7 +118,7 @@ export function createPlane(options: PlaneOptions) {
       }
       const bytes = Buffer.concat([Buffer.alloc(INNER_HEADER), payload])
       const way = { ...ownWay(node, to, subnet, route), first: false }
-      context.sealTo(way, MESSAGE, bytes, INNER_HEADER, payload.length)
+      context.sealTo(way, type, bytes, INNER_HEADER, payload.length)
     },
 
     /** Answers for one more identity; `remove` ends it. Its port is the caller's to set. */

@@ -16,11 +16,13 @@ export type ThreadOptions = {
   sealing: SealingPolicy
   /** Whether peers are of a private network: each connection is handed out to be made secure. */
   isPrivate: boolean
-  /** One number: messages told and not yet looked at. Without it, messages are refused. */
-  untold: Int32Array | undefined
+  /** Types of bodies for the main thread; others are refused. */
+  wanted: number[]
+  /** One number: those told and not yet looked at. */
+  untold: Int32Array
 }
 
-/** Calls of the main thread; each is answered or refused once. */
+/** Calls of the main thread; each is answered or refused once, but "say". */
 export type ThreadCall =
   | { id: number; call: 'status' | 'peers' | 'routes' | 'stop' }
   | { id: number; call: 'probe'; address: Uint8Array; hopLimit: number; timeout: number }
@@ -32,7 +34,7 @@ export type ThreadCall =
   | { id: number; call: 'egress'; publicKey: string; fd: number }
   | { id: number; call: 'found'; endpoint: Endpoint; delay: number }
   | { id: number; call: 'secured'; connection: number; failure: string | undefined }
-  | { id: number; call: 'say'; to: Uint8Array; payloads: Uint8Array[] }
+  | { id: number; call: 'say'; to: Uint8Array; type: number; payloads: Uint8Array[] }
 
 /** A ZosError on its way between threads. */
 export type Failure = { message: string; code: string; kind: ErrorKind; details: Record<string, unknown> }
@@ -49,5 +51,5 @@ export type ThreadEvent =
   | { event: 'captured'; line: string }
   /** Both descriptors are the main thread's now; it answers by `secured`. */
   | ({ event: 'secure' } & Securing)
-  /** A body of type 1 for this node. */
-  | { event: 'message'; from: Uint8Array; publicKey: string; payload: Uint8Array }
+  /** A body for this node, of type MESSAGE or STREAM. */
+  | { event: 'message'; type: number; from: Uint8Array; publicKey: string; payload: Uint8Array }

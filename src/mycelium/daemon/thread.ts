@@ -19,7 +19,7 @@ function failure(error: unknown): Failure {
   return { message, code, kind, details }
 }
 
-/** Answers once; a probe does when its echo has come. */
+/** Answers once, but to what is to be said; a probe does when its echo has come. */
 function handle(engine: Engine, call: ThreadCall): void {
   const answer = (value?: unknown) => say({ event: 'answer', id: call.id, value })
   if (call.call === 'probe') engine.probe(Buffer.from(call.address), call.hopLimit, call.timeout, answer)
@@ -28,7 +28,7 @@ function handle(engine: Engine, call: ThreadCall): void {
   else if (call.call === 'secured') answer(engine.secured(call.connection, call.failure))
   else if (call.call === 'egress') answer(engine.egress(call.publicKey, call.fd))
   else if (call.call === 'found') answer(engine.found(call.endpoint, call.delay))
-  else if (call.call === 'say') answer(engine.say(Buffer.from(call.to), call.payloads))
+  else if (call.call === 'say') engine.say(Buffer.from(call.to), call.type, call.payloads)
   else if (call.call === 'demand') answer(engine.demand(call.policy))
   else if (call.call === 'detach') answer(engine.detach(call.publicKey))
   else if (call.call === 'reform') answer(engine.reform(call.publicKey, call.network))
@@ -43,12 +43,12 @@ try {
 }
 
 try {
-  const { secret, listen, peers, port, sealing, isPrivate, untold } = workerData as ThreadOptions
+  const { secret, listen, peers, port, sealing, isPrivate, wanted, untold } = workerData as ThreadOptions
   const captured = (line: string) => say({ event: 'captured', line })
-  const message = (from: Buffer, publicKey: string, payload: Buffer): boolean => {
-    if (!untold || Atomics.load(untold, 0) >= UNTOLD) return false
+  const message = (from: Buffer, publicKey: string, payload: Buffer, type: number): boolean => {
+    if (!wanted.includes(type) || Atomics.load(untold, 0) >= UNTOLD) return false
     Atomics.add(untold, 0, 1)
-    say({ event: 'message', from, publicKey, payload })
+    say({ event: 'message', type, from, publicKey, payload })
     return true
   }
   const secure = isPrivate ? (one: Securing) => say({ event: 'secure', ...one }) : undefined

@@ -10,6 +10,8 @@ export const INNER_VERSION = 1
 export const PACKET = 0
 export const MESSAGE = 1
 export const OOB_ICMP = 2
+/** Ours: a piece of a stream between two nodes. */
+export const STREAM = 19
 export const TAG = 16
 export const NONCE = 12
 /** What sealing adds to a payload. */

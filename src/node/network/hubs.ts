@@ -1,5 +1,6 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import { type HttpPlace, parseHttpPlace } from '#cas'
 import { ZosError } from '#codec'
 
 /** Reads alone pass: a node's storage has nothing to tell a hub. */
@@ -8,17 +9,20 @@ const ALLOWED = /^\/(objects|specs|traces)\/[0-9a-f]{64}$/
 const SILENCE = 15_000
 const CONNECTIONS = 32
 
-/** One hub's answer, its head read. */
-function ask(hub: URL, agent: Agent, req: IncomingMessage): Promise<IncomingMessage> {
+/** One hub's answer, its head read. A connection that was kept open too long is made anew, once. */
+function ask(hub: HttpPlace, agent: Agent, req: IncomingMessage, again = true): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const out = request(new URL(req.url!, hub), { method: req.method!, agent }, resolve)
+    const out = request({ ...hub, path: req.url!, method: req.method!, agent }, resolve)
     out.setTimeout(SILENCE, () => out.destroy(new Error(`no answer for ${SILENCE / 1000} s`)))
-    out.on('error', reject)
+    out.on('error', (error) => {
+      if (out.reusedSocket && again) ask(hub, agent, req, false).then(resolve, reject)
+      else reject(error)
+    })
     out.end()
   })
 }
 
-async function pass(hubs: URL[], agent: Agent, req: IncomingMessage, res: ServerResponse): Promise<void> {
+async function pass(hubs: HttpPlace[], agent: Agent, req: IncomingMessage, res: ServerResponse): Promise<void> {
   let absent = 0
   for (const hub of hubs) {
     let answer: IncomingMessage
@@ -46,10 +50,12 @@ async function pass(hubs: URL[], agent: Agent, req: IncomingMessage, res: Server
 /** Serves what the hubs at URLS hold on the unix socket PATH, in the hub's own protocol; nothing else can be reached by it. */
 export async function serveHubs(path: string, urls: readonly string[]): Promise<Server> {
   const hubs = urls.map((text) => {
-    const url = URL.canParse(text) ? new URL(text) : undefined
-    if (url?.protocol !== 'http:')
-      throw new ZosError(`Use hub "${text}": write it as http://HOST:PORT`, { code: 'bad-hub' })
-    return url
+    const place = parseHttpPlace(text)
+    if (!place)
+      throw new ZosError(`Use hub "${text}": write it as http://HOST:PORT or mycelium://[ADDRESS]/SERVICE`, {
+        code: 'bad-hub',
+      })
+    return place
   })
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
   const server = createServer({ requestTimeout: 60_000, keepAliveTimeout: 60_000 }, (req, res) => {

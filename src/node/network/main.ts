@@ -1,10 +1,10 @@
-// The network plane of a node: the only one with a network, and without disks. Carries the hub to the planes that have none,
-// and the workloads' cards to the overlay.
-// usage: node main.ts --run DIR --hub URL[,URL…] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]]
+// The network plane of a node: the only one with a network, and without disks. Carries hub and chain to the planes that have
+// none, and the workloads' cards to the overlay.
+// usage: node main.ts --run DIR --hub URL[,URL…] [--far SOCKET=PLACE[,…]] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]]
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { parseEndpoint } from '#mycelium'
+import { parseEndpoint, parseServicePlace } from '#mycelium'
 import { planeLog } from '../supervisor/log.ts'
 import { serveHubs } from './hubs.ts'
 import { serveOverlay } from './overlay.ts'
@@ -12,20 +12,28 @@ import { overlaySocket } from './place.ts'
 
 const log = planeLog('network')
 const text = { type: 'string' } as const
-const { values } = parseArgs({ options: { run: text, hub: text, listen: text, peer: text } })
+const { values } = parseArgs({ options: { run: text, hub: text, far: text, listen: text, peer: text } })
 const { run, hub } = values
 if (!run || !hub) {
-  log('usage: main.ts --run DIR --hub URL[,URL…] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]]')
+  log(
+    'usage: main.ts --run DIR --hub URL[,URL…] [--far SOCKET=PLACE[,…]] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]]',
+  )
   process.exit(2)
 }
+const far = (values.far ? values.far.split(',') : []).map((said) => {
+  const [socket, text] = said.split('=') as [string, string]
+  return { socket, place: parseServicePlace(text)! }
+})
 const endpoints = (list: string | undefined) => (list ? list.split(',').map(parseEndpoint) : [])
 const sockets = { hubs: join(run, 'network.sock'), api: join(run, 'mycelium.sock'), overlay: overlaySocket(run) }
 await serveHubs(sockets.hubs, hub.split(','))
-await serveOverlay(run, { listen: endpoints(values.listen), peers: endpoints(values.peer), api: sockets.api, log })
+const at = { listen: endpoints(values.listen), peers: endpoints(values.peer), api: sockets.api, far, log }
+await serveOverlay(run, at)
 log(`up: pid ${process.pid}`)
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
-    for (const path of Object.values(sockets)) rmSync(path, { force: true })
+    for (const path of [...Object.values(sockets), ...far.map(({ socket }) => join(run, socket))])
+      rmSync(path, { force: true })
     process.exit(0)
   })
 }

@@ -4,6 +4,7 @@ import { Daemon, type Endpoint, serveApi } from '#mycelium'
 import { z } from '#npm'
 import { serveUnix } from '#sys'
 import { keepCards } from './cards.ts'
+import { type Far, serveFar } from './far.ts'
 import { overlaySocket } from './place.ts'
 
 const bytes = (length: number) =>
@@ -56,9 +57,9 @@ const cardSchema = z.strictObject({
  */
 export async function serveOverlay(
   run: string,
-  at: { listen: Endpoint[]; peers: Endpoint[]; api: string; log: (line: string) => void },
+  at: { listen: Endpoint[]; peers: Endpoint[]; api: string; far: readonly Far[]; log: (line: string) => void },
 ): Promise<Server> {
-  const { listen, peers, api, log } = at
+  const { listen, peers, api, far, log } = at
   let overlay: Promise<ReturnType<typeof keepCards>> | undefined
   const start = async (secret: Uint8Array) => {
     const daemon = await Daemon.start({ secret, listen, peers })
@@ -71,6 +72,7 @@ export async function serveOverlay(
       },
     )
     await serveApi(daemon, api)
+    await serveFar(daemon, run, far)
     return keepCards(daemon, run, log)
   }
   return serveUnix(overlaySocket(run), {

@@ -38,27 +38,44 @@ const GRACE: Record<PlaneName, number> = { provision: 3000, compute: 30_000, sto
 /** The socket of the node of HOME. */
 export const supervisorSocket = (home: string): string => join(places({ ZOS_HOME: home }).run, 'supervisor.sock')
 
-function planesOf({ home, rpc, hub, listen, peers }: NodeOptions, run: string): PlaneSpec[] {
-  const at = ['--home', home, '--run', run]
+/** URLs as the planes use them, and what of them the network plane carries over the overlay: by a socket each. */
+function waysTo(name: string, urls: readonly string[], run: string, scheme: string): { urls: string[]; far: string[] } {
+  const ways = urls.map((url, n) => {
+    if (!url.startsWith('mycelium:')) return { url, far: [] }
+    const socket = `${name}-${n}.sock`
+    return { url: `${scheme}${join(run, socket)}`, far: [`${socket}=${url}`] }
+  })
+  return { urls: ways.map(({ url }) => url), far: ways.flatMap(({ far }) => far) }
+}
+
+function planesOf({ home, listen, peers, ...at }: NodeOptions, run: string): PlaneSpec[] {
+  const args = ['--home', home, '--run', run]
+  const rpc = waysTo('rpc', at.rpc, run, 'unix:')
+  const hub = waysTo('hub', at.hub, run, 'http+unix:')
+  const far = [...rpc.far, ...hub.far].join(',')
   return [
     {
       name: 'network',
       entry: join(NODE, 'network/main.ts'),
-      args: ['--run', run, '--hub', hub.join(','), '--listen', listen.join(','), '--peer', peers.join(',')],
+      args: [
+        ...['--run', run, '--hub', hub.urls.join(','), '--far', far],
+        ...['--listen', listen.join(','), '--peer', peers.join(',')],
+      ],
       isolated: false,
     },
     {
       name: 'storage',
       entry: join(NODE, 'storage/main.ts'),
-      args: [...at, '--hub', `http+unix:${join(run, 'network.sock')}`],
+      args: [...args, '--hub', `http+unix:${join(run, 'network.sock')}`],
       isolated: true,
     },
-    { name: 'compute', entry: join(NODE, 'compute/main.ts'), args: at, isolated: true },
+    { name: 'compute', entry: join(NODE, 'compute/main.ts'), args, isolated: true },
     {
       name: 'provision',
       entry: join(NODE, 'provision/main.ts'),
-      args: [...at, '--rpc', rpc.join(',')],
-      isolated: false,
+      args: [...args, '--rpc', rpc.urls.join(',')],
+      // nothing of it is elsewhere: it needs no network of its own
+      isolated: rpc.far.length === rpc.urls.length,
     },
   ]
 }

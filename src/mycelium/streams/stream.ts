@@ -1,0 +1,174 @@
+import { Duplex } from 'node:stream'
+import { ZosError } from '#codec'
+import { createSender } from './sender.ts'
+import { encodePiece, HEADER, KIND, MAX_REASON, openBody, type Piece } from './wire.ts'
+
+/** Pieces a reader may lag behind. */
+const WINDOW = 32
+/** The size of a piece: what our own relays carry, and what every path does. */
+const LARGE = 16 << 10
+const SMALL = 1200
+/** Milliseconds until an OPEN is said again, doubled up to the second; how many are of the large size. */
+const OPEN_AGAIN = 50
+const OPEN_SLOWEST = 800
+const LARGE_TRIES = 4
+/** Without a word for so long it is over; a word is said in between. Milliseconds. */
+const SILENCE = 30_000
+const WORD = 10_000
+
+const broken = (what: string, reason: string): ZosError =>
+  new ZosError(`${what}: ${reason}`, { code: 'stream-broken', kind: 'node' })
+
+/** Bytes both ways between two nodes, in order, none lost, none twice; both ends hold back a sender that is too fast. */
+export class Stream extends Duplex {
+  /** What it is, for words. */
+  readonly #what: string
+  readonly #id: number
+  readonly #opener: boolean
+  readonly #say: (payload: Buffer) => void
+  readonly #sender: ReturnType<typeof createSender>
+  /** Of the other side: pieces that came before those in front of them. */
+  readonly #early = new Map<number, Piece>()
+  #expected = 0
+  #ended = false
+  #told = WINDOW
+  #size = LARGE
+  #accepted: boolean
+  #service = ''
+  #opens = 0
+  #opened = 0
+  #heard = performance.now()
+  #spoke = 0
+  #drained: (() => void) | undefined
+  #finished: (() => void) | undefined
+  /** What was written before the other side had accepted. */
+  #postponed: (() => void) | undefined
+
+  /** SERVICE: what is asked of the other side, for who opens it; undefined for who is asked. */
+  constructor(at: { what: string; id: number; service: string | undefined; say: (payload: Buffer) => void }) {
+    super({ allowHalfOpen: true })
+    this.#what = at.what
+    this.#id = at.id
+    this.#opener = at.service !== undefined
+    this.#accepted = !this.#opener
+    this.#service = at.service ?? ''
+    this.#say = at.say
+    this.#sender = createSender((kind, number, body) => this.#put(kind, number, body))
+    if (this.#opener) this.#open(performance.now())
+  }
+
+  #put(kind: number, number: number, body: Buffer): void {
+    this.#spoke = performance.now()
+    const window = this.#room()
+    this.#say(encodePiece({ kind, opener: this.#opener, window, stream: this.#id, number, body }))
+  }
+
+  /** Pieces that are welcome. */
+  #room(): number {
+    const unread = Math.ceil(this.readableLength / (this.#size - HEADER))
+    return Math.max(0, WINDOW - unread - this.#early.size)
+  }
+
+  #open(now: number): void {
+    this.#opened = now
+    this.#size = this.#opens++ < LARGE_TRIES ? LARGE : SMALL
+    this.#put(KIND.open, 0, openBody(this.#service, this.#size))
+  }
+
+  #acknowledge(): void {
+    this.#told = this.#room()
+    this.#put(KIND.ack, this.#expected, Buffer.alloc(0))
+  }
+
+  /** The answer to an OPEN as long as this one, also to one that is said again. */
+  accept(open: Piece): void {
+    this.#size = HEADER + open.body.length
+    this.#sender.acknowledge(0, open.window, performance.now())
+    this.#put(KIND.accept, 0, Buffer.alloc(open.body.length))
+  }
+
+  /** A piece of the other side. */
+  receive(piece: Piece): void {
+    const now = performance.now()
+    this.#heard = now
+    const { kind, number, window, body } = piece
+    if (kind === KIND.reset) this.#over(body.toString('utf8', 0, MAX_REASON))
+    else if (kind === KIND.accept) {
+      if (this.#accepted || body.length + HEADER > LARGE) return
+      this.#accepted = true
+      this.#size = body.length + HEADER
+      this.#sender.acknowledge(0, window, now)
+      this.#postponed?.()
+      this.emit('connect')
+    } else if (kind === KIND.ack) {
+      this.#sender.acknowledge(number, window, now)
+      this.#settle()
+    } else this.#arrived(piece)
+  }
+
+  /** The other side has no such stream (any more): after both ends that is as it should be. */
+  #over(reason: string): void {
+    if (this.#ended && this.writableEnded) this.destroy()
+    else this.destroy(broken(this.#what, reason || 'refused'))
+  }
+
+  #arrived(piece: Piece): void {
+    if (piece.number >= this.#expected && piece.number < this.#expected + WINDOW) this.#early.set(piece.number, piece)
+    for (let next = this.#early.get(this.#expected); next && !this.#ended; next = this.#early.get(this.#expected)) {
+      this.#early.delete(this.#expected++)
+      this.#ended = next.kind === KIND.end
+      this.push(this.#ended ? null : next.body)
+    }
+    this.#acknowledge()
+  }
+
+  /** Tells those who write when there is room, and when all has arrived. */
+  #settle(): void {
+    if (this.#sender.isDrained) this.#call('drained')
+    if (this.#sender.isDone) this.#call('finished')
+  }
+
+  #call(which: 'drained' | 'finished'): void {
+    const waiting = which === 'drained' ? this.#drained : this.#finished
+    if (which === 'drained') this.#drained = undefined
+    else this.#finished = undefined
+    waiting?.()
+  }
+
+  /** To be called several times a second. */
+  tick(now: number): void {
+    if (now - this.#heard > SILENCE) this.destroy(broken(this.#what, `no word for ${SILENCE / 1000} s`))
+    else if (!this.#accepted) {
+      if (now - this.#opened > Math.min(OPEN_SLOWEST, OPEN_AGAIN * 2 ** (this.#opens - 1))) this.#open(now)
+    } else {
+      this.#sender.tick(now)
+      if (now - this.#spoke > WORD) this.#acknowledge()
+    }
+  }
+
+  override _write(chunk: Buffer, encoding: string, done: () => void): void {
+    if (!this.#accepted) {
+      this.#postponed = () => this._write(chunk, encoding, done)
+      return
+    }
+    this.#drained = done
+    this.#sender.data(chunk, this.#size, performance.now())
+    this.#settle()
+  }
+
+  override _final(done: () => void): void {
+    this.#finished = done
+    this.#sender.end(performance.now())
+  }
+
+  override _read(): void {
+    // a reader that caught up lets the other side go on
+    if (this.#told < WINDOW / 2 && this.#room() >= WINDOW / 2) this.#acknowledge()
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    if (!(this.#sender.isDone && this.#ended && this.writableEnded))
+      this.#put(KIND.reset, 0, Buffer.from((error?.message ?? 'closed').slice(0, MAX_REASON)))
+    done(error)
+  }
+}

@@ -1,0 +1,122 @@
+import { randomBytes } from 'node:crypto'
+import { type Duplex, pipeline } from 'node:stream'
+import { formatAddress } from '../address.ts'
+import type { Identity } from '../identity.ts'
+import { Stream } from './stream.ts'
+import { decodePiece, encodePiece, KIND, type Piece, serviceOf } from './wire.ts'
+
+/** Milliseconds between two looks at what is late. */
+const TICK = 50
+/** Streams of all others at once, and of each. */
+const ALL = 1024
+const EACH = 128
+
+/** Where the bytes of a stream that another node opened go to and come from. */
+export type Service = (from: { address: Buffer; publicKey: string }) => Duplex
+
+export type Streams = {
+  /** Opens a stream to what the node at ADDRESS has as SERVICE; it is broken when the node does not answer or has none. */
+  dial: (address: Uint8Array, service: string) => Duplex
+  /** A sealed body of type 19 for this node. */
+  receive: (from: { address: Buffer; publicKey: string }, payload: Buffer) => void
+  close: () => void
+}
+
+/** Streams of bytes between this node and others, over bodies that SEND puts on their way and that may be lost. */
+export function openStreams(
+  identity: Identity,
+  services: Readonly<Record<string, Service>>,
+  send: (to: Buffer, payloads: Buffer[]) => void,
+): Streams {
+  const streams = new Map<string, Stream>()
+  const perNode = new Map<string, number>()
+  let outgoing: { to: Buffer; payloads: Buffer[] }[] = []
+  let timer: NodeJS.Timeout | undefined
+
+  /** What is said in one turn goes together. */
+  function say(to: Buffer, payload: Buffer): void {
+    if (outgoing.length === 0) setImmediate(flush)
+    const last = outgoing.at(-1)
+    if (last?.to.equals(to)) last.payloads.push(payload)
+    else outgoing.push({ to, payloads: [payload] })
+  }
+
+  function flush(): void {
+    const now = outgoing
+    outgoing = []
+    for (const { to, payloads } of now) send(to, payloads)
+  }
+
+  function tick(): void {
+    const now = performance.now()
+    for (const stream of streams.values()) stream.tick(now)
+  }
+
+  /** By the node at the other end, who opened it, and its number. */
+  const keyOf = (node: Buffer, byThem: boolean, id: number): string => `${node.toString('hex')} ${byThem} ${id}`
+
+  function keep(to: Buffer, id: number, service: string | undefined, what: string): Stream {
+    const key = keyOf(to, service === undefined, id)
+    const node = to.toString('hex')
+    const stream = new Stream({ what, id, service, say: (payload) => say(to, payload) })
+    streams.set(key, stream)
+    perNode.set(node, (perNode.get(node) ?? 0) + 1)
+    timer ??= setInterval(tick, TICK).unref()
+    stream.once('close', () => {
+      streams.delete(key)
+      const left = perNode.get(node)! - 1
+      if (left > 0) perNode.set(node, left)
+      else perNode.delete(node)
+      if (streams.size > 0) return
+      clearInterval(timer)
+      timer = undefined
+    })
+    return stream
+  }
+
+  function refuse(to: Buffer, { stream, opener }: Piece, reason: string): void {
+    const body = Buffer.from(reason)
+    say(to, encodePiece({ kind: KIND.reset, opener: !opener, window: 0, stream, number: 0, body }))
+  }
+
+  function opened(from: { address: Buffer; publicKey: string }, piece: Piece): void {
+    const name = serviceOf(piece.body)
+    const service = name !== undefined && Object.hasOwn(services, name) ? services[name] : undefined
+    const node = from.address.toString('hex')
+    if (!service) refuse(from.address, piece, 'it offers no such service')
+    else if (streams.size >= ALL || (perNode.get(node) ?? 0) >= EACH) refuse(from.address, piece, 'too many streams')
+    else {
+      const stream = keep(from.address, piece.stream, undefined, `Serve "${name}" to ${formatAddress(from.address)}`)
+      const inside = service(from)
+      // whichever end breaks breaks the other
+      pipeline(stream, inside, stream, () => {})
+      stream.accept(piece)
+    }
+  }
+
+  return {
+    dial(address, service) {
+      const to = Buffer.from(address)
+      let id = randomBytes(4).readUInt32BE()
+      while (streams.has(keyOf(to, false, id))) id = randomBytes(4).readUInt32BE()
+      return keep(to, id, service, `Reach "${service}" at ${formatAddress(to)}`)
+    },
+
+    receive(from, payload) {
+      const piece = decodePiece(payload)
+      if (!piece || from.address.equals(identity.address)) return
+      const stream = streams.get(keyOf(from.address, piece.opener, piece.stream))
+      if (stream && piece.kind === KIND.open) stream.accept(piece)
+      else if (stream && !stream.destroyed) stream.receive(piece)
+      else if (piece.kind === KIND.open) opened(from, piece)
+      // one that is over says so once more; to a RESET nothing is said
+      else if (piece.kind !== KIND.reset) refuse(from.address, piece, 'there is no such stream')
+    },
+
+    close() {
+      for (const stream of streams.values()) stream.destroy()
+      flush()
+      clearInterval(timer)
+    },
+  }
+}
