@@ -1,12 +1,11 @@
 // A real node behind a chain and a hub that lie, stall and go back: what runs goes on, nothing is deleted, nothing false taken.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { join } from 'node:path'
+import type { ChildProcess } from 'node:child_process'
 import { after, test } from 'node:test'
-import { supervisorSocket } from '../src/node/index.ts'
 import { callUnix } from '../src/sys/index.ts'
+import { runBehind } from './behind.ts'
 import { PAGE, startGrid } from './grid.ts'
-import { ROOT, until } from './harness.ts'
+import { until } from './harness.ts'
 import { aboutLogs, hubProxy, type Lie, rpcProxy } from './lies.ts'
 
 /** Seconds each lie lasts. */
@@ -22,8 +21,7 @@ const { z, j, spec, second, runs, status } = grid
 const { rpc, hub } = JSON.parse(z('grid', 'export')) as { rpc: string[]; hub: string[] }
 const chain = await rpcProxy(rpc[0]!, () => lie)
 const store = await hubProxy(hub[0]!, () => hubLie)
-const socket = supervisorSocket(grid.home('node1'))
-const node = { child: undefined as ReturnType<typeof spawn> | undefined }
+const node = { child: undefined as ChildProcess | undefined }
 after(async () => {
   node.child?.kill('SIGTERM')
   await chain[Symbol.asyncDispose]()
@@ -33,25 +31,12 @@ after(async () => {
 
 type Row = { name: string; digest: string; state: string; startedAt: string }
 const rows = () => callUnix<Row[]>(`${grid.run('node1')}/compute.sock`, 'GET', '/workloads')
-const up = () =>
-  callUnix<{ state: string }>(socket, 'GET', '/status').then(
-    (s) => s.state === 'up',
-    () => false,
-  )
 
 test('the node is given these two alone, and runs what was agreed on', async () => {
   z('deploy', spec('web', ['env: { A: one }']), '--as', 'alice')
   second()
   await runs('web', 1)
-  await callUnix(socket, 'POST', '/down')
-  await until('the node to end', 60, async () => !(await up()))
-  const args = ['node', 'run', '--home', grid.home('node1'), '--rpc', chain.url, '--hub', store.url]
-  await until('its lock to be free', 30, async () => {
-    node.child = spawn(join(ROOT, 'zos'), args, { stdio: 'ignore' })
-    await new Promise((r) => setTimeout(r, 2000))
-    return node.child.exitCode === null
-  })
-  await until('the node to be up', 60, up)
+  node.child = await runBehind(grid.home('node1'), chain.url, store.url)
   assert.equal(await grid.page('web/0'), PAGE)
 })
 

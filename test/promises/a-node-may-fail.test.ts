@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { runBehind } from '../behind.ts'
 import { type NodeView, startGrid } from '../grid.ts'
 import { until } from '../harness.ts'
+import { type Lie, rpcProxy } from '../lies.ts'
+import { apart, seconds } from '../seconds.ts'
 
 const nightly = { skip: process.env.ZOS_NIGHTLY ? false : 'takes minutes: ZOS_NIGHTLY=1' }
 /** What is agreed: 30 s after its last sign of life, seen every 5 s at both ends; and a start. Seconds. */
@@ -30,67 +33,40 @@ const machinesOf = (name: string): number[] =>
       }
     })
 
-/** What a workload wrote: records of 21 bytes of header, the length at 1, then the bytes. */
-function written(log: string): string {
-  const bytes = readFileSync(log)
-  let text = ''
-  for (let at = 0; at + 21 <= bytes.length; ) {
-    const end = at + 21 + bytes.readUInt32LE(at + 1)
-    text += bytes.toString('latin1', at + 21, end)
-    at = end
-  }
-  return text
-}
-
-/** The seconds in which DEPLOYMENT ran on NODE, as its program wrote them. */
-function seconds(node: string, deployment: string): number[] {
-  const base = join(grid.home(node), 'workloads')
-  const texts = readdirSync(base).flatMap((id) => {
-    const { env } = JSON.parse(readFileSync(join(base, id, 'spec.json'), 'utf8')) as { env: string[] }
-    return env.includes(`NAME=${deployment}`) ? [written(join(base, id, 'output.log'))] : []
-  })
-  return [...texts.join('').matchAll(/^(\d{10})$/gm)].map(([, s]) => Number(s))
-}
+const wrote = (node: string, deployment: string) => seconds(grid.home(node), deployment)
 
 const slots = async (name: string) => {
   const view = await status(name)
   return { primary: view.slots.find((s) => !s.standby)!, standby: view.slots.find((s) => s.standby) }
 }
 
-/** Seconds until the standby of "db" says that it runs. */
-async function takeover(): Promise<number> {
+/** Seconds until the standby of NAME says that it runs. */
+async function takeover(name: string): Promise<number> {
   const begun = performance.now()
-  await until('the standby to take over', AGREED, async () => (await slots('db')).standby!.state === 'running')
+  await until('the standby to take over', AGREED, async () => (await slots(name)).standby!.state === 'running')
   return (performance.now() - begun) / 1000
-}
-
-/** The two ran one after the other: the last second of one lies before the first of the other's stretch. */
-function apart(first: number[], then: number[]): void {
-  assert.ok(first.length > 0 && then.length > 0, 'both ran')
-  const both = first.filter((s) => s >= then[0]! && s <= then.at(-1)!)
-  assert.deepEqual(both, [], 'no second in which both ran')
 }
 
 test('a node is killed: its fenced workload goes on at its standby, a keep workload in its own machine', async () => {
   z('deploy', spec('db', ['mode: fenced', 'standby: true', 'nodes: [node1]', 'env: { NAME: db }']), '--as', 'alice')
   second()
-  z('deploy', spec('web', ['nodes: [node1]', 'env: { NAME: web }']), '--as', 'alice')
+  z('deploy', spec('web', ['cpus: 0.5', 'nodes: [node1]', 'env: { NAME: web }']), '--as', 'alice')
   second()
   await runs('web')
   await until('the primary to run', 60, async () => (await slots('db')).primary.state === 'running')
   assert.equal((await slots('db')).standby!.state, 'stopped')
   const died = nodeNamed('node1')
   for (const pid of pidsOf(died)) process.kill(pid, 'SIGKILL')
-  const took = await takeover()
+  const took = await takeover('db')
   assert.equal(await grid.page('db/0'), 'hello from a node\n')
   z('grid', 'up')
   await until('the node is back', 60, () => nodeNamed('node1').state === 'up')
   await until('the node to see that it was replaced', 60, async () => (await slots('db')).primary.state === 'stopped')
   // its machine was still there: nothing had told it to end but its own lease
-  const [lost, won] = [seconds('node1', 'db'), seconds('node2', 'db')]
+  const [lost, won] = [wrote('node1', 'db'), wrote('node2', 'db')]
   apart(lost, won)
   assert.ok(lost.at(-1)! < won[0]!)
-  const kept = seconds('node1', 'web')
+  const kept = wrote('node1', 'web')
   assert.ok(kept.at(-1)! > won[0]!, 'the keep workload went on while nobody was there')
   assert.equal((await runs('web')).slots.length, 1)
   console.log(`taken over in ${took.toFixed(1)} s; ${won[0]! - lost.at(-1)!} s in which neither ran`)
@@ -108,9 +84,58 @@ test('a node is stopped with all its machines, and goes on later: the two never 
   await until('the primary to run', 120, async () => (await slots('db')).primary.state === 'running')
   const still = [...pidsOf(nodeNamed('node1')), ...machinesOf('node1')]
   for (const pid of still) process.kill(pid, 'SIGSTOP')
-  await takeover()
+  await takeover('db')
   await new Promise((r) => setTimeout(r, 3000))
   for (const pid of still.reverse()) process.kill(pid, 'SIGCONT')
   await until('the node to see that it was replaced', 60, async () => (await slots('db')).primary.state === 'stopped')
-  apart(seconds('node1', 'db'), seconds('node2', 'db'))
+  apart(wrote('node1', 'db'), wrote('node2', 'db'))
+})
+
+test('a node is cut off from the chain alone: its fenced workload stops and the standby goes on, its keep workload goes on', {
+  ...nightly,
+}, async () => {
+  const truth: Lie = (_method, _params, answer) => answer
+  let lie: Lie | 'stall' = truth
+  const { rpc, hub } = grid.j<{ rpc: string[]; hub: string[] }>('grid', 'export')
+  await using line = await rpcProxy(rpc[0]!, () => lie)
+  const child = await runBehind(grid.home('node1'), line.url, hub[0]!)
+  try {
+    z(
+      'deploy',
+      spec('cut', ['cpus: 0.5', 'mode: fenced', 'standby: true', 'nodes: [node1]', 'env: { NAME: cut }']),
+      '--as',
+      'alice',
+    )
+    second()
+    await until('the primary to run', 120, async () => (await slots('cut')).primary.state === 'running')
+    const web = machinesOf('node1')
+    lie = 'stall'
+    const begun = Math.floor(Date.now() / 1000)
+    const took = await takeover('cut')
+    // it goes on being cut off, with all its planes at work
+    await new Promise((r) => setTimeout(r, 5000))
+    assert.equal(child.exitCode, null)
+    const [lost, won] = [wrote('node1', 'cut'), wrote('node2', 'cut')]
+    apart(lost, won)
+    assert.ok(lost.at(-1)! >= begun && lost.at(-1)! < won[0]!, 'it ran on until its lease ended')
+    assert.ok(wrote('node1', 'web').at(-1)! > won[0]!, 'the keep workload goes on')
+    assert.equal(await grid.page('cut/0'), 'hello from a node\n')
+    lie = truth
+    await until(
+      'the node to see that it was replaced',
+      60,
+      async () => (await slots('cut')).primary.state === 'stopped',
+    )
+    await new Promise((r) => setTimeout(r, 3000))
+    apart(wrote('node1', 'cut'), wrote('node2', 'cut'))
+    assert.equal((await runs('web')).slots.length, 1)
+    assert.ok(
+      machinesOf('node1').some((pid) => web.includes(pid)),
+      'in the machine it had',
+    )
+    console.log(`taken over in ${took.toFixed(1)} s; ${won[0]! - lost.at(-1)!} s in which neither ran`)
+  } finally {
+    child.kill('SIGTERM')
+    await once(child, 'exit')
+  }
 })
