@@ -75,6 +75,9 @@ test(`${STEPS} random calls: the contract and its model agree on every one (I1 t
   }
   t.diagnostic(`seed ${SEED}: ${[...tally].map(([k, n]) => `${k} ${n.taken}+${n.refused}`).join(', ')}`)
   const total = [...tally.values()].reduce((a, b) => ({ taken: a.taken + b.taken, refused: a.refused + b.refused }))
+  // a short walk comes to I9's notice, a long one to whatever has its time
+  for (const due of STEPS > 1000 ? ['reclaim', 'drained', 'expire'] : ['reclaim'])
+    assert.ok(tally.get(due)!.taken > 0 && tally.get(due)!.refused > 0, `${due}: asked for before it was due, and when`)
   assert.ok(
     total.taken > STEPS / 4 && total.refused > STEPS / 10,
     'a walk that is nearly all taken or refused tests little',

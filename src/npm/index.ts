@@ -25,6 +25,8 @@ export {
   hexToString,
   keccak256,
   type PublicClient,
+  parseSignature,
+  signatureToCompactSignature,
   stringToHex,
   type TypedDataDomain,
   toEventSelector,

@@ -1,5 +1,5 @@
 import { canonicalJson, ZosError } from '#codec'
-import { keccak256, stringToHex } from '#npm'
+import { keccak256, parseSignature, signatureToCompactSignature, stringToHex } from '#npm'
 import type { Key } from '../keys/keys.ts'
 import { countryHex, countryOf, digestOf } from '../typed/digest.ts'
 import { type Beat, type Registration, type Resources, registrationSchema } from '../typed/schema.ts'
@@ -153,7 +153,11 @@ function attributesOf(bytes: Hex, hash: Hex): Record<string, unknown> {
 
 /** Heartbeats of one node or many in one transaction. */
 export function sendBeats(grid: Grid, relayer: Relayer, beats: (Beat & { signature: Hex })[]) {
-  return write(grid, relayer, 'beat', [beats])
+  const short = beats.map(({ node, time, signature }) => {
+    const { r, yParityAndS } = signatureToCompactSignature(parseSignature(signature))
+    return { node, time, r, vs: yParityAndS }
+  })
+  return write(grid, relayer, 'beat', [short])
 }
 
 export function signBeat(grid: Grid, key: Key, node: number, time: number): Beat & { signature: Hex } {

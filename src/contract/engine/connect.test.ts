@@ -14,6 +14,7 @@ import {
   openRelayer,
   poll,
   propose,
+  proveDeployment,
   readConsent,
   readDeployment,
   readGroup,
@@ -131,6 +132,58 @@ test('the chain as a process: ready in one line, ended by SIGTERM, one clear lin
     assert.equal((await ended(start('--dir', dir))).code, 2)
   } finally {
     await rm(dir, { recursive: true })
+  }
+})
+
+test('two of five that lie together are outvoted, whichever come first; alone they are believed by none who checks', {
+  timeout: 60_000,
+}, async () => {
+  await using w = await openWorld()
+  const n = await w.node('n')
+  const { group } = await w.team()
+  await w.agree(group, 'web', 'deploy', { specRoot: root(1), slots: [slot(0, n.id)] })
+  const socket = join(w.dir, 'rpc')
+  await (w.grid.engine as EmbeddedEngine).serve({ socket })
+  const truth = await readConsent(w.grid, group, 'web')
+  let lie: (m: string, r: unknown) => unknown = (_, r) => r
+  const liars = await Promise.all([1, 2].map(() => node(socket, (m, r) => lie(m, r))))
+  const honest = await Promise.all([1, 2, 3].map(() => node(socket, (_, r) => r)))
+  // each tells the same as the other, so that what they say is two votes
+  const told: Record<string, typeof lie> = {
+    'other bytes': (_, r) => flip(r),
+    'no events': (m, r) => (m === 'eth_getLogs' ? [] : r),
+    'an older head': (m, r) => (m === 'eth_blockNumber' ? '0x1' : m === 'eth_getBlockByNumber' ? null : r),
+    'a head that is not there': (m, r) =>
+      m === 'eth_blockNumber' ? '0xffffff' : m === 'eth_getBlockByNumber' ? flip(r) : r,
+  }
+  try {
+    for (const [what, how] of Object.entries(told))
+      for (const all of [
+        [...liars, ...honest],
+        [...honest, ...liars],
+      ]) {
+        lie = (_, r) => r
+        await using engine = await connectRpc(
+          all.map((s) => s.url),
+          { timeout: 5000 },
+        )
+        lie = how
+        const grid = openGrid(engine, w.grid.contract, { since: w.grid.since })
+        assert.deepEqual(await readConsent(grid, group, 'web'), truth, what)
+        assert.deepEqual(await engine.finalized(), await w.grid.engine.finalized(), what)
+        assert.equal((await proveDeployment(grid, group, 'web')).head, truth.state.head, what)
+      }
+    // were all that is asked liars, the signatures would still not be there
+    lie = told['other bytes']!
+    const fooled = connectRpc(liars.map((s) => s.url)).then((engine) =>
+      readConsent(openGrid(engine, w.grid.contract, { since: w.grid.since }), group, 'web'),
+    )
+    assert.notEqual(await refusal(fooled), 'it was taken')
+  } finally {
+    for (const s of [...liars, ...honest]) {
+      s.server.closeAllConnections()
+      s.server.close()
+    }
   }
 })
 

@@ -101,7 +101,7 @@ abstract contract Nodes is EIP712 {
             Beat calldata b = beats[i];
             Node storage n = nodes[b.node];
             if (b.time <= n.seen || b.time > block.timestamp + 300) continue;
-            (address by,,) = ECDSA.tryRecover(_hashTypedDataV4(Hash.beat(b)), b.signature);
+            (address by,,) = ECDSA.tryRecover(_hashTypedDataV4(Hash.beat(b)), b.r, b.vs);
             if (by != address(0) && by == n.key) n.seen = uint40(b.time);
         }
     }

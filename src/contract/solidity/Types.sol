@@ -145,10 +145,12 @@ struct Ack {
     bytes report;
 }
 
+/// A sign of life; the signature in its short form (EIP-2098).
 struct Beat {
     uint24 node;
     uint64 time;
-    bytes signature;
+    bytes32 r;
+    bytes32 vs;
 }
 
 library Hash {

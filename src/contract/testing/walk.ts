@@ -216,7 +216,7 @@ export async function slotCalls(walk: Walk): Promise<void> {
   await compareNodes(w, m)
 }
 
-/** Goes to the second before, at or after something is due, and asks for it. */
+/** Goes to the second before something is due, to that second and to the next, and asks for it at each until it is taken. */
 export async function dueCalls(walk: Walk): Promise<void> {
   const { m, w } = walk
   const { call, now } = walk
@@ -255,14 +255,18 @@ export async function dueCalls(walk: Walk): Promise<void> {
       return [{ id, at, run }]
     }),
   )
-  const due = [...ends, ...leaves, ...notices]
-  const ahead = due.filter((x) => x.at - 1 >= walk.now())
-  if (ahead.length === 0) return
-  const { at, run, id } = pick(walk, ahead)
-  walk.forward(at - 1 + walk.random(3) - walk.now())
-  if (!(await run())) return
-  await compareDeployment(w, m, id)
-  await compareNodes(w, m)
+  // of each kind as often as of the others, however many there are
+  const ahead = [ends, leaves, notices].map((due) => due.filter((x) => x.at - 1 >= walk.now()))
+  const some = ahead.filter((due) => due.length > 0)
+  if (some.length === 0) return
+  const { at, run, id } = pick(walk, pick(walk, some))
+  for (const second of [at - 1, at, at + 1]) {
+    walk.forward(second - walk.now())
+    if (!(await run())) continue
+    await compareDeployment(w, m, id)
+    await compareNodes(w, m)
+    return
+  }
 }
 
 export async function nodeCalls(walk: Walk): Promise<void> {
