@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { sleep } from '#sys'
 import { createBucket } from './bucket.ts'
-import { tcp, twoNodes } from './guest.fixture.ts'
+import { type Guest, tcp, twoNodes } from './guest.fixture.ts'
 
 test('a bucket gives its rate, whatever the sizes, and a burst after a pause', () => {
   const bucket = createBucket(8_000, 0) // 1000 bytes per millisecond
@@ -36,4 +36,42 @@ test('a card sends what is booked for it, and its machine waits with the rest', 
   const { identities } = (await one.status()) as { identities: { publicKey: string; sent?: number }[] }
   const own = identities.find((i) => i.publicKey === web.identity.publicKey.toString('hex'))
   assert.equal(own?.sent, 1_001 * packet.length)
+})
+
+const nightly = { skip: process.env.ZOS_NIGHTLY ? false : 'a measure of seconds on a quiet machine: ZOS_NIGHTLY=1' }
+
+test('two slots of 50 Mbit/s that send all they can over one link get 50 ± 5 each', nightly, async (t) => {
+  const { one, web, cache, db, network, attach } = await twoNodes(t)
+  for (const guest of [web, cache]) {
+    await one.detach(guest.identity.publicKey.toString('hex'))
+    await guest.detached()
+    await attach(one, guest, { ...network, rate: 50_000 })
+    await guest.attached()
+  }
+  const SIZE = 1_400
+  const packets = new Map(
+    [web, cache].map((guest): [Guest, Buffer] => [guest, tcp(guest.identity, db.identity, 40_000, 80, SIZE - 40)]),
+  )
+  for (const [guest, packet] of packets) guest.send(packet)
+  await db.next()
+  await db.next()
+  // 80 Mbit/s each, what a late timer missed included
+  const start = performance.now()
+  let sent = 0
+  const flood = setInterval(() => {
+    for (const due = ((performance.now() - start) * 10_000) / SIZE; sent < due; sent++)
+      for (const [guest, packet] of packets) guest.send(packet)
+  }, 10)
+  await sleep(1_000)
+  db.received.length = 0
+  const begun = performance.now()
+  await sleep(5_000)
+  const frames = db.received.splice(0)
+  const seconds = (performance.now() - begun) / 1000
+  clearInterval(flood)
+  const rates = [web, cache].map(({ identity }) => {
+    const own = frames.filter((frame) => frame.subarray(14 + 8, 14 + 24).equals(identity.address))
+    return (own.length * SIZE * 8) / 1e6 / seconds
+  })
+  for (const rate of rates) assert.ok(Math.abs(rate - 50) <= 5, rates.map((r) => r.toFixed(1)).join(' and '))
 })
