@@ -32,16 +32,17 @@ async function outputOf(child: ChildProcess, seconds: number): Promise<string> {
   return said.trim()
 }
 
-/** 100 pieces of 200 kB over TCP, PAUSE ms apart; both ends hash what passed. DURING runs meanwhile. */
+/** PIECES of 200 kB over TCP, PAUSE ms apart; both ends hash what passed. DURING runs meanwhile. */
 export async function transferred(
-  net: Net,
+  net: Pick<Net, 'spawn' | 'addresses'>,
   from: number,
   to: number,
   pause = 0,
   during?: () => Promise<void>,
+  pieces = 100,
 ): Promise<string> {
   const receive = `const h=require('crypto').createHash('sha256');let n=0;require('net').createServer(s=>{s.on('data',d=>{n+=d.length;h.update(d)});s.on('end',()=>{s.end();console.log(n+' '+h.digest('hex'));process.exit()})}).listen(7777,'::')`
-  const send = `const c=require('crypto'),h=c.createHash('sha256');const s=require('net').connect(7777,'${net.addresses[to]}');let i=0;const go=()=>{if(i++>=100)return s.end();const b=c.randomBytes(200000);h.update(b);s.write(b,()=>setTimeout(go,${pause}))};s.on('connect',go);s.on('close',()=>console.log(h.digest('hex')));s.resume()`
+  const send = `const c=require('crypto'),h=c.createHash('sha256');const s=require('net').connect(7777,'${net.addresses[to]}');let i=0;const go=()=>{if(i++>=${pieces})return s.end();const b=c.randomBytes(200000);h.update(b);s.write(b,()=>setTimeout(go,${pause}))};s.on('connect',go);s.on('close',()=>console.log(h.digest('hex')));s.resume()`
   const receiver = outputOf(net.spawn(to, [process.execPath, '-e', receive]), 90)
   await sleep(1_000)
   const sender = outputOf(net.spawn(from, [process.execPath, '-e', send]), 90)

@@ -2,6 +2,7 @@
 // Many kernels lack netem. A TCP relay keeps the order and loses nothing; a connection costs one round trip to open.
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
+import { random } from './random.ts'
 
 export type LinkOptions = {
   /** Milliseconds a byte is under way, each direction. */
@@ -23,17 +24,6 @@ export type Link = AsyncDisposable & {
 const UNDER_WAY = 1 << 20
 /** What is sent at a time: small against the rate, so that connections share it. */
 const PIECE = 16 << 10
-
-/** Numbers from 0 to 1 that SEED determines (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 /** One direction of the line, shared by all connections. */
 function lane({ delay, rate, jitter = 0, seed = 1 }: LinkOptions, count: (bytes: number) => void) {
