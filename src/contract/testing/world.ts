@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { sleep } from '#sys'
 import { readConsent } from '../actions/deployments.ts'
 import { createGroup } from '../actions/groups.ts'
 import { deployContracts, type Grid, openGrid, openRelayer, type Relayer } from '../actions/index.ts'
@@ -55,6 +56,10 @@ export type World = AsyncDisposable & {
     farm?: number,
   ): Promise<{ id: number; gas: bigint; key: Key }>
   team(): Promise<GroupState & { gas: bigint }>
+  /** Another account that carries transactions; with funds, where gas has a price. */
+  another(secret?: Hex): Promise<Relayer>
+  /** Lets time go by on the chain: at once on the embedded one. */
+  pass(seconds: number): Promise<void>
   /** Proposes by alice and approves by bob; gives the gas of the step. */
   agree(group: Hex, name: string, kind: Kind, draft?: Draft): Promise<bigint>
 }
@@ -74,7 +79,9 @@ export async function openWorld(options: { clock?: () => number } = {}): Promise
   const dir = await mkdtemp(join(tmpdir(), 'zos-contract-'))
   // ZOS_TEST_RPC (URLs) and ZOS_TEST_KEY (a funded key): the same tests on any other EVM network
   const urls = process.env.ZOS_TEST_RPC?.split(',')
-  const engine: Engine = urls ? atLatest(await connectRpc(urls)) : await openEmbeddedChain({ dir, ...options })
+  let ahead = 0
+  const clock = options.clock ?? (() => Date.now() + ahead)
+  const engine: Engine = urls ? atLatest(await connectRpc(urls)) : await openEmbeddedChain({ dir, clock })
   const relayer = openRelayer(process.env.ZOS_TEST_KEY as Hex | undefined)
   const { contract, since } = await deployContracts(engine, relayer)
   const grid = openGrid(engine, contract, { since })
@@ -108,6 +115,15 @@ export async function openWorld(options: { clock?: () => number } = {}): Promise
         members: Object.values(members).map((m) => ({ address: m.address, seal: m.seal })),
         threshold: 2,
       }),
+    async another(secret) {
+      const made = openRelayer(secret)
+      if (urls) await fund(grid, relayer, made.account.address)
+      return made
+    },
+    async pass(seconds) {
+      if (urls) await sleep(seconds * 1000)
+      else ahead += seconds * 1000
+    },
     async agree(group, name, kind, draft) {
       const consent = await readConsent(grid, group, name)
       const transition = draftTransition(consent.group, consent.state, kind, draft)
@@ -121,6 +137,17 @@ export async function openWorld(options: { clock?: () => number } = {}): Promise
     },
   }
   return world
+}
+
+/** A tenth of a coin from RELAYER, whose transactions have an order: it must have none on their way. */
+async function fund({ client, domain }: Grid, { account }: Relayer, to: Hex): Promise<void> {
+  const nonce = await client.getTransactionCount({ address: account.address, blockTag: 'pending' })
+  const fees = await client.estimateFeesPerGas()
+  const serializedTransaction = await account.signTransaction({
+    ...{ type: 'eip1559', chainId: domain.chainId, nonce, gas: 21_000n, ...fees },
+    ...{ to, value: 10n ** 17n },
+  })
+  await client.waitForTransactionReceipt({ hash: await client.sendRawTransaction({ serializedTransaction }) })
 }
 
 export async function refusal(work: Promise<unknown>): Promise<string> {
