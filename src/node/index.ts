@@ -6,6 +6,11 @@ export { slotName } from './provision/names.ts'
 export { type NodeOptions, type NodeStatus, runNode, supervisorSocket } from './supervisor/supervisor.ts'
 
 // loaded when called: whoever only runs containers does not pay for the contract's libraries
+/** The overlay's public key (hex) of the node with SECRET: it stands in the node's record on the chain. */
+export const overlayKeyOf = async (secret: Uint8Array): Promise<string> => {
+  const [{ overlaySecret }, { identityOf }] = await Promise.all([import('./provision/config.ts'), import('#mycelium')])
+  return identityOf(overlaySecret(secret)).publicKey.toString('hex')
+}
 export const readConfig = async (home: string): Promise<NodeConfig> =>
   (await import('./provision/config.ts')).readConfig(home)
 export const writeConfig = async (home: string, config: NodeConfig): Promise<void> =>

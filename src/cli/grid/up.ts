@@ -15,7 +15,7 @@ import {
   openRelayer,
   registerNode,
 } from '#contract'
-import { type NodeStatus, readConfig, supervisorSocket, writeConfig } from '#node'
+import { type NodeStatus, overlayKeyOf, readConfig, supervisorSocket, writeConfig } from '#node'
 import { tryLock, until, writeAtomic } from '#sys'
 import { ensureNodeSetup } from '../setup/index.ts'
 import { backingUp, placesOfServices } from './backing.ts'
@@ -98,6 +98,7 @@ async function register(rpc: string, nodes: LocalNode[]) {
     const secret = await nodeSecret(home)
     const key = keyOf(name, Buffer.from(secret.slice(2), 'hex'))
     const place = PLACES[n % PLACES.length]!
+    const attributes = { name, overlay: await overlayKeyOf(Buffer.from(secret.slice(2), 'hex')) }
     const node =
       known.find((k) => k.key === key.address)?.id ??
       (
@@ -105,7 +106,7 @@ async function register(rpc: string, nodes: LocalNode[]) {
           grid,
           relayer,
           { node: key, owner },
-          { ...place, farm: farmId, capacity: capacityOf(nodes.length), attributes: { name } },
+          { ...place, farm: farmId, capacity: capacityOf(nodes.length), attributes },
         )
       ).id
     const { chainId, genesis, contract, since } = facts

@@ -258,10 +258,11 @@ export function createEngine(options: EngineOptions) {
       for (const payload of payloads) plane.say(to, type, payload)
     },
 
-    /** Demands sessions of others from now on; what was agreed on is agreed on anew. */
+    /** Demands sessions of others by POLICY from now on; with whom that changes, everything is agreed on anew. */
     demand(policy: SealingPolicy): void {
+      const before = demandOf
       demandOf = readPolicy(policy)
-      plane.beginAnew()
+      plane.beginAnew((publicKey) => before(publicKey) !== demandOf(publicKey))
     },
 
     /** False when no such identity is attached. The node's own stays. */

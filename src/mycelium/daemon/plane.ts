@@ -138,9 +138,9 @@ export function createPlane(options: PlaneOptions) {
       return counts
     },
 
-    /** What is demanded of others has changed: sessions and keys are agreed on anew. */
-    beginAnew(): void {
-      for (const local of locals.values()) local.remotes[Symbol.dispose]()
+    /** What is demanded of WHOM (by public key in hex) has changed: sessions and keys are agreed on anew. */
+    beginAnew(whom: (publicKey: string) => boolean = () => true): void {
+      for (const local of locals.values()) local.remotes.beginAnew(whom)
     },
 
     /** A data frame from a peer at BYTES[at, at+length): for us or to be passed on. */

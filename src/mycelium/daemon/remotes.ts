@@ -51,7 +51,10 @@ export function createRemotes(identity: Identity, { publicKeyOf, demandOf, hooks
       return remote
     },
 
-    /** Begins anew with everybody: what is demanded of them may be another thing now. */
+    /** Begins anew with WHOM, by public key in hex. */
+    beginAnew(whom: (publicKey: string) => boolean): void {
+      for (const remote of known.values()) if (whom(remote.publicKey.toString('hex'))) forget(remote)
+    },
     [Symbol.dispose](): void {
       for (const remote of known.values()) forget(remote)
     },

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type Duplex, pipeline } from 'node:stream'
+import { reasonOf } from '#codec'
 import { formatAddress } from '../address.ts'
 import type { Identity } from '../identity.ts'
 import { Stream } from './stream.ts'
@@ -11,7 +12,7 @@ const TICK = 50
 const ALL = 1024
 const EACH = 128
 
-/** Where the bytes of a stream that another node opened go to and come from. */
+/** Where the bytes of a stream that another node opened go to and come from; throws why it is refused. */
 export type Service = (from: { address: Buffer; publicKey: string }) => Duplex
 
 export type Streams = {
@@ -86,8 +87,14 @@ export function openStreams(
     if (!service) refuse(from.address, piece, 'it offers no such service')
     else if (streams.size >= ALL || (perNode.get(node) ?? 0) >= EACH) refuse(from.address, piece, 'too many streams')
     else {
+      let inside: Duplex
+      try {
+        inside = service(from)
+      } catch (error) {
+        refuse(from.address, piece, reasonOf(error))
+        return
+      }
       const stream = keep(from.address, piece.stream, undefined, `Serve "${name}" to ${formatAddress(from.address)}`)
-      const inside = service(from)
       // whichever end breaks breaks the other
       pipeline(stream, inside, stream, () => {})
       stream.accept(piece)

@@ -2,8 +2,10 @@ import { chmodSync, rmSync } from 'node:fs'
 import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
 import { type HttpPlace, parseHttpPlace } from '#cas'
 import { ZosError } from '#codec'
+import type { Near } from './near.ts'
 
 /** Reads alone pass: a node's storage has nothing to tell a hub. */
+const OBJECT = /^\/objects\/([0-9a-f]{64})$/
 const ALLOWED = /^\/(objects|specs|traces)\/[0-9a-f]{64}$/
 /** No byte for this long and the next hub is asked. */
 const SILENCE = 15_000
@@ -22,7 +24,19 @@ function ask(hub: HttpPlace, agent: Agent, req: IncomingMessage, again = true): 
   })
 }
 
-async function pass(hubs: HttpPlace[], agent: Agent, req: IncomingMessage, res: ServerResponse): Promise<void> {
+async function pass(
+  hubs: HttpPlace[],
+  near: Near,
+  agent: Agent,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const object = req.method === 'GET' ? OBJECT.exec(req.url!)?.[1] : undefined
+  const found = object === undefined ? undefined : await near.find(object)
+  if (found) {
+    res.writeHead(200, { 'content-length': found.length }).end(found)
+    return
+  }
   let absent = 0
   for (const hub of hubs) {
     let answer: IncomingMessage
@@ -47,8 +61,11 @@ async function pass(hubs: HttpPlace[], agent: Agent, req: IncomingMessage, res: 
   res.writeHead(status).end(status === 404 ? '' : JSON.stringify({ error: { code: 'source-away', message } }))
 }
 
-/** Serves what the hubs at URLS hold on the unix socket PATH, in the hub's own protocol; nothing else can be reached by it. */
-export async function serveHubs(path: string, urls: readonly string[]): Promise<Server> {
+/**
+ * Serves what NEAR nodes have and the hubs at URLS hold on the unix socket PATH, in the hub's own protocol; nothing else can be
+ * reached by it.
+ */
+export async function serveHubs(path: string, urls: readonly string[], near: Near): Promise<Server> {
   const hubs = urls.map((text) => {
     const place = parseHttpPlace(text)
     if (!place)
@@ -59,9 +76,9 @@ export async function serveHubs(path: string, urls: readonly string[]): Promise<
   })
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
   const server = createServer({ requestTimeout: 60_000, keepAliveTimeout: 60_000 }, (req, res) => {
-    if (req.url === '/ping') res.end(JSON.stringify({ pid: process.pid }))
+    if (req.url === '/ping') res.end(JSON.stringify({ pid: process.pid, near: near.counters }))
     else if (['GET', 'HEAD'].includes(req.method ?? '') && ALLOWED.test(req.url ?? '')) {
-      pass(hubs, agent, req, res).catch(() => res.destroy())
+      pass(hubs, near, agent, req, res).catch(() => res.destroy())
     } else res.writeHead(403).end()
   })
   rmSync(path, { force: true })

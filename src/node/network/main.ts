@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { parseEndpoint, parseServicePlace } from '#mycelium'
 import { planeLog } from '../supervisor/log.ts'
 import { serveHubs } from './hubs.ts'
+import { nearNodes } from './near.ts'
 import { serveOverlay } from './overlay.ts'
 import { overlaySocket } from './place.ts'
 
@@ -26,8 +27,9 @@ const far = (values.far ? values.far.split(',') : []).map((said) => {
 })
 const endpoints = (list: string | undefined) => (list ? list.split(',').map(parseEndpoint) : [])
 const sockets = { hubs: join(run, 'network.sock'), api: join(run, 'mycelium.sock'), overlay: overlaySocket(run) }
-await serveHubs(sockets.hubs, hub.split(','))
-const at = { listen: endpoints(values.listen), peers: endpoints(values.peer), api: sockets.api, far, log }
+const near = nearNodes()
+await serveHubs(sockets.hubs, hub.split(','), near)
+const at = { listen: endpoints(values.listen), peers: endpoints(values.peer), api: sockets.api, far, near, log }
 await serveOverlay(run, at)
 log(`up: pid ${process.pid}`)
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -5,6 +5,7 @@ import { z } from '#npm'
 import { serveUnix } from '#sys'
 import { keepCards } from './cards.ts'
 import { type Far, serveFar } from './far.ts'
+import { CHUNKS, type Near } from './near.ts'
 import { overlaySocket } from './place.ts'
 
 const bytes = (length: number) =>
@@ -14,6 +15,7 @@ const bytes = (length: number) =>
     .transform((text) => new Uint8Array(Buffer.from(text, 'hex')))
 
 const nodeSchema = z.strictObject({ secret: bytes(32) })
+const nodesSchema = z.strictObject({ keys: z.array(z.string().regex(/^[0-9a-f]{64}$/)).max(4096) })
 const label = z.string().regex(/^[a-z0-9-]{1,63}$/)
 const portSchema = z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) })
 const cardSchema = z.strictObject({
@@ -52,17 +54,26 @@ const cardSchema = z.strictObject({
 })
 
 /**
- * The overlay of a node, told what it is by the provision plane: PUT /node, its identity; PUT /cards/NAME, a workload's.
- * Nothing is kept on disk, so both are told again whenever another process answers GET /ping.
+ * The overlay of a node, told what it is by the provision plane: PUT /node, its identity; PUT /nodes, the public keys of
+ * the grid's other nodes; PUT /cards/NAME, a workload's.
+ * Nothing is kept on disk, so all are told again whenever another process answers GET /ping.
  */
 export async function serveOverlay(
   run: string,
-  at: { listen: Endpoint[]; peers: Endpoint[]; api: string; far: readonly Far[]; log: (line: string) => void },
+  at: {
+    listen: Endpoint[]
+    peers: Endpoint[]
+    api: string
+    far: readonly Far[]
+    near: Near
+    log: (line: string) => void
+  },
 ): Promise<Server> {
-  const { listen, peers, api, far, log } = at
-  let overlay: Promise<ReturnType<typeof keepCards>> | undefined
+  const { listen, peers, api, far, near, log } = at
+  let overlay: Promise<{ daemon: Daemon; cards: ReturnType<typeof keepCards> }> | undefined
   const start = async (secret: Uint8Array) => {
-    const daemon = await Daemon.start({ secret, listen, peers })
+    const daemon = await Daemon.start({ secret, listen, peers, services: { [CHUNKS]: near.service(run) } })
+    near.by((address, service) => daemon.dial(address, service))
     daemon.ended.then(
       () => process.exit(0),
       (error: unknown) => {
@@ -73,7 +84,11 @@ export async function serveOverlay(
     )
     await serveApi(daemon, api)
     await serveFar(daemon, run, far)
-    return keepCards(daemon, run, log)
+    return { daemon, cards: keepCards(daemon, run, log) }
+  }
+  const running = async (action: string) => {
+    if (overlay) return overlay
+    throw new ZosError(`${action}: the node's own identity is not known yet`, { code: 'no-overlay', kind: 'node' })
   }
   return serveUnix(overlaySocket(run), {
     calls: {
@@ -87,14 +102,16 @@ export async function serveOverlay(
         await overlay
       },
       'PUT /cards/:name': async ({ params, body }) => {
-        if (!overlay)
-          throw new ZosError(`Attach "${params.name}": the node's own identity is not known yet`, {
-            code: 'no-overlay',
-            kind: 'node',
-          })
-        await (await overlay).set(params.name!, cardSchema.parse(body))
+        const { cards } = await running(`Attach "${params.name}"`)
+        await cards.set(params.name!, cardSchema.parse(body))
       },
-      'GET /cards': async () => (overlay ? (await overlay).list() : []),
+      'PUT /nodes': async ({ body }) => {
+        const { keys } = nodesSchema.parse(body)
+        const { daemon } = await running('Take the list of nodes')
+        near.set(keys)
+        await daemon.demand({ ours: keys, others: 'session' })
+      },
+      'GET /cards': async () => (overlay ? (await overlay).cards.list() : []),
     },
   })
 }

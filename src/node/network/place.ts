@@ -2,4 +2,6 @@ import { join } from 'node:path'
 
 /** Of a node's run folder: links to the cards of running workloads; the network plane's calls about the overlay. */
 export const cardsDir = (run: string): string => join(run, 'cards')
+/** Of a node's run folder: where its storage plane serves what it has to other nodes. */
+export const CHUNKS_SOCKET = 'chunks.sock'
 export const overlaySocket = (run: string): string => join(run, 'overlay.sock')

@@ -1,9 +1,10 @@
-import { reasonOf, sha256 } from '#codec'
+import { reasonOf } from '#codec'
 import type { GroupState, SlotSpec, Workload } from '#contract'
 import { formatAddress, formatIpv4, gatewayOf, ipv4OfSlot, NIC_MTU, type NicPort } from '#mycelium'
 import { callUnix } from '#sys'
 import type { NetworkRequest } from '#wire'
 import { overlaySocket } from '../network/place.ts'
+import { overlaySecret } from './config.ts'
 import { peopleOf } from './people.ts'
 
 type Hex = `0x${string}`
@@ -66,15 +67,12 @@ export function networkOf(
   }
 }
 
-/** Of the node's secret: its identity on the overlay. The network plane gets nothing that opens specs or signs. */
-const overlaySecret = (secret: Uint8Array): string =>
-  sha256(Buffer.from('zos node overlay x25519\0'), secret).toString('hex')
-
 /** Cards told again to a network plane that started anew: more than a node runs. */
 const KEPT = 512
 const LOOK = 500
 
-export type CardKeeper = ReturnType<typeof cardKeeper>
+/** What the slots need of it. */
+export type CardKeeper = Pick<ReturnType<typeof cardKeeper>, 'want'>
 
 /**
  * Tells the network plane what this node and its workloads are on the overlay, and who of their groups (as GROUPS says) may
@@ -91,6 +89,9 @@ export function cardKeeper(
   /** Which network plane knows of which workload, and that its group has which members. */
   let toldTo = 0
   const told = new Map<string, string>()
+  /** The overlay keys of the grid's other nodes, and those that were told. */
+  let nodes: readonly string[] | undefined
+  let toldNodes: readonly string[] | undefined
   const said = new Map<string, string>()
 
   const put = (path: string, body: unknown) => callUnix(socket, 'PUT', path, { body, timeout: 10_000 })
@@ -104,8 +105,13 @@ export function cardKeeper(
     const { pid } = await callUnix<{ pid: number }>(socket, 'GET', '/ping', { timeout: 3_000 })
     if (pid !== toldTo) {
       told.clear()
-      await put('/node', { secret: overlaySecret(secret) })
+      toldNodes = undefined
+      await put('/node', { secret: overlaySecret(secret).toString('hex') })
       toldTo = pid
+    }
+    if (nodes && toldNodes !== nodes) {
+      await put('/nodes', { keys: nodes })
+      toldNodes = nodes
     }
     for (const [name, { card, group }] of wanted) {
       const state = groups()[group]
@@ -134,6 +140,10 @@ export function cardKeeper(
   setInterval(lookOnce, LOOK).unref()
 
   return {
+    /** KEYS: of the grid's other nodes on the overlay. */
+    nodes(keys: readonly string[]): void {
+      if (JSON.stringify(keys) !== JSON.stringify(nodes)) nodes = keys
+    },
     /** The card of GROUP's WORKLOAD, now or as soon as there is a network plane. */
     async want(workload: string, card: CardWanted, group: Hex): Promise<void> {
       if (wanted.has(workload)) return

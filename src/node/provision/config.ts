@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { reasonOf, ZosError } from '#codec'
+import { reasonOf, sha256, ZosError } from '#codec'
 import { type Key, keyOf } from '#contract'
 import { z } from '#npm'
 import { writeAtomic } from '#sys'
@@ -42,5 +42,8 @@ export function readConfig(home: string): NodeConfig {
 
 export const writeConfig = (home: string, config: NodeConfig): Promise<void> =>
   writeAtomic(fileOf(home), `${JSON.stringify(schema.parse(config), null, 2)}\n`, { mode: 0o600 })
+
+/** Of a node's secret: its identity on the overlay. The network plane gets nothing that opens specs or signs. */
+export const overlaySecret = (secret: Uint8Array): Buffer => sha256(Buffer.from('zos node overlay x25519\0'), secret)
 
 export const keyOfNode = (config: NodeConfig): Key => keyOf(config.name, Buffer.from(config.secret.slice(2), 'hex'))

@@ -10,6 +10,7 @@ import { planeLog } from '../supervisor/log.ts'
 import { cardKeeper } from './cards.ts'
 import { keyOfNode, readConfig } from './config.ts'
 import { type Leases, leaseHolder, RENEW } from './leases.ts'
+import { otherNodes } from './nodes.ts'
 import { pace } from './pace.ts'
 import { loadPinned, savePinned } from './pinned.ts'
 import { pull } from './pull.ts'
@@ -49,13 +50,14 @@ let words: Words = new Map()
 let away = ''
 let leases: Leases | undefined
 
+const cards = cardKeeper(run, key.secret, () => pinned.groups, log)
 const keep = slotKeeper({
   me: config.node,
   sealSecret: key.sealSecret,
   compute: computeAt(join(run, 'compute.sock')),
   specs: openSpecs(join(dir, 'specs'), join(run, 'network.sock')),
   leaseOf: (id, index) => leases?.of(id, index) ?? { held: false, why: 'has no lease: the chain was not reached yet' },
-  cards: cardKeeper(run, key.secret, () => pinned.groups, log),
+  cards,
   log,
 })
 
@@ -122,6 +124,7 @@ async function followChain(): Promise<void> {
         leasePace.hurry()
       }
       if (await chain.report.slots(pinned, words)) await savePinned(state, pinned)
+      if (whole) cards.nodes(await otherNodes(chain.grid, config.node))
       if (begun - beaten > BEAT) {
         await chain.report.beat()
         beaten = begun

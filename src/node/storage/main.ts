@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { reasonOf } from '#codec'
 import { callUnix, serveUnix } from '#sys'
+import { CHUNKS_SOCKET } from '../network/place.ts'
 import { routes } from './api.ts'
+import { serveChunks } from './chunks.ts'
 import { openPlane } from './plane.ts'
 
 const log = (line: string) => process.stderr.write(`${new Date().toISOString()} storage: ${line}\n`)
@@ -32,6 +34,8 @@ if (other) {
 }
 const plane = openPlane({ home: values.home, hub: values.hub ?? process.env.ZOS_HUB, log })
 const server = await serveUnix(path, routes(plane))
+const chunks = join(run, CHUNKS_SOCKET)
+const shared = await serveChunks(chunks, plane.library.store)
 log(`up: pid ${process.pid}`)
 
 let ending = false
@@ -39,7 +43,8 @@ async function end(): Promise<void> {
   if (ending) return
   ending = true
   server.close()
-  rmSync(path, { force: true })
+  shared.close()
+  for (const socket of [path, chunks]) rmSync(socket, { force: true })
   await plane[Symbol.asyncDispose]()
   process.exit(0)
 }
