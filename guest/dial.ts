@@ -1,7 +1,7 @@
 import { Frame } from '../src/vm/agent/protocol.ts'
 import { arm, OUT, unwatch, watch } from './loop.ts'
 import { close, E, errnoText, must, O, sys } from './native.ts'
-import { openSession } from './session.ts'
+import { currentHost, openSession } from './session.ts'
 import type { Answer } from './workload.ts'
 
 const AF = { INET: 2, INET6: 10 }
@@ -20,6 +20,7 @@ function address(port: number, host: string): Uint8Array {
 
 /** TCP to the guest's own loopback, for port forwards. */
 export function dial(stream: number, port: number, host: string, answer: Answer): void {
+  const asker = currentHost()
   const to = address(port, host)
   // SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK
   const fd = must('Make a socket', sys('socket', to[0]!, 1 | O.CLOEXEC | O.NONBLOCK, 0))
@@ -35,6 +36,7 @@ export function dial(stream: number, port: number, host: string, answer: Answer)
     sys('setsockopt', fd, 6, 1, Uint8Array.of(1, 0, 0, 0), 4) // TCP_NODELAY: what is forwarded was already gathered once
     const other = must('Copy a descriptor', sys('fcntl', fd, 1030, 3))
     openSession({
+      host: asker,
       stream,
       pid: 0,
       input: other,

@@ -7,7 +7,7 @@ import { inPidNamespace, joinWorkload } from './namespace.ts'
 import { close, E, must, nonblocking, O, open, pipe, SysError, sys } from './native.ts'
 import { runProgram } from './program.ts'
 import { openPty } from './pty.ts'
-import { openSession, type Session, sessionEnded } from './session.ts'
+import { currentHost, openSession, type Session, sessionEnded } from './session.ts'
 import { closeWatched } from './sink.ts'
 import { type Answer, main } from './workload.ts'
 
@@ -45,6 +45,7 @@ function makePipes(spec: ProcessSpec): Pipes {
 /** A process that joins the workload. The session begins when it runs; it never begins for one that cannot. */
 export function startExec(stream: number, spec: ProcessSpec, answer: Answer): void {
   if (main.phase !== 'running') throw new Failure('not-running', 'Run a command: the workload is not running')
+  const host = currentHost()
   const pipes = makePipes(spec)
   let session: Session | null = null
   const begin = (cgroupPath: string): number => {
@@ -66,6 +67,7 @@ export function startExec(stream: number, spec: ProcessSpec, answer: Answer): vo
               return
             }
             session = openSession({
+              host,
               stream,
               pid,
               input: pipes.input,

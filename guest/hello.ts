@@ -3,18 +3,13 @@ import type { AgentState } from '../src/vm/agent/types.ts'
 import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
 import { forgetOutgoing, send } from './port.ts'
 import { resume, ring } from './ring.ts'
-import { abandon, sessions } from './session.ts'
+import { newHost } from './session.ts'
 import { main, stdinCredit, tellAgain } from './workload.ts'
-
-let generation = 0
-/** Counts the hosts: an answer meant for an earlier one must not reach its successor. */
-export const currentHost = (): number => generation
 
 /** A host says hello: whatever an earlier one had open is closed; only the main process goes on, with its output kept. */
 export function hello(payload: Uint8Array): void {
   if (payload.length !== MAGIC.length + NONCE + 12 || MAGIC.some((byte, i) => payload[i] !== byte)) return
-  generation++
-  for (const session of [...sessions.values()]) abandon(session)
+  newHost()
   forgetOutgoing()
   const state: AgentState = {
     version: VERSION,

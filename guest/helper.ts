@@ -4,7 +4,7 @@ import { startChild, underWay } from './child.ts'
 import { Failure } from './failure.ts'
 import { joinMounts } from './namespace.ts'
 import { close, exit, must, nonblocking, O, open, pipe, sys } from './native.ts'
-import { openSession, type Session, sessionEnded } from './session.ts'
+import { currentHost, openSession, type Session, sessionEnded } from './session.ts'
 import { closeWatched } from './sink.ts'
 import { TREE } from './tree.ts'
 import { type Answer, main } from './workload.ts'
@@ -21,6 +21,7 @@ export function startHelper(stream: number, run: () => void, answer: Answer): vo
   const [outRead, outWrite] = pipe()
   const [errRead, errWrite] = pipe()
   for (const fd of [inWrite, outRead, errRead]) nonblocking(fd)
+  const host = currentHost()
   let session: Session | null = null
   const target = main.phase === 'running' ? main.pid : 0
   const pid = startChild({
@@ -53,7 +54,7 @@ export function startHelper(stream: number, run: () => void, answer: Answer): vo
         { fd: outRead, type: Frame.data },
         { fd: errRead, type: Frame.errorData },
       ]
-      session = openSession({ stream, pid, input: inWrite, outputs, helper: true, finish: closeWatched })
+      session = openSession({ host, stream, pid, input: inWrite, outputs, helper: true, finish: closeWatched })
       answer(null)
     },
     ended: (status) => {

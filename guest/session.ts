@@ -31,7 +31,19 @@ export type Session = Source & {
 export const sessions = new Map<number, Session>()
 export const MAX_SESSIONS = 512
 
+let host = 0
+/** Counts the hosts: what was meant for an earlier one must not reach its successor. */
+export const currentHost = (): number => host
+
+/** Whatever the host before had open is closed. */
+export function newHost(): void {
+  host++
+  for (const session of [...sessions.values()]) abandon(session)
+}
+
+/** HOST: who asked; when another has come since, nobody wants the session, and it ends as the others of that host did. */
 export function openSession(options: {
+  host: number
   stream: number
   pid: number
   input: number
@@ -62,7 +74,13 @@ export function openSession(options: {
     fill: (out) => fill(session, out),
   }
   session.spouts = options.outputs.map(({ fd, type }) => openSpout(fd, type, () => ready(session)))
-  sessions.set(stream, session)
+  // a number used twice is the host's mistake: it loses the stream that had it
+  const earlier = sessions.get(stream)
+  if (options.host !== host) abandon(session)
+  else {
+    if (earlier) abandon(earlier)
+    sessions.set(stream, session)
+  }
   return session
 }
 
@@ -108,7 +126,7 @@ export function sessionEnded(session: Session, status: number): void {
 /** Frees everything; what was not sent is lost. */
 export function finish(session: Session): void {
   session.over = true
-  sessions.delete(session.stream)
+  if (sessions.get(session.stream) === session) sessions.delete(session.stream)
   closeSink(session.sink)
   for (const spout of session.spouts) closeSpout(spout)
 }

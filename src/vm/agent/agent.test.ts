@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import test, { after, before, describe } from 'node:test'
-import { run, sleep } from '#sys'
+import { run, sleep, until } from '#sys'
 import { ensureKernel } from '../kernel.ts'
 import type { Agent, CopyItem } from './agent.ts'
 import { connectAgent } from './client.ts'
-import { fuzzGuest } from './fuzz-guest.fixture.ts'
+import { fuzzGuest, leaveMidway } from './fuzz-guest.fixture.ts'
 import type { ProcessSpec } from './types.ts'
 import { bootVm, cacheDir, makeRoot, missing, processOf, type Root, startSpec, type TestVm } from './vm.fixture.ts'
 
@@ -333,6 +333,13 @@ describe('the agent in a microVM', {
     await ask(agent, ['sh', '-c', '(sleep 0.1 &) ; exit 0'])
     await sleep(600)
     assert.ok(!(await agent.processes()).some((r) => r.state === 'Z'))
+    // a process asked for by a host that was gone when it could run finds its input ended
+    await agent[Symbol.asyncDispose]()
+    await leaveMidway(vm.socket, ['cat', '-', '/dev/null'])
+    agent = await connectAgent(vm.socket)
+    await until('the process nobody wants to end', 30_000, async () => {
+      return !(await agent.processes()).some((r) => r.command.startsWith('cat - '))
+    })
     // a host that has gone mad is survived, by PID 1 and by the workload
     await agent[Symbol.asyncDispose]()
     await fuzzGuest(vm.socket, FRAMES)

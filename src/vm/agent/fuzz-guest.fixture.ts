@@ -54,14 +54,26 @@ function mutate(frame: Uint8Array): Buffer {
   return bytes
 }
 
+const helloFrame = (): Uint8Array =>
+  encodeFrame(Frame.hello, 0, Buffer.concat([MAGIC, randomBytes(NONCE), Buffer.from([1, 0, 0, 0]), Buffer.alloc(8)]))
+
+/** A host that asks for a process and is followed by another before it can run. */
+export async function leaveMidway(socket: string, argv: string[]): Promise<void> {
+  const host = connect(socket)
+  await once(host, 'connect')
+  host.resume()
+  const request = encodeJson(Frame.request, 1, { method: 'exec', params: { ...process, argv } })
+  host.end(Buffer.concat([Buffer.alloc(FILLER), helloFrame(), request, helloFrame()]))
+  await once(host, 'close')
+}
+
 /** RUNS frames from hosts that come and go, to the agent behind SOCKET; what it answers is read and dropped. */
 export async function fuzzGuest(socket: string, runs: number): Promise<void> {
   for (let run = 0; run < runs; ) {
     const host = connect(socket).on('error', () => {})
     await once(host, 'connect')
     host.resume()
-    const hello = Buffer.concat([MAGIC, randomBytes(NONCE), Buffer.from([1, 0, 0, 0]), Buffer.alloc(8)])
-    host.write(Buffer.concat([Buffer.alloc(FILLER), encodeFrame(Frame.hello, 0, hello)]))
+    host.write(Buffer.concat([Buffer.alloc(FILLER), helloFrame()]))
     for (let stream = 1; stream < 100 && run < runs; stream++, run++) {
       if (!host.write(mutate(valid(stream)))) await Promise.race([once(host, 'drain'), once(host, 'close')])
     }
