@@ -1,6 +1,5 @@
 import { compressedLayerBytes } from '../src/cli/demo/image.ts'
-import { startNode } from '../test/harness.ts'
-import { demo, prepare, startOurs } from './lazy/line.ts'
+import { startOurs, withImage } from './lazy/line.ts'
 import { type Benchmark, median } from './row.ts'
 
 const RUNS = 7
@@ -8,25 +7,23 @@ const RUNS = 7
 const bench: Benchmark = {
   name: 'first-200-bytes',
   claim: "bytes over the wire until nginx's first page, chunk store empty",
-  async run() {
-    const image = await demo()
-    using node = startNode()
-    await prepare(node, image)
-    const bytes: number[] = []
-    for (let i = 0; i < RUNS; i++) bytes.push((await startOurs(node)).bytes)
-    const [ours, peer] = [median(bytes) / 1e6, compressedLayerBytes(image) / 1e6]
-    return {
-      name: bench.name,
-      claim: bench.claim,
-      ours,
-      peer,
-      peerName: 'the compressed layers',
-      unit: 'MB',
-      ratio: ours / peer,
-      better: 'lower',
-      must: 0.25,
-      notes: { 'most of all runs, MB': (Math.max(...bytes) / 1e6).toFixed(2) },
-    }
-  },
+  run: () =>
+    withImage(async (node, image) => {
+      const bytes: number[] = []
+      for (let i = 0; i < RUNS; i++) bytes.push((await startOurs(node)).bytes)
+      const [ours, peer] = [median(bytes) / 1e6, compressedLayerBytes(image) / 1e6]
+      return {
+        name: bench.name,
+        claim: bench.claim,
+        ours,
+        peer,
+        peerName: 'the compressed layers',
+        unit: 'MB',
+        ratio: ours / peer,
+        better: 'lower',
+        must: 0.25,
+        notes: { 'most of all runs, MB': (Math.max(...bytes) / 1e6).toFixed(2) },
+      }
+    }),
 }
 export default bench

@@ -1,6 +1,5 @@
 import { join } from 'node:path'
-import { startNode } from '../test/harness.ts'
-import { demo, openRegistry, prepare, startOurs, startPodman } from './lazy/line.ts'
+import { openRegistry, startOurs, startPodman, withImage } from './lazy/line.ts'
 import { type Benchmark, median } from './row.ts'
 
 const RUNS = 7
@@ -8,28 +7,26 @@ const RUNS = 7
 const bench: Benchmark = {
   name: 'first-200-time',
   claim: "command to nginx's first page, chunk store empty, template warm, over 30 ms and 100 Mbit/s",
-  async run() {
-    const image = await demo()
-    using node = startNode()
-    await prepare(node, image)
-    await using registry = await openRegistry(image)
-    const [ours, peer]: [number[], number[]] = [[], []]
-    for (let i = 0; i < RUNS; i++) {
-      ours.push((await startOurs(node)).ms)
-      peer.push((await startPodman(registry.host, join(node.work, `podman-${i}`))).ms)
-    }
-    return {
-      name: bench.name,
-      claim: bench.claim,
-      ours: median(ours),
-      peer: median(peer),
-      peerName: 'podman pull + run over the same line',
-      unit: 'ms',
-      ratio: median(ours) / median(peer),
-      better: 'lower',
-      must: 0.4,
-      notes: { 'fastest and slowest, ours': `${Math.min(...ours).toFixed(0)}, ${Math.max(...ours).toFixed(0)}` },
-    }
-  },
+  run: () =>
+    withImage(async (node, image) => {
+      await using registry = await openRegistry(image)
+      const [ours, peer]: [number[], number[]] = [[], []]
+      for (let i = 0; i < RUNS; i++) {
+        ours.push((await startOurs(node)).ms)
+        peer.push((await startPodman(registry.host, join(node.work, `podman-${i}`))).ms)
+      }
+      return {
+        name: bench.name,
+        claim: bench.claim,
+        ours: median(ours),
+        peer: median(peer),
+        peerName: 'podman pull + run over the same line',
+        unit: 'ms',
+        ratio: median(ours) / median(peer),
+        better: 'lower',
+        must: 0.4,
+        notes: { 'fastest and slowest, ours': `${Math.min(...ours).toFixed(0)}, ${Math.max(...ours).toFixed(0)}` },
+      }
+    }),
 }
 export default bench

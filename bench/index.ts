@@ -48,6 +48,11 @@ if (asked.length === 0) {
       process.exit(2)
     }
     const bench = (await import(join(import.meta.dirname, `${name}.ts`))) as { default: Benchmark }
+    const lacking = bench.default.lacks?.()
+    if (lacking) {
+      console.log(json ? JSON.stringify({ name, skipped: lacking }) : `<!-- ${name}: skipped: ${lacking} -->`)
+      continue
+    }
     const row = await bench.default.run()
     if (json) console.log(JSON.stringify({ ...row, commit, versions: versions() }))
     else {

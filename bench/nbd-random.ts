@@ -9,7 +9,7 @@ import { debianRoots } from './roots.ts'
 import { type Benchmark, median } from './row.ts'
 
 const RUNS = 7
-const DEPTH = 16
+export const DEPTH = 16
 const STORAGE = join(import.meta.dirname, '../src/node/storage/main.ts')
 
 type Server = { name: string; options: string; cpu: () => number }
@@ -22,29 +22,31 @@ function cpuOf(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
-/** The disk of a Debian root with nginx, served by our storage process and as a plain file by nbdkit. */
-export async function withServers<T>(
-  act: (at: { ours: Server; peer: Server; bytes: number; cold: { seconds: number; cpu: number } }) => Promise<T>,
-): Promise<T> {
-  const { nginx } = await debianRoots(['nginx'])
-  const dir = mkdtempSync(join(tmpdir(), 'zos-nbd-'))
-  await using children = new AsyncDisposableStack()
-  children.defer(() => rmSync(dir, { recursive: true, force: true }))
-  const start = (file: string, args: string[]): number => {
-    const child = spawn(file, args, { stdio: 'ignore' })
-    const ended = new Promise((resolve) => child.once('exit', resolve))
-    children.defer(async () => {
-      child.kill()
-      await ended
-    })
-    return child.pid!
-  }
-  let digest: string
-  {
-    await using library = openLibrary({ home: dir })
-    digest = (await publish(library, `dir:${nginx}`, 'nginx')).digest
-  }
-  const pid = start(process.execPath, ['--disable-warning=ExperimentalWarning', STORAGE, '--home', dir, '--run', dir])
+/** Starts a program that ends with CHILDREN; gives its process id. */
+function start(children: AsyncDisposableStack, file: string, args: string[]): number {
+  const child = spawn(file, args, { stdio: 'ignore' })
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  children.defer(async () => {
+    child.kill()
+    await ended
+  })
+  return child.pid!
+}
+
+/** Publishes ROOT into the home DIR; its digest. */
+export async function publishInto(dir: string, root: string): Promise<string> {
+  await using library = openLibrary({ home: dir })
+  return (await publish(library, `dir:${root}`, 'root')).digest
+}
+
+/** The disk of DIGEST, published into the home DIR, served by a storage process of ours that has nothing in memory. */
+export async function serveOurs(
+  children: AsyncDisposableStack,
+  dir: string,
+  digest: string,
+): Promise<{ ours: Server; bytes: number }> {
+  const args = ['--disable-warning=ExperimentalWarning', STORAGE, '--home', dir, '--run', dir]
+  const pid = start(children, process.execPath, args)
   const api = join(dir, 'storage.sock')
   await until('the storage process', 20_000, () => callUnix(api, 'GET', '/status').catch(() => undefined))
   const socket = join(dir, 'ours.nbd')
@@ -53,9 +55,21 @@ export async function withServers<T>(
 
   // whole MiB of content, so that reads of 1 MiB wrap evenly
   const bytes = Math.floor((bound.hashStart * 4096) / (1 << 20)) * (1 << 20)
-  const options = (path: string, name: string) =>
-    `driver=raw,size=${bytes},file.driver=nbd,file.server.type=unix,file.server.path=${path}${name ? `,file.export=${name}` : ''}`
-  const ours: Server = { name: 'zos', options: options(socket, 'x'), cpu: () => cpuOf(pid) }
+  return { ours: { name: 'zos', options: diskOf(bytes, socket, 'x'), cpu: () => cpuOf(pid) }, bytes }
+}
+
+const diskOf = (bytes: number, path: string, name = '') =>
+  `driver=raw,size=${bytes},file.driver=nbd,file.server.type=unix,file.server.path=${path}${name && `,file.export=${name}`}`
+
+/** The disk of a Debian root with nginx, served by our storage process and as a plain file by nbdkit. */
+export async function withServers<T>(
+  act: (at: { ours: Server; peer: Server; bytes: number; cold: { seconds: number; cpu: number } }) => Promise<T>,
+): Promise<T> {
+  const { nginx } = await debianRoots(['nginx'])
+  const dir = mkdtempSync(join(tmpdir(), 'zos-nbd-'))
+  await using children = new AsyncDisposableStack()
+  children.defer(() => rmSync(dir, { recursive: true, force: true }))
+  const { ours, bytes } = await serveOurs(children, dir, await publishInto(dir, nginx!))
   // the first time through: chunk files are in the page cache, each is decoded and verified
   const cold = reads(ours, bytes >> 20, 1 << 20, 1 << 20)
   const image = join(dir, 'image')
@@ -63,9 +77,9 @@ export async function withServers<T>(
   truncateSync(image, bytes)
   must(spawnSync('cat', [image], { stdio: ['ignore', 'ignore', 'pipe'] }), 'cat')
   const peerSocket = join(dir, 'peer.nbd')
-  const peerPid = start('nbdkit', ['-f', '-r', '-U', peerSocket, 'file', image])
+  const peerPid = start(children, 'nbdkit', ['-f', '-r', '-U', peerSocket, 'file', image])
   await until('nbdkit', 10_000, () => statSync(peerSocket, { throwIfNoEntry: false }))
-  const peer: Server = { name: 'nbdkit file', options: options(peerSocket, ''), cpu: () => cpuOf(peerPid) }
+  const peer: Server = { name: 'nbdkit file', options: diskOf(bytes, peerSocket), cpu: () => cpuOf(peerPid) }
   return await act({ ours, peer, bytes, cold })
 }
 
@@ -117,7 +131,7 @@ export function compare(ours: Server, peer: Server, once: (server: Server) => { 
 
 const COUNT = 60_000
 /** A prime number of blocks: qemu-img wraps at the end, so that the reads are scattered over the whole disk. */
-const STEP = 4096 * 7919
+export const STEP = 4096 * 7919
 
 const bench: Benchmark = {
   name: 'nbd-random',

@@ -9,6 +9,12 @@ import { type Benchmark, median } from './row.ts'
 
 const RUNS = 7
 
+/** Publishes ROOT into a store of its own below DIR. */
+export function published(root: string, dir: string): void {
+  const env = { ...process.env, ZOS_HOME: join(dir, 'home'), ZOS_HUB: `dir:${join(dir, 'hub')}` }
+  must(spawnSync(join(ROOT, 'zos'), ['publish', '--quiet', `dir:${root}`, 'x'], { env, maxBuffer: 1 << 26 }), 'zos')
+}
+
 const bench: Benchmark = {
   name: 'publish',
   claim: 'publishing a Debian root into an empty store',
@@ -18,9 +24,9 @@ const bench: Benchmark = {
     const work = mkdtempSync(join(tmpdir(), 'zos-publish-'))
     const taken: Record<'zos' | 'restic' | 'casync', number[]> = { zos: [], restic: [], casync: [] }
     /** Runs a program and notes MB/s. What it left unwritten is written before the next one begins. */
-    const time = (who: keyof typeof taken, file: string, args: string[], env: NodeJS.ProcessEnv = {}) => {
+    const time = (who: keyof typeof taken, act: () => void) => {
       const begun = performance.now()
-      must(spawnSync(file, args, { env: { ...process.env, ...env }, maxBuffer: 1 << 26 }), who)
+      act()
       taken[who].push((bytes / (performance.now() - begun)) * 1000)
       must(spawnSync('sync', ['--file-system', work]), 'sync')
     }
@@ -30,13 +36,17 @@ const bench: Benchmark = {
       for (let i = 0; i <= RUNS; i++) {
         const dir = join(work, String(i))
         mkdirSync(dir)
-        const home = { ZOS_HOME: join(dir, 'home'), ZOS_HUB: `dir:${join(dir, 'hub')}` }
-        time('zos', join(ROOT, 'zos'), ['publish', '--quiet', `dir:${nginx}`, 'x'], home)
-        const env = { RESTIC_PASSWORD: 'x', RESTIC_CACHE_DIR: join(dir, 'cache') }
-        const repository = ['-q', '-r', join(dir, 'restic')]
-        must(spawnSync('restic', [...repository, 'init'], { env: { ...process.env, ...env } }), 'restic init')
-        time('restic', 'restic', [...repository, 'backup', nginx!], env)
-        time('casync', 'casync', ['make', `--store=${dir}/casync`, `${dir}/x.caidx`, nginx!])
+        time('zos', () => published(nginx!, dir))
+        const env = { ...process.env, RESTIC_PASSWORD: 'x', RESTIC_CACHE_DIR: join(dir, 'cache') }
+        const restic = (...args: string[]) =>
+          void must(
+            spawnSync('restic', ['-q', '-r', join(dir, 'restic'), ...args], { env, maxBuffer: 1 << 26 }),
+            'restic',
+          )
+        restic('init')
+        time('restic', () => restic('backup', nginx!))
+        const made = [`--store=${dir}/casync`, `${dir}/x.caidx`, nginx!]
+        time('casync', () => void must(spawnSync('casync', ['make', ...made], { maxBuffer: 1 << 26 }), 'casync'))
       }
     } finally {
       rmSync(work, { recursive: true, force: true })

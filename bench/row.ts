@@ -16,7 +16,13 @@ export type Row = {
   notes: Record<string, string | number>
 }
 
-export type Benchmark = { name: string; claim: string; run: () => Promise<Row> }
+export type Benchmark = {
+  name: string
+  claim: string
+  /** What has to be there for it and is not, in words. */
+  lacks?: () => string | undefined
+  run: () => Promise<Row>
+}
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)

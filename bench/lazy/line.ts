@@ -8,7 +8,7 @@ import { CACHE } from '#node'
 import { freePort, run, tryRun, until } from '#sys'
 import { demoImage } from '../../src/cli/demo/image.ts'
 import { startRegistry } from '../../src/cli/demo/registry.ts'
-import { type Node, ROOT } from '../../test/harness.ts'
+import { type Node, ROOT, startNode } from '../../test/harness.ts'
 import { type Link, slowLink } from '../../test/slow-link.ts'
 import { podmanFlags, RLIMITS } from '../peer.ts'
 
@@ -18,10 +18,15 @@ const LINE = { delay: 15, rate: 12.5e6 }
 const EVERY = 20
 const PATIENCE = 120_000
 
-export const demo = (): Promise<string> => demoImage(CACHE, console.error)
+/** ACT with the demo's image at a node's hub, which knows from one earlier start what a start reads; templates are warm. */
+export async function withImage<T>(act: (node: Node, image: string) => Promise<T>): Promise<T> {
+  const image = await demoImage(CACHE, console.error)
+  using node = startNode()
+  await prepare(node, image)
+  return await act(node, image)
+}
 
-/** The image at a hub that knows from one earlier start what a start reads; templates warm in NODE's home. */
-export async function prepare(node: Node, image: string): Promise<void> {
+async function prepare(node: Node, image: string): Promise<void> {
   node.ok(['publish', `oci:${image}:1`, 'web'], { timeout: 600 })
   const port = await freePort()
   node.ok(['run', '-d', '--name', 'first', '-p', `${port}:80`, 'web'], { timeout: 300 })

@@ -1,0 +1,64 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DEPTH, publishInto, reads, STEP, serveOurs } from './nbd-random.ts'
+import { must } from './peer.ts'
+import { lacksRfs, mounted, type Packed, pack } from './rfs/peer.ts'
+import { debianRoots } from './roots.ts'
+import { type Benchmark, median } from './row.ts'
+
+const RUNS = 3
+const COUNT = 20_000
+
+/** What both have on the disk stays; what the kernel has of it in memory goes. */
+function dropPageCache(): void {
+  must(spawnSync('sync'), 'sync')
+  writeFileSync('/proc/sys/vm/drop_caches', '3')
+}
+
+async function oursCold(dir: string, digest: string): Promise<number> {
+  await using children = new AsyncDisposableStack()
+  const { ours } = await serveOurs(children, dir, digest)
+  dropPageCache()
+  return COUNT / reads(ours, COUNT, 4096, STEP).seconds
+}
+
+async function rfsCold(packed: Packed, dir: string): Promise<number> {
+  await using mount = await mounted(packed, dir)
+  dropPageCache()
+  const env = { ...process.env, UV_THREADPOOL_SIZE: `${DEPTH}` }
+  const args = [join(import.meta.dirname, 'rfs/scattered.ts'), mount.dir, `${COUNT}`]
+  return COUNT / Number(must(spawnSync(process.execPath, args, { env }), 'scattered reads'))
+}
+
+const bench: Benchmark = {
+  name: 'rfs-random',
+  claim: `${COUNT} scattered 4 KiB reads of a Debian root, ${DEPTH} at a time, page cache cold, what each keeps on disk warm`,
+  lacks: lacksRfs,
+  async run() {
+    const { nginx } = await debianRoots(['nginx'])
+    const work = mkdtempSync(join(tmpdir(), 'zos-rfs-'))
+    try {
+      const digest = await publishInto(join(work, 'home'), nginx!)
+      const packed = pack(nginx!, join(work, 'rfs'), 'x')
+      {
+        // its cache keeps each block it has read; for /dev/null tar reads none
+        await using mount = await mounted(packed, work)
+        must(spawnSync('tar', ['-cf', '/dev/zero', '-C', mount.dir, '.'], { maxBuffer: 1 << 26 }), 'tar')
+      }
+      const taken = { ours: [] as number[], rfs: [] as number[] }
+      for (let i = 0; i < RUNS; i++) {
+        taken.ours.push(await oursCold(join(work, 'home'), digest))
+        taken.rfs.push(await rfsCold(packed, work))
+      }
+      const [ours, peer] = [median(taken.ours), median(taken.rfs)]
+      const row = { name: bench.name, claim: bench.claim, ours, peer, unit: 'IOPS', ratio: ours / peer }
+      const notes = { 'what reads ours': 'QEMU, the disk over NBD', 'what reads theirs': 'files, through FUSE' }
+      return { ...row, peerName: 'rfs', better: 'higher', must: 50, notes }
+    } finally {
+      rmSync(work, { recursive: true, force: true })
+    }
+  },
+}
+export default bench

@@ -1,0 +1,32 @@
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { startNode } from '../test/harness.ts'
+import { lacksRfs, pack } from './rfs/peer.ts'
+import { debianRoots } from './roots.ts'
+import type { Benchmark } from './row.ts'
+import { storedIn } from './stored-bytes.ts'
+
+const bench: Benchmark = {
+  name: 'rfs-stored',
+  claim: 'bytes stored for three Debian roots, manifests and verity included, as published',
+  lacks: lacksRfs,
+  async run() {
+    const roots = await debianRoots(['nginx', 'redis', 'python'])
+    using node = startNode()
+    const flists: number[] = []
+    for (const [name, dir] of Object.entries(roots)) {
+      node.ok(['publish', `dir:${dir}`, name], { timeout: 600 })
+      flists.push(statSync(pack(dir, join(node.work, 'rfs'), name).flist).size)
+    }
+    const [ours, peer] = [storedIn(node.hub) / 1e6, storedIn(join(node.work, 'rfs')) / 1e6]
+    const row = { name: bench.name, claim: bench.claim, ours, peer, peerName: 'rfs', unit: 'MB', ratio: ours / peer }
+    const flistBytes = flists.reduce((sum, bytes) => sum + bytes, 0)
+    return {
+      ...row,
+      better: 'lower',
+      must: 0.75,
+      notes: { 'of which flists of rfs, MB': (flistBytes / 1e6).toFixed(1) },
+    }
+  },
+}
+export default bench
