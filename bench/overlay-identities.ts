@@ -34,8 +34,10 @@ async function measured(startAll: (dir: string) => Promise<ChildProcess[]>): Pro
   }
 }
 
+/** With the cache of compiled code that `zos` gives all its programs. */
+const env = { ...process.env, NODE_COMPILE_CACHE: resolve(import.meta.dirname, '../.cache/compiled') }
 const start = (args: string[], cwd: string) =>
-  spawn('ip', ['netns', 'exec', NAMESPACE, ...args], { cwd, stdio: ['ignore', 'pipe', 'ignore'] })
+  spawn('ip', ['netns', 'exec', NAMESPACE, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'ignore'] })
 
 /** One daemon, all identities attached to TUNs. */
 async function ours(dir: string): Promise<ChildProcess[]> {

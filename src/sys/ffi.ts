@@ -7,6 +7,7 @@ const { functions: libc } = dlopen('libc.so.6', {
   lgetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64'], return: 'i64' },
   llistxattr: { arguments: ['buffer', 'buffer', 'u64'], return: 'i64' },
   lsetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64', 'i32'], return: 'i32' },
+  malloc_trim: { arguments: ['u64'], return: 'i32' },
   mknod: { arguments: ['buffer', 'u32', 'u64'], return: 'i32' },
   utimensat: { arguments: ['i32', 'buffer', 'buffer', 'i32'], return: 'i32' },
   accept4: { arguments: ['i32', 'pointer', 'pointer', 'i32'], return: 'i32' },
@@ -177,6 +178,9 @@ export function dataRanges(fd: number): [from: number, to: number][] {
   }
   return ranges
 }
+
+/** Gives the kernel back what this process has freed: of itself glibc keeps most of it. A few milliseconds. */
+export const trimMemory = (): void => void libc.malloc_trim(0n)
 
 export const closeFd = (fd: number): void => void libc.close(fd)
 

@@ -12,6 +12,7 @@ export {
   readFd,
   readXattrs,
   setTime,
+  trimMemory,
   tryLock,
   writeFd,
   writeXattr,

@@ -2,18 +2,19 @@ import { writeSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { Worker } from 'node:worker_threads'
 import { reasonOf, ZosError } from '#codec'
+import { trimMemory } from '#sys'
 import type { Endpoint } from '../endpoint.ts'
-import { identityOf } from '../identity.ts'
-import { type Messages, openMessages } from '../messages/messages.ts'
+import { type Identity, identityOf } from '../identity.ts'
+import type { Messages } from '../messages/messages.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
 import { openStreams, type Service, type Streams } from '../streams/streams.ts'
 import { MESSAGE, STREAM } from '../wire/seal.ts'
-import { type Discovery, startDiscovery } from './discovery.ts'
+import type { Discovery } from './discovery.ts'
 import type { RouteStatus } from './engine.ts'
+import type { PrivateNetwork } from './network-key.ts'
 import type { PeerStatus } from './peers.ts'
 import type { PortSpec } from './ports.ts'
-import { type PrivateNetwork, secure } from './private-network.ts'
 import type { ProbeResult } from './probe.ts'
 import type { Attachment, Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
 
@@ -49,6 +50,13 @@ type Parts = {
   untold: Int32Array
   network: PrivateNetwork | undefined
 }
+
+/** Milliseconds. */
+const TRIM_AFTER = 1_000
+
+// what few nodes need is loaded where it is needed: TLS alone is megabytes
+const openIn = async (dir: string, identity: Identity, send: (to: Buffer, payloads: Buffer[]) => void) =>
+  (await import('../messages/messages.ts')).openMessages({ dir, identity, send })
 
 /** A running overlay node. Packets live on a thread of their own; this is the other threads' handle to it. */
 export class Daemon implements AsyncDisposable {
@@ -108,7 +116,7 @@ export class Daemon implements AsyncDisposable {
     const send = (type: number) => (to: Buffer, payloads: Buffer[]) => {
       if (daemon) daemon.#say(to, type, payloads)
     }
-    const messages = dir === undefined ? undefined : await openMessages({ dir, identity, send: send(MESSAGE) })
+    const messages = dir === undefined ? undefined : await openIn(dir, identity, send(MESSAGE))
     const streams = openStreams(identity, options.services ?? {}, send(STREAM))
     const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData })
     const started = await new Promise<Daemon>((resolve, reject) => {
@@ -119,7 +127,9 @@ export class Daemon implements AsyncDisposable {
       })
     })
     daemon = started
-    if (options.discovery) started.#discover(options)
+    if (options.discovery) await started.#discover(options)
+    // what loading, compiling and warming up took and gave back: a third of all
+    setTimeout(trimMemory, TRIM_AFTER).unref()
     return started
   }
 
@@ -145,7 +155,8 @@ export class Daemon implements AsyncDisposable {
     return this.#streams.dial(address, service)
   }
 
-  #discover({ secret, listen, network }: DaemonOptions): void {
+  async #discover({ secret, listen, network }: DaemonOptions): Promise<void> {
+    const { startDiscovery } = await import('./discovery.ts')
     this.#discovery = startDiscovery({
       publicKey: identityOf(secret).publicKey,
       // a link-local address can be dialled there only
@@ -158,6 +169,7 @@ export class Daemon implements AsyncDisposable {
   async #secure(network: PrivateNetwork, { connection, fd, plainFd, client }: Securing): Promise<void> {
     let failure: string | undefined
     try {
+      const { secure } = await import('./private-network.ts')
       await secure(network, fd, plainFd, client)
     } catch (error) {
       failure = reasonOf(error)

@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import { freePort, until } from '#sys'
 import { Daemon } from './daemon.ts'
-import type { PrivateNetwork } from './private-network.ts'
+import type { PrivateNetwork } from './network-key.ts'
 
 const key = randomBytes(32)
 const home: PrivateNetwork = { name: 'home', key }

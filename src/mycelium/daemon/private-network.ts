@@ -1,22 +1,11 @@
 import { Socket } from 'node:net'
 import { connect, type TLSSocket, TLSSocket as TlsSocket } from 'node:tls'
-import { reasonOf, ZosError } from '#codec'
-import { readSecret } from '../identity.ts'
-
-/** Its name is public, its key is 32 bytes; who has both may be a peer. */
-export type PrivateNetwork = { name: string; key: Buffer }
+import { reasonOf } from '#codec'
+import type { PrivateNetwork } from './network-key.ts'
 
 const HANDSHAKE_TIMEOUT = 3_000
 /** With a SHA-256 hash: the only ones a pre-shared key given by callback is good for (RFC 8446 §4.2.11). */
 const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256'
-
-/** Upstream's limits: a name of 2 to 64 bytes, a key of 32. */
-export async function readPrivateNetwork(name: string, keyFile: string): Promise<PrivateNetwork> {
-  const bytes = Buffer.byteLength(name)
-  if (bytes < 2 || bytes > 64)
-    throw new ZosError(`Read network name "${name}": ${bytes} bytes, it has 2 to 64`, { code: 'bad-network-name' })
-  return { name, key: await readSecret(keyFile) }
-}
 
 function tlsOver(raw: Socket, client: boolean, { name, key }: PrivateNetwork): TLSSocket {
   const options = { ciphers: CIPHERS, minVersion: 'TLSv1.3' as const }
