@@ -13,8 +13,12 @@ const MAGIC = Buffer.from('mycelium')
 const BEACON = 50
 const KEY_AT = 10
 const BEACON_EVERY = 60_000
-/** Links come up late: they are looked for this often, and told of us at once. */
+/**
+ * Links come up late: they are looked for this often, and told of us at once and again at the next looks, as a first beacon may
+ * fail (the kernel is still asking whether anybody has our address) or get lost.
+ */
 const LOOK_EVERY = 5_000
+const FIRST_BEACONS = 3
 /** Of two that find each other the one with the smaller key dials, the other only if it does not. Milliseconds. */
 const POLITE = 2_000
 const FAMILY_PREFIX = Buffer.from('fe80000000000000', 'hex')
@@ -22,6 +26,8 @@ const FAMILY_PREFIX = Buffer.from('fe80000000000000', 'hex')
 const IFF_MULTICAST = 0x1000
 
 type Link = { name: string; scope: number }
+/** `told`: beacons that left since it was entered. */
+type Joined = Link & { told: number }
 export type Found = { endpoint: Endpoint; delay: number }
 
 export type DiscoveryOptions = {
@@ -75,7 +81,7 @@ export type Discovery = AsyncDisposable & { status: () => string[] }
 /** Tells the local links of this node and hears of others there; never throws: without it peers are named. */
 export function startDiscovery({ publicKey, port, scheme, found }: DiscoveryOptions): Discovery {
   const socket: Socket = createSocket({ type: 'udp6', reuseAddr: true })
-  const joined = new Map<string, Link>()
+  const joined = new Map<string, Joined>()
   let failure = 'starting'
   let timer: NodeJS.Timeout | undefined
   let beaconAt = 0
@@ -84,8 +90,11 @@ export function startDiscovery({ publicKey, port, scheme, found }: DiscoveryOpti
   beacon.writeUInt16BE(port ?? 0, MAGIC.length)
   publicKey.copy(beacon, KEY_AT)
 
-  function tell({ name }: Link): void {
-    if (port !== undefined) socket.send(beacon, PORT, `${GROUP}%${name}`, () => {})
+  function tell(link: Joined): void {
+    if (port === undefined) return
+    socket.send(beacon, PORT, `${GROUP}%${link.name}`, (error) => {
+      if (!error) link.told++
+    })
   }
 
   function enter({ name, scope }: Link): void {
@@ -95,8 +104,9 @@ export function startDiscovery({ publicKey, port, scheme, found }: DiscoveryOpti
       failure = `"${name}": ${reasonOf(error)}`
       return
     }
-    joined.set(name, { name, scope })
-    tell({ name, scope })
+    const link = { name, scope, told: 0 }
+    joined.set(name, link)
+    tell(link)
   }
 
   function look(): void {
@@ -104,10 +114,9 @@ export function startDiscovery({ publicKey, port, scheme, found }: DiscoveryOpti
     for (const [name, { scope }] of joined)
       if (!there.some((link) => link.name === name && link.scope === scope)) joined.delete(name)
     const now = performance.now()
-    if (now >= beaconAt) {
-      beaconAt = now + BEACON_EVERY
-      for (const link of joined.values()) tell(link)
-    }
+    const isDue = now >= beaconAt
+    if (isDue) beaconAt = now + BEACON_EVERY
+    for (const link of joined.values()) if (isDue || link.told < FIRST_BEACONS) tell(link)
     for (const link of there) if (!joined.has(link.name)) enter(link)
   }
 
