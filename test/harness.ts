@@ -1,5 +1,6 @@
-import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
+import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import {
   chmodSync,
   copyFileSync,
@@ -25,6 +26,8 @@ export type Node = Disposable & {
   home: string
   hub: string
   zos: (args: string[], options?: { input?: Uint8Array | string; env?: NodeJS.ProcessEnv; timeout?: number }) => Said
+  /** Like zos, but this process goes on meanwhile: it may be the other side. */
+  zosLater: (args: string[], options?: { timeout?: number }) => Promise<Said>
   /** Like zos, but throws unless the exit code is 0. */
   ok: (args: string[], options?: { input?: Uint8Array | string; timeout?: number }) => Said
   json: <T>(args: string[]) => T
@@ -34,6 +37,7 @@ export function startNode(): Node {
   const work = mkdtempSync(join(tmpdir(), 'zos-test-'))
   const home = join(work, 'home')
   const hub = join(work, 'hub')
+  const environment = { ...process.env, ZOS_HOME: home, ZOS_HUB: `dir:${hub}` }
   const zos: Node['zos'] = (args, options = {}) => {
     const begun = performance.now()
     const r: SpawnSyncReturns<Buffer> = spawnSync(join(ROOT, 'zos'), args, {
@@ -41,7 +45,7 @@ export function startNode(): Node {
       input: options.input ?? '',
       timeout: (options.timeout ?? 120) * 1000,
       maxBuffer: 1 << 28,
-      env: { ...process.env, ZOS_HOME: home, ZOS_HUB: `dir:${hub}`, ...options.env },
+      env: { ...environment, ...options.env },
     })
     return {
       code: r.status,
@@ -50,6 +54,22 @@ export function startNode(): Node {
       err: String(r.stderr),
       ms: performance.now() - begun,
     }
+  }
+  const zosLater: Node['zosLater'] = async (args, options = {}) => {
+    const begun = performance.now()
+    const timeout = (options.timeout ?? 120) * 1000
+    const child = spawn(join(ROOT, 'zos'), args, {
+      cwd: work,
+      timeout,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: environment,
+    })
+    const [out, err] = [[], []] as Buffer[][]
+    child.stdout.on('data', (bytes: Buffer) => out!.push(bytes))
+    child.stderr.on('data', (bytes: Buffer) => err!.push(bytes))
+    const [code] = (await once(child, 'close')) as [number | null]
+    const whole = Buffer.concat(out!)
+    return { code, out: whole, text: String(whole), err: String(Buffer.concat(err!)), ms: performance.now() - begun }
   }
   const ok: Node['ok'] = (args, options) => {
     const said = zos(args, options)
@@ -61,6 +81,7 @@ export function startNode(): Node {
     home,
     hub,
     zos,
+    zosLater,
     ok,
     json: (args) => JSON.parse(ok(args).text),
     [Symbol.dispose]() {
