@@ -20,7 +20,7 @@ function ago(time: string): string {
 function stateText(w: WorkloadView): string {
   if (w.state === 'running' && w.startedAt) return `running ${ago(w.startedAt)}`
   if (w.state === 'exited') return `exited (${w.exitCode}): ${w.reason}`
-  return w.state
+  return w.reason && w.state === 'paused' ? `paused: ${w.reason}` : w.state
 }
 
 function dockerStatus(w: WorkloadView): string {

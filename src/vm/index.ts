@@ -26,7 +26,7 @@ export {
 } from './image-template.ts'
 export { ensureInitramfs } from './initramfs.ts'
 export { ensureKernel, type Kernel, type KernelOptions } from './kernel.ts'
-export type { ExitReport, Machine, MachineRecord } from './machine.ts'
+export type { ExitReport, Machine, MachineRecord, Stall } from './machine.ts'
 export { openVmHost, type VmHostOptions } from './open-host.ts'
 export { createPool, type Pool, type PoolOptions } from './pool.ts'
 export { findQemu, type Qemu } from './qemu.ts'

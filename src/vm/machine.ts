@@ -26,6 +26,9 @@ export type ExitReport = {
   console: string
 }
 
+/** DISK: its serial; '' when an earlier daemon missed the news. */
+export type Stall = { disk: string; full: boolean }
+
 export type Machine = AsyncDisposable & {
   readonly record: MachineRecord
   readonly agentSocket: string
@@ -42,6 +45,11 @@ export type Machine = AsyncDisposable & {
   /** Freezes and thaws the vCPUs. */
   pause(): Promise<void>
   resume(): Promise<void>
+  /**
+   * Calls LISTENER whenever QEMU stops the VM because a disk's file took no more (also when it did so before anybody
+   * listened). Nothing is lost: resume() writes again.
+   */
+  onStall(listener: (stall: Stall) => void): void
   /** The last lines of the guest's console; '' when QEMU does not answer. */
   console(): Promise<string>
   /** Ends QEMU at once and removes its folder; nothing of the guest is flushed. */
@@ -78,6 +86,12 @@ export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void):
     await qmp.ask('quit', {}, { timeout: 2000 }).catch(() => {})
     await ended(record)
   }
+  let stalled: Stall | undefined
+  const listeners: ((stall: Stall) => void)[] = []
+  const stall = (why: Stall) => {
+    stalled = why
+    for (const listener of listeners) listener(why)
+  }
   const stopped = (reason: unknown) => {
     cause ??= reason === 'guest-reset' || reason === 'guest-panic' ? 'guest-reset' : 'power-off'
     void end()
@@ -85,10 +99,15 @@ export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void):
   // with shutdown=pause a guest that ended waits for us, so that its last words can be read
   qmp.listen(({ event, data }) => {
     if (event === 'SHUTDOWN' && data.guest === true) stopped(data.reason)
+    if (event === 'BLOCK_IO_ERROR' && data.action === 'stop')
+      stall({ disk: String(data['node-name'] ?? ''), full: data.nospace === true })
   })
   // it may have ended while nobody was watching
   void qmp.ask<{ status: string }>('query-status').then(
-    ({ status }) => status === 'shutdown' && stopped('guest-shutdown'),
+    ({ status }) => {
+      if (status === 'shutdown') stopped('guest-shutdown')
+      if (status === 'io-error' && !stalled) stall({ disk: '', full: true })
+    },
     () => {},
   )
   const exited = (async (): Promise<ExitReport> => {
@@ -115,7 +134,14 @@ export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void):
       if (record.uid !== undefined) await chown(path, record.uid, record.uid)
     },
     pause: async () => void (await qmp.ask('stop')),
-    resume: async () => void (await qmp.ask('cont')),
+    async resume() {
+      stalled = undefined
+      await qmp.ask('cont')
+    },
+    onStall(listener) {
+      listeners.push(listener)
+      if (stalled) listener(stalled)
+    },
     console: () => readConsole().catch(() => lastConsole),
     kill,
     async release() {

@@ -1,6 +1,7 @@
 import { reasonOf } from '#codec'
 import { connect } from './connect.ts'
 import type { Machine } from './parts.ts'
+import { watchStall } from './stall.ts'
 import { openPorts, plugIn, restartLater, startByPolicy } from './start.ts'
 import { ended, machineEnded, reconnect, watch } from './watch.ts'
 import { save, type Workload } from './workload.ts'
@@ -27,9 +28,15 @@ async function takeUp(workload: Workload): Promise<void> {
     workload.machine = machine
     plugIn(workload, machine)
     await at.storage.bind(machine.exportId, spec.digest)
+    const stalled = Promise.withResolvers<'stalled'>()
+    watchStall(workload, machine, () => stalled.resolve('stalled'))
     const paused = workload.status.state === 'paused'
+    // one that stands still for want of room does not answer: "unpause" takes up its line
+    if (paused && workload.status.reason !== '') return watchMachine(workload, machine)
     if (paused) await machine.resume()
-    workload.agent = await connect(workload, machine, false)
+    const agent = await Promise.race([connect(workload, machine, false), stalled.promise])
+    if (agent === 'stalled') return watchMachine(workload, machine)
+    workload.agent = agent
     if (paused) await machine.pause()
     await openPorts(workload, workload.status.hostPorts)
     watch(workload, restartLater)
@@ -51,6 +58,14 @@ async function endHalfStarted(workload: Workload): Promise<void> {
   const reason = 'the daemon ended while it was being started'
   const finishedAt = new Date().toISOString()
   await save(workload, { state: 'exited', exitCode: 125, reason, finishedAt, machine: null })
+}
+
+/** Of a machine that cannot be spoken with nothing but its end is noticed. */
+function watchMachine(workload: Workload, machine: Machine): void {
+  void machine.ended.then((reason) => {
+    if (workload.machine !== machine || workload.agent || workload.removed) return undefined
+    return ended(workload, machineEnded(`its machine ended: ${reason}`), restartLater)
+  })
 }
 
 async function find(workload: Workload): Promise<Machine | undefined> {

@@ -120,6 +120,7 @@ export async function openMachines(
     ended: vm.exited.then((e) => e.reason),
     pause: () => vm.pause(),
     resume: () => vm.resume(),
+    onStall: (listener) => vm.onStall(listener),
     fresh,
     volumeSerials: Array.from({ length: volumes }, (_, n) => `vol${n}`),
     destroy: () => blanks.discard({ vm, exportId }),

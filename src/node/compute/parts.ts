@@ -1,3 +1,4 @@
+import type { Stall } from '#vm'
 import type { ImageConfig } from './spec.ts'
 
 /** A microVM that waits for its start message, however it came to be. */
@@ -15,6 +16,8 @@ export type Machine = {
   ended: Promise<string>
   pause: () => Promise<void>
   resume: () => Promise<void>
+  /** Calls LISTENER when the machine stands still because a disk's file on this host took no more. */
+  onStall: (listener: (stall: Stall) => void) => void
   /** Ends QEMU at once and frees what only this machine used; idempotent. */
   destroy: () => Promise<void>
   /** Output of the agent's port was never read: the handshake can be short. */

@@ -7,6 +7,7 @@ import { tellLease } from './lease.ts'
 import type { DiskBinding, Machine } from './parts.ts'
 import { publishPorts } from './ports.ts'
 import { settle } from './settle.ts'
+import { watchStall } from './stall.ts'
 import { watch } from './watch.ts'
 import { announce, dial, folderFor, openLog, save, type Workload } from './workload.ts'
 
@@ -46,6 +47,9 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
     const folder = folderFor(workload)
     const machine = await machines.get({ memory, cpus, folder, digest, command, readOnly, volumes: mounts, note })
     workload.machine = machine
+    const stalled = Promise.withResolvers<never>()
+    stalled.promise.catch(() => {})
+    watchStall(workload, machine, stalled.reject)
     plugIn(workload, machine)
     workload.status.outputBase = openLog(workload).end
     const [binding, agent] = await Promise.all([
@@ -57,7 +61,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
     await storage.check(machine.exportId, command)
     await save(workload, { machine: machine.record, hostPorts: workload.ports?.hosts ?? [] })
     if (workload.lease !== undefined) await tellLease(agent, workload.lease)
-    await agent.start(startSpec(workload, binding, machine.volumeSerials))
+    await Promise.race([agent.start(startSpec(workload, binding, machine.volumeSerials)), stalled.promise])
   } catch (error) {
     await failed(workload, error)
     throw error

@@ -74,13 +74,12 @@ export function openLog(workload: Workload): OutputLog {
 
 /** The line to a running workload; throws `not-running` or `paused`. */
 export function agentOf({ agent, spec, status }: Workload): Agent {
+  if (status.state === 'paused') {
+    const why = status.reason || `"zos unpause ${spec.name}" first`
+    throw new ZosError(`Reach workload "${spec.name}": it is paused: ${why}`, { code: 'paused' })
+  }
   if (!agent || status.state === 'exited' || status.state === 'created') {
     throw new ZosError(`Reach workload "${spec.name}": it is ${status.state}, not running`, { code: 'not-running' })
-  }
-  if (status.state === 'paused') {
-    throw new ZosError(`Reach workload "${spec.name}": it is paused; "zos unpause ${spec.name}" first`, {
-      code: 'paused',
-    })
   }
   return agent
 }
