@@ -32,6 +32,17 @@ test('two nodes on one bridge find each other, once; one comes back after kill -
   await net.reach(60)
 })
 
+test('nodes on links that have only just come up find each other soon', { skip }, async () => {
+  using net = pair(['ours', 'ours'])
+  for (const i of [0, 1]) {
+    // its address is tentative for seconds: nothing can be sent from it, and others' packets may not arrive
+    const anew = `echo 12 > /proc/sys/net/ipv6/conf/e${1 - i}/dad_transmits; ip link set e${1 - i} down; ip link set e${1 - i} up`
+    assert.equal(net.exec(i, ['sh', '-c', anew]).status, 0)
+    net.start(i)
+  }
+  await net.reach(40)
+})
+
 test('--no-discovery neither tells nor listens', { skip }, async () => {
   using net = pair(['ours', 'ours'], (i) => (i === 1 ? ['--no-discovery'] : []))
   for (const i of [1, 0]) net.start(i)
