@@ -7,8 +7,10 @@ const ALL_BYTES = 32 << 20
 const PER_SENDER = 8
 /** A sender that has said nothing for this long has left. Milliseconds. */
 const PATIENCE = 60_000
-/** Ids of the latest messages: what was taken once is acknowledged again, never taken again. */
+/** Ids of the latest messages: what was taken once is acknowledged again, not taken again. */
 const REMEMBERED = 4096
+/** A conversation goes on under one id: a reply counts as said again only when its bytes are the same and this soon. Milliseconds. */
+const SAID_AGAIN = 30_000
 
 export type Sender = { address: Buffer; publicKey: string }
 export type Whole = { id: string; reply: boolean; from: Sender; topic: Buffer; data: Buffer }
@@ -37,7 +39,8 @@ export type InboxOptions = {
 /** Puts messages together from what senders say; `receive` tells whether that may be acknowledged. */
 export function createInbox({ allowed, hasRoom, keep, count }: InboxOptions) {
   const incoming = new Map<string, Incoming>()
-  const taken = new Set<string>()
+  /** With the hash of its bytes and when it was last said; without, for those of before a restart. */
+  const taken = new Map<string, { checksum: Buffer; at: number } | undefined>()
   let bytes = 0
 
   function forget(key: string, one: Incoming): void {
@@ -83,12 +86,18 @@ export function createInbox({ allowed, hasRoom, keep, count }: InboxOptions) {
     return true
   }
 
-  async function done(key: string, one: Incoming, piece: Piece & { kind: 'done' }): Promise<boolean> {
+  async function done(key: string, one: Incoming, piece: Piece & { kind: 'done' }, now: number): Promise<boolean> {
     if (one.keeping) return false
     let size = 0
     for (const length of one.chunks.values()) size += length
     if (one.chunks.size !== piece.chunks || size !== one.data.length) return refused('incomplete-message')
     if (!piece.checksum.equals(blake3(one.data))) return refused('bad-checksum')
+    const before = taken.get(key)
+    if (before?.checksum.equals(piece.checksum) && now - before.at < SAID_AGAIN) {
+      before.at = now
+      forget(key, one)
+      return true
+    }
     if (!hasRoom(one.data.length)) return refused('inbox-full')
     one.keeping = true
     const { from, reply, topic, data } = one
@@ -99,13 +108,14 @@ export function createInbox({ allowed, hasRoom, keep, count }: InboxOptions) {
       return refused('message-not-kept')
     }
     forget(key, one)
-    remember(key)
+    remember(key, { checksum: Buffer.from(piece.checksum), at: now })
     return true
   }
 
-  function remember(key: string): void {
-    taken.add(key)
-    if (taken.size > REMEMBERED) taken.delete(taken.values().next().value!)
+  function remember(key: string, what?: { checksum: Buffer; at: number }): void {
+    taken.delete(key)
+    taken.set(key, what)
+    if (taken.size > REMEMBERED) taken.delete(taken.keys().next().value!)
   }
 
   const keyOf = (publicKey: string, id: string) => `${publicKey}${id}`
@@ -116,13 +126,13 @@ export function createInbox({ allowed, hasRoom, keep, count }: InboxOptions) {
 
     async receive(from: Sender, piece: Piece, now: number): Promise<boolean> {
       const key = keyOf(from.publicKey, piece.id)
-      if (taken.has(key)) return piece.kind !== 'aborted' && piece.kind !== 'read'
-      if (piece.kind === 'init') return begin(key, from, piece, now)
       const one = incoming.get(key)
-      if (!one) return false
+      // the id of a message that is no reply is never used again
+      if (piece.kind === 'init') return (!piece.reply && taken.has(key)) || begin(key, from, piece, now)
+      if (!one) return taken.has(key) && (piece.kind === 'chunk' || piece.kind === 'done')
       one.heardAt = now
       if (piece.kind === 'chunk') return chunk(one, piece)
-      if (piece.kind === 'done') return done(key, one, piece)
+      if (piece.kind === 'done') return done(key, one, piece, now)
       if (piece.kind === 'aborted' && !one.keeping) forget(key, one)
       return false
     },

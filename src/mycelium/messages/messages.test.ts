@@ -70,6 +70,22 @@ test('empty messages, topics and replies; a reply goes to who waits for it', asy
   assert.equal(await anything, undefined)
 })
 
+test('a conversation goes on under one id: each reply arrives', async (t) => {
+  const [a, b] = await pair(t)
+  const none = Buffer.alloc(0)
+  const id = a.messages.push({ to: b.address, topic: none, data: Buffer.from('hello') })
+  for (const [from, to, text] of [
+    [b, a, 'who is there?'],
+    [a, b, 'me'],
+    [b, a, 'who?'],
+    [a, b, 'you know'],
+  ] as const) {
+    assert.equal((await from.messages.take({}, WAIT))?.id, id)
+    from.messages.push({ to: to.address, topic: none, data: Buffer.from(text), replyTo: id })
+  }
+  assert.equal((await b.messages.take({}, WAIT))?.payload.toString(), 'you know')
+})
+
 test('what was acknowledged is there after the receiver has ended without warning, in order; what was not is sent anew', async (t) => {
   const [a, b] = await pair(t)
   const ids = ['one', 'two'].map((text) => a.messages.push({ to: b.address, topic, data: Buffer.from(text) }))
