@@ -7,6 +7,8 @@ const LEAST = 2
 /** Milliseconds until a piece is said again: of the round trip, within these, doubled each time. */
 const SHORTEST = 200
 const LONGEST = 5_000
+/** A piece that was said so often does not pass. */
+const TRIES = 8
 /** Acknowledgements of the same piece after which the one behind it counts as lost (RFC 5681 §3.2). */
 const REPEATS = 3
 
@@ -80,10 +82,13 @@ export function createSender(say: (kind: number, number: number, body: Buffer) =
       pump(now)
       return taken > 0
     },
-    /** Says again what is late. */
-    tick(now: number): void {
+    /** Says again what is late; false when it was said too often. */
+    tick(now: number): boolean {
       const first = inFlight[0]
-      if (first && now - first.sent > timeout(first)) lost(now)
+      if (!first || now - first.sent <= timeout(first)) return true
+      if (first.tries >= TRIES) return false
+      lost(now)
+      return true
     },
     /** Nothing waits for a place on the way. */
     get isDrained(): boolean {

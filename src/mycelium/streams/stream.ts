@@ -6,8 +6,8 @@ import { encodePiece, HEADER, KIND, MAX_REASON, openBody, type Piece } from './w
 /** Pieces a reader may lag behind. */
 const WINDOW = 32
 /** The size of a piece: what our own relays carry, and what every path does. */
-const LARGE = 16 << 10
-const SMALL = 1200
+export const LARGE = 16 << 10
+export const SMALL = 1200
 /** Milliseconds until an OPEN is said again, doubled up to the second; how many are of the large size. */
 const OPEN_AGAIN = 50
 const OPEN_SLOWEST = 800
@@ -32,7 +32,9 @@ export class Stream extends Duplex {
   #expected = 0
   #ended = false
   #told = WINDOW
-  #size = LARGE
+  #size: number
+  /** Called with the size that passes, and with undefined when it does no more. */
+  readonly #passes: (size: number | undefined) => void
   #accepted: boolean
   #service = ''
   #opens = 0
@@ -45,8 +47,18 @@ export class Stream extends Duplex {
   #postponed: (() => void) | undefined
 
   /** SERVICE: what is asked of the other side, for who opens it; undefined for who is asked. */
-  constructor(at: { what: string; id: number; service: string | undefined; say: (payload: Buffer) => void }) {
+  constructor(at: {
+    what: string
+    id: number
+    service: string | undefined
+    /** Of pieces, as is known to pass to this node. */
+    size: number | undefined
+    passes: (size: number | undefined) => void
+    say: (payload: Buffer) => void
+  }) {
     super({ allowHalfOpen: true })
+    this.#size = at.size ?? LARGE
+    this.#passes = at.passes
     this.#what = at.what
     this.#id = at.id
     this.#opener = at.service !== undefined
@@ -54,7 +66,7 @@ export class Stream extends Duplex {
     this.#service = at.service ?? ''
     this.#say = at.say
     this.#sender = createSender((kind, number, body) => this.#put(kind, number, body))
-    if (this.#opener) this.#open(performance.now())
+    if (this.#opener) this.#open(performance.now(), at.size)
   }
 
   #put(kind: number, number: number, body: Buffer): void {
@@ -69,10 +81,11 @@ export class Stream extends Duplex {
     return Math.max(0, WINDOW - unread - this.#early.size)
   }
 
-  #open(now: number): void {
+  #open(now: number, known?: number): void {
     this.#opened = now
-    this.#size = this.#opens++ < LARGE_TRIES ? LARGE : SMALL
-    this.#put(KIND.open, 0, openBody(this.#service, this.#size))
+    this.#size = known ?? (this.#opens < LARGE_TRIES ? LARGE : SMALL)
+    this.#opens++
+    this.#put(KIND.open, this.#size, openBody(this.#service, known ? 0 : this.#size))
   }
 
   #acknowledge(): void {
@@ -82,9 +95,9 @@ export class Stream extends Duplex {
 
   /** The answer to an OPEN as long as this one, also to one that is said again. */
   accept(open: Piece): void {
-    this.#size = HEADER + open.body.length
+    this.#size = Math.min(LARGE, Math.max(SMALL, open.number))
     this.#sender.acknowledge(0, open.window, performance.now())
-    this.#put(KIND.accept, 0, Buffer.alloc(open.body.length))
+    this.#put(KIND.accept, this.#size, Buffer.alloc(open.body.length))
   }
 
   /** A piece of the other side. */
@@ -94,9 +107,10 @@ export class Stream extends Duplex {
     const { kind, number, window, body } = piece
     if (kind === KIND.reset) this.#over(body.toString('utf8', 0, MAX_REASON))
     else if (kind === KIND.accept) {
-      if (this.#accepted || body.length + HEADER > LARGE) return
+      if (this.#accepted || number < SMALL || number > LARGE) return
       this.#accepted = true
-      this.#size = body.length + HEADER
+      this.#size = number
+      this.#passes(number)
       this.#sender.acknowledge(0, window, now)
       this.#postponed?.()
       this.emit('connect')
@@ -141,8 +155,10 @@ export class Stream extends Duplex {
     else if (!this.#accepted) {
       if (now - this.#opened > Math.min(OPEN_SLOWEST, OPEN_AGAIN * 2 ** (this.#opens - 1))) this.#open(now)
     } else {
-      this.#sender.tick(now)
-      if (now - this.#spoke > WORD) this.#acknowledge()
+      if (!this.#sender.tick(now)) {
+        this.#passes(undefined)
+        this.destroy(broken(this.#what, 'what is sent does not arrive'))
+      } else if (now - this.#spoke > WORD) this.#acknowledge()
     }
   }
 

@@ -8,6 +8,7 @@ import test, { type TestContext } from 'node:test'
 import { freePort, sleep } from '#sys'
 import { Daemon } from '../daemon/daemon.ts'
 import { identityOf } from '../identity.ts'
+import { createSender } from './sender.ts'
 import { openStreams, type Service, type Streams } from './streams.ts'
 import { decodePiece, encodePiece, HEADER, KIND } from './wire.ts'
 
@@ -74,6 +75,31 @@ test('a path that carries no large pieces is found out, and small ones are taken
   const bytes = randomBytes(20_000)
   const answer = await said(a.streams.dial(b.address, 'echo'), bytes)
   assert.ok(answer.subarray(6).equals(bytes))
+})
+
+test('what passed before to a node is not tried again', async (t) => {
+  const lengths: number[] = []
+  const [a, b] = pair(t, { echo }, (payload) => {
+    lengths.push(payload.length)
+    return [0]
+  })
+  assert.equal(String(await said(a.streams.dial(b.address, 'echo'), Buffer.from('one'))), '3 one')
+  assert.equal(lengths[0], 16 << 10)
+  lengths.length = 0
+  assert.equal(String(await said(a.streams.dial(b.address, 'echo'), Buffer.from('two'))), '3 two')
+  assert.ok(Math.max(...lengths) < 100)
+})
+
+test('a piece that never arrives is said again, ever more slowly, and then no more', () => {
+  const said: number[] = []
+  const sender = createSender((_kind, number) => said.push(number))
+  sender.acknowledge(0, 32, 0)
+  sender.data(Buffer.alloc(3000), 1200, 0)
+  assert.deepEqual(said, [0, 1, 2])
+  let now = 0
+  while (sender.tick(now)) now += 50
+  assert.ok(now > 5_000 && now < 30_000, `${now} ms`)
+  assert.deepEqual([...new Set(said.slice(3))], [0])
 })
 
 test('a reader that stops holds the sender back, and what is between is bounded', async (t) => {
@@ -143,7 +169,7 @@ test('pieces: whatever they claim, nothing else breaks and no more is kept', asy
     const decoded = decodePiece(piece)
     if (decoded) assert.deepEqual(encodePiece(decoded), piece)
   }
-  const open = { kind: KIND.open, opener: true, window: 1, number: 0, body: Buffer.from('\u0004echo') }
+  const open = { kind: KIND.open, opener: true, window: 1, number: 1200, body: Buffer.from('\u0004echo') }
   for (let stream = 1000; stream < 2000; stream++) b.streams.receive(from, encodePiece({ ...open, stream }))
   const answer = await said(first, Buffer.from('still here'))
   assert.equal(String(answer), '10 still here')

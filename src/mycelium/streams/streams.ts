@@ -11,6 +11,8 @@ const TICK = 50
 /** Streams of all others at once, and of each. */
 const ALL = 1024
 const EACH = 128
+/** Nodes of which is known how long a piece may be. */
+const SIZES = 4096
 
 /** Where the bytes of a stream that another node opened go to and come from; throws why it is refused. */
 export type Service = (from: { address: Buffer; publicKey: string }) => Duplex
@@ -31,6 +33,7 @@ export function openStreams(
 ): Streams {
   const streams = new Map<string, Stream>()
   const perNode = new Map<string, number>()
+  const sizes = new Map<string, number>()
   let outgoing: { to: Buffer; payloads: Buffer[] }[] = []
   let timer: NodeJS.Timeout | undefined
 
@@ -59,7 +62,13 @@ export function openStreams(
   function keep(to: Buffer, id: number, service: string | undefined, what: string): Stream {
     const key = keyOf(to, service === undefined, id)
     const node = to.toString('hex')
-    const stream = new Stream({ what, id, service, say: (payload) => say(to, payload) })
+    const passes = (size: number | undefined) => {
+      sizes.delete(node)
+      if (size === undefined) return
+      sizes.set(node, size)
+      if (sizes.size > SIZES) sizes.delete(sizes.keys().next().value!)
+    }
+    const stream = new Stream({ what, id, service, size: sizes.get(node), passes, say: (payload) => say(to, payload) })
     streams.set(key, stream)
     perNode.set(node, (perNode.get(node) ?? 0) + 1)
     timer ??= setInterval(tick, TICK).unref()

@@ -7,9 +7,9 @@ export const MAX_SERVICE = 32
 export const MAX_REASON = 200
 
 export const KIND = {
-  /** Length u8 and name of a service, then zeros up to the size of pieces that is to be tried. */
+  /** Length u8 and name of a service. NUMBER: how long pieces are to be; with zeros up to that where it is not known to pass. */
   open: 1,
-  /** As long as the OPEN that it answers: what is that long passes both ways. */
+  /** Of the same NUMBER and length as the OPEN that it answers. */
   accept: 2,
   /** Bytes: piece NUMBER of this direction. */
   data: 3,
@@ -59,10 +59,10 @@ export function decodePiece(bytes: Buffer): Piece | undefined {
   }
 }
 
-/** The body of an OPEN for SERVICE that makes the piece SIZE bytes long. */
+/** The body of an OPEN for SERVICE that makes the piece at least SIZE bytes long. */
 export function openBody(service: string, size: number): Buffer {
-  const body = Buffer.alloc(size - HEADER)
-  body[0] = body.write(service, 1, MAX_SERVICE, 'latin1')
+  const body = Buffer.alloc(Math.max(size - HEADER, 1 + service.length))
+  body[0] = body.write(service, 1, 'latin1')
   return body
 }
 

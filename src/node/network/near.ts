@@ -12,7 +12,7 @@ export const CHUNKS = 'chunks'
 /** Nodes asked for one object before a hub is. */
 const ASKED = 2
 /** An answer that takes longer is not near. Milliseconds. */
-const DEADLINE = 3_000
+const DEADLINE = 1_000
 const LIMIT = 1 << 20
 /** After so many objects in a row that it does not have, a node is left alone; and after it failed, or lied. Milliseconds. */
 const ABSENT = 8
