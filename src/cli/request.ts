@@ -1,7 +1,17 @@
 import { readFileSync } from 'node:fs'
-import { reasonOf, ZosError } from '#codec'
-import type { RestartPolicy, RunRequest } from '#wire'
+import { reasonOf } from '#codec'
+import type { RunRequest } from '#wire'
 import { parseBytes, parseFlags } from './flags.ts'
+import {
+  parseHost,
+  parseMount,
+  parsePort,
+  parseRestart,
+  parseTmpfs,
+  parseUlimit,
+  parseVolume,
+  usage,
+} from './request-values.ts'
 
 const FLAGS = {
   detach: { kind: 'switch', short: 'd', about: 'print its id and leave it running' },
@@ -21,6 +31,15 @@ const FLAGS = {
   memory: { kind: 'value', short: 'm', about: 'all it may use, as 64m or 1g' },
   cpus: { kind: 'value', about: 'processors it may use, as 0.5 or 2' },
   restart: { kind: 'value', about: 'no, on-failure[:TIMES], always or unless-stopped' },
+  mount: {
+    kind: 'list',
+    about: 'type=volume,source=NAME,target=/path[,readonly] or type=tmpfs,target=/path[,tmpfs-size=64m]',
+  },
+  ulimit: { kind: 'list', about: 'NAME=SOFT[:HARD], as nofile=1024:4096; -1 is unlimited' },
+  'group-add': { kind: 'list', about: 'a further group of the user, by name or number' },
+  'pids-limit': { kind: 'value', about: 'processes it may have' },
+  'add-host': { kind: 'list', about: 'NAME:ADDRESS, a line of its /etc/hosts' },
+  network: { kind: 'value', about: 'none: there is no other; reach it by -p, or run it on a grid' },
   init: { kind: 'switch', about: 'put a small init in front of the program' },
   'read-only': { kind: 'switch', about: 'nothing of the image can be changed, nothing written can execute' },
   tmpfs: { kind: 'list', about: '/path[:size=64m], a folder in memory' },
@@ -28,8 +47,6 @@ const FLAGS = {
   'stop-signal': { kind: 'value', about: 'what "zos stop" sends first' },
   'stop-timeout': { kind: 'value', about: 'seconds before KILL follows' },
 } as const
-
-const usage = (message: string) => new ZosError(message, { code: 'usage' })
 
 /** "A=1" as it is; "A" takes this process's value, and is left out when there is none, as with Docker. */
 function envOf(entries: readonly string[], files: readonly string[]): string[] {
@@ -49,41 +66,6 @@ function envOf(entries: readonly string[], files: readonly string[]): string[] {
   )
 }
 
-/** NAME:/path[:ro] */
-export function parseVolume(text: string): RunRequest['volumes'][number] {
-  const [source = '', target = '', mode = 'rw', ...more] = text.split(':')
-  if (source.startsWith('/') || source.startsWith('.')) {
-    throw usage(`Mount "${text}": host folders cannot be mounted into a microVM; use a volume's name, or "zos cp"`)
-  }
-  if (
-    !/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/.test(source) ||
-    !target.startsWith('/') ||
-    more.length ||
-    !/^(rw|ro)$/.test(mode)
-  ) {
-    throw usage(`Mount "${text}": write it as NAME:/path or NAME:/path:ro`)
-  }
-  return { source, target, readOnly: mode === 'ro' }
-}
-
-/** [[ADDRESS:][HOST]:]GUEST[/tcp]; without an address it listens on loopback only, without a number on any free one. */
-export function parsePort(text: string): RunRequest['ports'][number] {
-  const found = /^(?:(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d*):)?(\d+)(?:\/tcp)?$/.exec(text)
-  const [host, guest] = [Number(found?.[2] ?? 0), Number(found?.[3])]
-  if (!found || host > 65535 || guest > 65535 || guest < 1)
-    throw usage(`Publish port "${text}": write it as 8080:80, ADDRESS:8080:80 or 80 (TCP)`)
-  return { address: (found[1] ?? '127.0.0.1').replace(/[[\]]/g, ''), host, guest }
-}
-
-export function parseRestart(text: string): RestartPolicy {
-  const found = /^(no|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text)
-  if (!found || (found[2] && found[1] !== 'on-failure')) {
-    throw usage(`Read restart policy "${text}": write no, on-failure[:TIMES], always or unless-stopped`)
-  }
-  const name = found[1] as RestartPolicy['name']
-  return found[2] ? { name, max: Number(found[2]) } : { name }
-}
-
 function positive(text: string | undefined, what: string): number | undefined {
   if (text === undefined) return undefined
   const value = Number(text)
@@ -91,11 +73,20 @@ function positive(text: string | undefined, what: string): number | undefined {
   return value
 }
 
+const listed = <T>(values: T[]): T[] | undefined => (values.length > 0 ? values : undefined)
+
 /** The flags and words of `zos run` or `zos create` as a request. */
 export function runRequest(verb: 'run' | 'create', args: readonly string[]): RunRequest {
   const { flags, rest } = parseFlags(verb, args, FLAGS, { stop: true })
   const [image, ...command] = rest
   if (!image) throw usage(`zos ${verb}: name an image: zos ${verb} [FLAGS] IMAGE [COMMAND…]`)
+  if ((flags.network ?? 'none') !== 'none') {
+    throw usage(
+      `Attach to network "${flags.network}": a workload of one machine has none; publish ports with -p, or deploy it on a grid`,
+    )
+  }
+  const mounts = flags.mount.map(parseMount)
+  const pidsLimit = positive(flags['pids-limit'], '--pids-limit')
   const request: RunRequest = {
     image,
     command,
@@ -106,12 +97,8 @@ export function runRequest(verb: 'run' | 'create', args: readonly string[]): Run
     remove: flags.rm,
     init: flags.init,
     readOnly: flags['read-only'],
-    volumes: flags.volume.map(parseVolume),
-    tmpfs: flags.tmpfs.map((t) => {
-      const [target = '', options = ''] = t.split(/:(.*)/s)
-      if (!target.startsWith('/')) throw usage(`Mount tmpfs "${t}": write it as /path or /path:size=64m`)
-      return { target, options }
-    }),
+    volumes: [...flags.volume.map(parseVolume), ...mounts.flatMap((m) => m.volume ?? [])],
+    tmpfs: [...flags.tmpfs.map(parseTmpfs), ...mounts.flatMap((m) => m.tmpfs ?? [])],
     ports: flags.publish.map(parsePort),
     publishAll: flags['publish-all'],
     labels: Object.fromEntries(flags.label.map((l) => [l.split('=', 1)[0]!, l.slice(l.indexOf('=') + 1 || l.length)])),
@@ -126,6 +113,10 @@ export function runRequest(verb: 'run' | 'create', args: readonly string[]): Run
     hostname: flags.hostname,
     memory: flags.memory === undefined ? undefined : parseBytes(flags.memory, '--memory'),
     cpus: positive(flags.cpus, '--cpus'),
+    pidsLimit,
+    ulimits: listed(flags.ulimit.map(parseUlimit)),
+    groupAdd: listed(flags['group-add']),
+    hosts: listed(flags['add-host'].map(parseHost)),
     stopSignal: flags['stop-signal'],
     stopTimeout: positive(flags['stop-timeout'], '--stop-timeout'),
     window:

@@ -26,6 +26,12 @@ export type RunRequest = {
   labels?: Record<string, string>
   /** Every port that the image exposes gets one of this host's. */
   publishAll?: boolean
+  /** -1 is unlimited. */
+  ulimits?: { name: string; soft: number; hard: number }[]
+  groupAdd?: string[]
+  pidsLimit?: number
+  /** Further lines of /etc/hosts. */
+  hosts?: { name: string; address: string }[]
   stopSignal?: string
   /** Seconds between the stop signal and KILL. */
   stopTimeout?: number

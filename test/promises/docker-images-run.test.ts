@@ -55,6 +55,15 @@ test('environment, user, groups, folder and hostname come from the image and the
   assert.equal(said.text.trim(), '1,yes,/tmp,1234,1234 77,h1')
 })
 
+test('limits, groups, hosts and mounts are as asked', () => {
+  const flags =
+    '--ulimit nofile=100:200 --group-add 5 --add-host db:10.0.0.1 --mount type=tmpfs,target=/t,tmpfs-size=1m'
+  const script =
+    'echo $(ulimit -n) $(ulimit -Hn) $(id -G); grep db /etc/hosts; grep -c " /t tmpfs.*size=1024k" /proc/mounts'
+  const said = node.ok(['run', '--rm', ...flags.split(' '), '--pids-limit', '50', 'web', 'sh', '-c', script])
+  assert.equal(said.text, '100 200 0 5\n10.0.0.1\tdb\n1\n')
+})
+
 test('megabytes of input and output arrive whole', () => {
   const bytes = Buffer.alloc(4 << 20, 'pattern-')
   assert.equal(sha256(node.ok(['run', '-i', '--rm', 'web', 'cat'], { input: bytes, timeout: 200 }).out), sha256(bytes))

@@ -1,3 +1,4 @@
+import { sleep } from '#sys'
 import { awaitAgent, ensureInitramfs, ensureKernel, openVmHost, type VmClass, type VmHost } from '#vm'
 import { CACHE } from '../cache.ts'
 import type { Exports } from './blanks.ts'
@@ -7,6 +8,9 @@ import { type MachinePool, openMachines } from './machines.ts'
 import type { Storage } from './parts.ts'
 import { halt } from './stop.ts'
 import { Volumes } from './volumes.ts'
+
+/** Longer than a guest gets to settle its file systems: then something hangs, such as a storage plane that does not answer. */
+const END_DEADLINE = 15_000
 
 /** All that runs workloads, whichever process it lives in: the one-node daemon or a node's compute plane. */
 export type Compute = {
@@ -56,8 +60,11 @@ export async function openCompute(at: {
     volumes,
     engine,
     async end() {
-      await Promise.allSettled(engine.list().map((w) => halt(w)))
-      await machines[Symbol.asyncDispose]()
+      const inOrder = Promise.allSettled(engine.list().map((w) => halt(w)))
+        .then(() => machines[Symbol.asyncDispose]())
+        .then(() => 'ended')
+      if ((await Promise.race([inOrder, sleep(END_DEADLINE)])) === undefined)
+        log(`down: not all ended within ${END_DEADLINE / 1000} s; every machine is ended at once`)
       machines.endStrays([])
       await host[Symbol.asyncDispose]()
     },

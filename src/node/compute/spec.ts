@@ -43,6 +43,10 @@ export type WorkloadSpec = {
   memory: number
   cpus: number
   restart: RunRequest['restart']
+  ulimits?: RunRequest['ulimits']
+  groupAdd?: string[]
+  pidsLimit?: number
+  hosts?: RunRequest['hosts']
   /** The image's and its own. */
   labels?: Record<string, string>
   stopSignal: string
@@ -122,6 +126,10 @@ export function resolveSpec(
     labels: { ...config.Labels, ...request.labels },
     stopSignal: request.stopSignal ?? config.StopSignal ?? (isSystemd(argv[0]!) ? 'SIGRTMIN+3' : 'SIGTERM'),
     stopTimeout: request.stopTimeout ?? DEFAULT_STOP_TIMEOUT,
+    ...(request.ulimits ? { ulimits: request.ulimits } : {}),
+    ...(request.groupAdd ? { groupAdd: request.groupAdd } : {}),
+    ...(request.pidsLimit ? { pidsLimit: request.pidsLimit } : {}),
+    ...(request.hosts ? { hosts: request.hosts } : {}),
     ...(request.network ? { network: request.network } : {}),
   }
 }

@@ -98,6 +98,12 @@ async function failed(workload: Workload, error: unknown): Promise<void> {
   announce(workload)
 }
 
+function hostsOf({ hostname, network, hosts = [] }: Workload['spec']): string {
+  const own = network?.hosts ?? `127.0.0.1\t${hostname}\n`
+  const more = hosts.map(({ address, name }) => `${address}\t${name}\n`).join('')
+  return `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${own}${more}`
+}
+
 function startSpec({ spec }: Workload, root: DiskBinding, serials: string[]): StartSpec {
   return {
     hostname: spec.hostname,
@@ -113,10 +119,15 @@ function startSpec({ spec }: Workload, root: DiskBinding, serials: string[]): St
     confined: spec.readOnly,
     tmpfs: spec.tmpfs,
     volumes: spec.volumes.map((v, i) => ({ serial: serials[i]!, target: v.target, readOnly: v.readOnly })),
-    hosts: `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${spec.network?.hosts ?? `127.0.0.1\t${spec.hostname}\n`}`,
+    hosts: hostsOf(spec),
     resolvConf: spec.network?.resolvConf ?? '',
     ...(spec.network ? { network: cardOf(spec.network) } : {}),
     init: spec.init,
-    process: { argv: spec.argv, env: spec.env, cwd: spec.cwd, user: spec.user, tty: spec.tty, stdin: spec.stdin },
+    ...(spec.pidsLimit ? { pidsLimit: spec.pidsLimit } : {}),
+    process: {
+      ...{ argv: spec.argv, env: spec.env, cwd: spec.cwd, user: spec.user, tty: spec.tty, stdin: spec.stdin },
+      ...(spec.groupAdd ? { groupAdd: spec.groupAdd } : {}),
+      ...(spec.ulimits ? { rlimits: spec.ulimits } : {}),
+    },
   }
 }

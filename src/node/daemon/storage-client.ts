@@ -11,6 +11,8 @@ type Bound = DiskBinding & { config: ImageConfig }
 
 const ENTRY = join(import.meta.dirname, '../storage/main.ts')
 const SUPERVISE_EVERY = 200
+/** How long the end waits for a plane that is just being started anew. Milliseconds. */
+const REVIVAL = 2000
 
 export type StoragePlane = Storage & {
   pid: () => number | null
@@ -157,7 +159,7 @@ export async function openStorage(at: {
     async stop() {
       stopping = true
       clearInterval(supervise)
-      await reviving
+      await Promise.race([reviving, sleep(REVIVAL)])
       if (at.elsewhere) return
       if (pid === null || !alive(pid)) return
       process.kill(pid, 'SIGTERM')

@@ -100,6 +100,7 @@ export const execStream = (engine: Engine, ref: string) =>
       user: request.user ?? spec.user,
       tty: request.tty,
       stdin: request.stdin,
+      ...(spec.groupAdd ? { groupAdd: spec.groupAdd } : {}),
     })
     writeFrame(stream, Frame.started, { id: spec.id })
     if (request.detach) {
