@@ -64,8 +64,8 @@ async function startPlane(): Promise<void> {
   await call('overlay.sock', 'PUT', '/node', { secret: randomBytes(32).toString('hex') })
 }
 
-/** Puts a workload's card on the overlay. */
-async function plug(name: string, guest: Guest, egress: boolean): Promise<void> {
+/** Tells the network plane what a workload's card may do. */
+async function tell(name: string, guest: Guest, egress: boolean): Promise<void> {
   const address = guest.identity.address.toString('hex')
   const network = {
     domain: 'shop.zos',
@@ -74,8 +74,13 @@ async function plug(name: string, guest: Guest, egress: boolean): Promise<void> 
     ports: [],
     ...(egress ? { egress } : {}),
   }
-  symlinkSync(guest.path, join(sockets, 'cards', name))
   await call('overlay.sock', 'PUT', `/cards/${name}`, { secret: guest.secret.toString('hex'), network })
+}
+
+/** Puts a workload's card on the overlay. */
+async function plug(name: string, guest: Guest, egress: boolean): Promise<void> {
+  symlinkSync(guest.path, join(sockets, 'cards', name))
+  await tell(name, guest, egress)
   await guest.attached()
 }
 
@@ -219,6 +224,25 @@ test('passt is killed: it comes back, and so does the way', { skip }, async (t) 
   assert.equal(readAnswer(answer).source, SERVER)
 })
 const killed = new Set<number>()
+
+test('the permission comes and goes with the spec, the key staying the same', { skip }, async (t) => {
+  const guest = new Guest(t, dir, 'turn.sock')
+  await plug('turn', guest, false)
+  const others = passts().length
+  await tell('turn', guest, true)
+  await until('an answer', 20_000, async () => {
+    await guest.attached()
+    guest.send(synTo(SERVER, 80), '0800')
+    return answerTo(guest, 500)
+  })
+  assert.equal(passts().length, others + 1)
+  await tell('turn', guest, false)
+  await until('its passt to end', 10_000, () => passts().length === others)
+  await guest.attached()
+  guest.received.length = 0
+  guest.send(synTo(SERVER, 80), '0800')
+  assert.equal(await answerTo(guest, 1_000), undefined)
+})
 
 test('a workload without the permission reaches nothing, and has no passt; with its plane killed no passt stays', {
   skip,

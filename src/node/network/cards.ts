@@ -43,7 +43,8 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
     const now = plugged()
     for (const [name, at] of attached) {
       const card = known.get(name)
-      if (now.get(name) !== at.path || card?.publicKey !== at.publicKey) {
+      const isOther = card?.publicKey !== at.publicKey || card.network.egress !== at.network.egress
+      if (now.get(name) !== at.path || isOther) {
         attached.delete(name)
         passts.remove(at.publicKey)
         await daemon.detach(at.publicKey)
