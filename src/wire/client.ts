@@ -1,6 +1,9 @@
 import { connect, type Socket } from 'node:net'
 import { type ErrorKind, ZosError } from '#codec'
 
+/** A server takes 16 KiB of headers, and would close the connection instead of saying so. */
+const LONGEST_HEAD = 12_000
+
 /**
  * HTTP/1.1 by hand, just what our own daemon answers: loading node:http costs 35 ms, more than all else a command does
  * before its first request (measured; Node 26).
@@ -11,6 +14,14 @@ function send(
   body = '',
 ): Promise<{ status: number; socket: Socket; rest: Buffer; length: number }> {
   return new Promise((resolve, reject) => {
+    if (head.length > LONGEST_HEAD) {
+      throw new ZosError(
+        `Call the node daemon: a name of ${head.length} characters is none of a workload or an image`,
+        {
+          code: 'name-too-long',
+        },
+      )
+    }
     const socket = connect(socketPath)
     let held = Buffer.alloc(0)
     const failed = (error: Error) => {

@@ -24,8 +24,11 @@ export function newName(taken: (name: string) => boolean): string {
 /** Docker's rule for names. */
 export function checkName(name: string): void {
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/.test(name)) {
-    throw new ZosError(`Name workload "${name}": letters, digits, "_", "." and "-" are allowed, at most 128`, {
-      code: 'bad-name',
-    })
+    throw new ZosError(
+      `Name workload "${name.slice(0, 200)}": letters, digits, "_", "." and "-" are allowed, at most 128`,
+      {
+        code: 'bad-name',
+      },
+    )
   }
 }
