@@ -12,7 +12,7 @@ export const PROGRAMS = {
   zos: join(SOURCE, 'cli/main.ts'),
 }
 
-const ABSENT = new Set(['ENOENT', 'ECONNREFUSED', 'ECONNRESET'])
+const ABSENT = new Set(['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'])
 
 /** What a process says of itself on its control socket; undefined when none answers. */
 export async function statusOf<T>(socket: string): Promise<T | undefined> {
