@@ -58,7 +58,7 @@ export function forkWaiting(
   enter: () => void,
   ready: (failure: AgentFailure | null, waiting: Waiting) => void,
 ): void {
-  // not a pair of sockets: emulated, their code costs a start 4 ms
+  // not a pair of sockets: their code is hundreds of blocks more for an emulator to translate
   const [theirs, line] = pipe()
   const [inRead, inWrite] = pipe()
   const [outRead, outWrite] = pipe()
