@@ -7,6 +7,10 @@ import { call, open, type Places, places } from '#wire'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const ABSENT = new Set(['ENOENT', 'ECONNREFUSED'])
+/** It was there and ended before it answered. */
+const ENDED = new Set(['ECONNRESET', 'EPIPE', 'daemon-closed'])
+/** How long one that was killed may take to be gone. */
+const DYING = 200
 /** How long a daemon may take to answer: it makes its sockets before anything slow. */
 const START_DEADLINE = 20_000
 
@@ -36,7 +40,7 @@ async function startDaemon(at: Places): Promise<void> {
     try {
       return await call(at.api, 'GET', '/ping')
     } catch (error) {
-      if (!ABSENT.has(codeOf(error))) throw error
+      if (!ABSENT.has(codeOf(error)) && !ENDED.has(codeOf(error))) throw error
     }
     // a second daemon ends at once when the first holds the lock: then the first will answer
     if (performance.now() > deadline || (ended !== '' && ended !== '0')) {
@@ -63,9 +67,18 @@ async function withDaemon<T>(attempt: (at: Places) => Promise<T>): Promise<T> {
   }
 }
 
-/** One JSON call to the daemon; starts it when none runs. */
-export const daemonCall = <T = unknown>(method: string, path: string, body?: unknown): Promise<T> =>
-  withDaemon((at) => call<T>(at.api, method, path, body))
+/** One JSON call to the daemon; starts it when none runs. A question is asked again, once, of the next daemon. */
+export async function daemonCall<T = unknown>(method: string, path: string, body?: unknown): Promise<T> {
+  const ask = () => withDaemon((at) => call<T>(at.api, method, path, body))
+  if (method !== 'GET') return ask() // what was told may have been done
+  try {
+    return await ask()
+  } catch (error) {
+    if (!ENDED.has(codeOf(error))) throw error
+    await new Promise((r) => setTimeout(r, DYING))
+    return ask()
+  }
+}
 
 /** Opens a framed stream to the daemon; starts it when none runs. */
 export const daemonOpen = (path: string): Promise<Socket> => withDaemon((at) => open(at.api, path))
