@@ -141,6 +141,9 @@ export function createEngine(options: EngineOptions) {
   }
 
   announce(identity)
+  // first what may be refused: a thread that ends while what it warmed up is being compiled takes the process with it
+  // (V8 reads what node:ffi has freed: "FastApiCallNode::ArityForArgc"; Node 26.10)
+  const listeners = listen.map((endpoint) => peers.listen(endpoint))
   warmUp({
     reactor,
     identity,
@@ -151,7 +154,7 @@ export function createEngine(options: EngineOptions) {
       reactor.turn(0)
     },
   })
-  for (const endpoint of listen) peers.listen(endpoint)
+  for (const accept of listeners) accept()
   for (const endpoint of dialled) peers.add(endpoint)
   if (port) open(plane.node, port)
 

@@ -101,14 +101,15 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
     add: dialling.add,
     found: dialling.found,
 
-    listen(endpoint: Endpoint): void {
+    /** Takes the address at once, or throws; who dials it is accepted once the function it gives was called. */
+    listen(endpoint: Endpoint): () => void {
       const fd = listenTcp(endpoint)
       if (fd < 0)
         throw new ZosError(
           `Listen on "${formatEndpoint(endpoint)}": ${errnoMessage(fd)}; give another address or port with --listen`,
           { code: 'listen-failed', kind: 'node', details: { errno: -fd } },
         )
-      reactor.watch(fd, READABLE, () => accept(fd))
+      return () => void reactor.watch(fd, READABLE, () => accept(fd))
     },
 
     /** Takes over a connection made elsewhere. */
