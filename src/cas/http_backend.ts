@@ -1,4 +1,4 @@
-import type { KeyObject } from 'node:crypto'
+import { type KeyObject, randomBytes } from 'node:crypto'
 import { Agent, request } from 'node:http'
 import { reasonOf, ZosError } from '#codec'
 import type { ChunkBackend, Stored } from './backend.ts'
@@ -22,6 +22,9 @@ export function parseHttpPlace(text: string): HttpPlace | undefined {
   return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 80) }
 }
 
+/** Names an upload, in 32 hex digits: a hub's collections spare what one that goes on has brought. */
+export const UPLOAD_HEADER = 'x-zos-upload'
+
 type Answer = { status: number; body: Buffer }
 
 /** One call to a hub; whatever keeps it from answering is `source-away`. */
@@ -40,9 +43,10 @@ export function hubCall(
   options: HubCallOptions = {},
 ): HubCall & { close: () => void } {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+  const upload = randomBytes(16).toString('hex')
   const once = (method: string, path: string, body: Uint8Array | undefined, json: boolean) =>
     new Promise<Answer>((resolve, reject) => {
-      const headers = { ...options.headers }
+      const headers: Record<string, string> = { [UPLOAD_HEADER]: upload, ...options.headers }
       if (options.key) headers.authorization = signRequest(options.key, { method, path, body: body ?? Buffer.alloc(0) })
       const req = request({ ...place, method, path, agent, headers }, (res) => {
         const chunks: Buffer[] = []

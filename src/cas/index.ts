@@ -2,7 +2,7 @@ export type { ChunkBackend, Stored } from './backend.ts'
 export { type Bucket, type BucketPlace, openBucket, parseBucketPlace } from './bucket.ts'
 export { type ChunkId, chunkIdOf, isZero, LEAF_BLOCK, leafHashes, wholeBlocks, zeroLeaf } from './chunk.ts'
 export { dirBackend } from './dir_backend.ts'
-export { type HttpPlace, type HubCall, httpBackend, hubCall, parseHttpPlace } from './http_backend.ts'
+export { type HttpPlace, type HubCall, httpBackend, hubCall, parseHttpPlace, UPLOAD_HEADER } from './http_backend.ts'
 export { type Grant, grants, keyName, signerOfRequest, signGrant, signRequest } from './hub_auth.ts'
 export {
   BATCH_BODY,

@@ -8,6 +8,7 @@ import { type Budget, readBody } from './body.ts'
 import type { Metrics } from './metrics.ts'
 import { batch, type Check, checkId, checkSpec, missing, takeObject } from './objects.ts'
 import type { HubPlace } from './place.ts'
+import type { Uploading } from './uploading.ts'
 
 export type Reply = {
   status: number
@@ -24,6 +25,7 @@ export type Serving = {
   budget: Budget
   check: Check
   deletes: boolean
+  uploading: Uploading
 }
 
 /** The largest object in its stored form: a blob's limit and its prefix byte. */
@@ -32,7 +34,7 @@ const SPEC_LIMIT = 4 << 20
 const JSON_LIMIT = 1 << 20
 
 /** What a hub answers, by method and pattern. docs/formats/hub.md. */
-export function routesOf({ place, access, metrics, budget, check, deletes }: Serving): Routes {
+export function routesOf({ place, access, metrics, budget, check, deletes, uploading }: Serving): Routes {
   const { objects, named } = place
 
   /** Reads the body, tells who signed it, and gives the bytes back to the budget when WORK is done. */
@@ -100,12 +102,14 @@ export function routesOf({ place, access, metrics, budget, check, deletes }: Ser
     'PUT /objects/:id': ({ req, id }) =>
       withBody(req, OBJECT_LIMIT, async (stored, by) => {
         const isPrivate = req.headers['x-zos-domain'] === 'private'
+        uploading(req)
         await takeObject(objects, access, check, { id: checkId(id), stored, by, isPrivate })
         return { status: 201 }
       }),
     'POST /objects': ({ req }) =>
       withBody(req, BATCH_BODY, async (bytes, by) => {
         const isPrivate = req.headers['x-zos-domain'] === 'private'
+        uploading(req)
         for (const { id, stored } of decodeObjects(bytes)) {
           await takeObject(objects, access, check, { id, stored, by, isPrivate })
           // writing is synchronous: others are served in between
@@ -113,10 +117,10 @@ export function routesOf({ place, access, metrics, budget, check, deletes }: Ser
         }
         return { status: 201 }
       }),
-    'POST /objects/:id/touch': async ({ req, id }) => ({
-      status: 200,
-      body: { done: mayRead(req, id) && (await objects.touch(id)) },
-    }),
+    'POST /objects/:id/touch': async ({ req, id }) => {
+      uploading(req)
+      return { status: 200, body: { done: mayRead(req, id) && (await objects.touch(id)) } }
+    },
     'DELETE /objects/:id': async ({ id, query }) => {
       if (!deletes) throw new ZosError('Delete object: this hub deletes nothing by request', { code: 'no-delete' })
       const before = query.get('before')
@@ -124,10 +128,10 @@ export function routesOf({ place, access, metrics, budget, check, deletes }: Ser
       return { status: 200, body: { done: await done } }
     },
     'POST /missing': ({ req }) =>
-      asked(req, async (ids, who) => ({
-        status: 200,
-        body: { missing: await missing(objects, access, ids, who) },
-      })),
+      asked(req, async (ids, who) => {
+        uploading(req)
+        return { status: 200, body: { missing: await missing(objects, access, ids, who) } }
+      }),
     'POST /batch': ({ req }) =>
       asked(req, async (ids, who) => ({ status: 200, body: batch(objects, access, ids, who) })),
     'POST /flush': async () => {

@@ -8,6 +8,7 @@ import { openMetrics } from './metrics.ts'
 import { byContent, type Check } from './objects.ts'
 import { openPlace } from './place.ts'
 import { type Reply, routesOf } from './routes.ts'
+import { openUploading } from './uploading.ts'
 
 export type HubOptions = {
   /** A folder, or a bucket: `s3:http(s)://HOST/BUCKET[/PREFIX]`. */
@@ -20,6 +21,8 @@ export type HubOptions = {
   check?: Check
   /** Whether DELETE is served; a hub of others' content does not. */
   deletes?: boolean
+  /** Milliseconds of silence after which an upload has ended. */
+  quiet?: number
 }
 
 /** Connections and requests at a time, and bytes of bodies held: what is above waits outside or is told to come again. */
@@ -35,7 +38,8 @@ export async function serveHub(options: HubOptions): Promise<Server> {
   const access = await openAccess(place.named, options.policy)
   const metrics = openMetrics()
   const { check = byContent, deletes = false } = options
-  const routes = routesOf({ place, access, metrics, budget: { left: BODY_BYTES }, check, deletes })
+  const uploading = openUploading(place.objects, options.quiet)
+  const routes = routesOf({ place, access, metrics, budget: { left: BODY_BYTES }, check, deletes, uploading })
   let working = 0
 
   const serve = async (req: IncomingMessage, route: string, id: string, query: URLSearchParams): Promise<Reply> => {
@@ -75,6 +79,7 @@ export async function serveHub(options: HubOptions): Promise<Server> {
     answer(req, res).catch(() => res.destroy())
   })
   server.maxConnections = CONNECTIONS
+  server.on('close', () => uploading[Symbol.dispose]())
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) =>
       reject(
