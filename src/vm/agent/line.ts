@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
-import { reasonOf, ZosError } from '#codec'
+import { codeOf, reasonOf, ZosError } from '#codec'
 import { sleep } from '#sys'
 import type { ConnectOptions } from './agent.ts'
 import { decodeReply, decodeState } from './decode.ts'
@@ -84,13 +84,36 @@ function helloFrame(nonce: Buffer, resumeFrom: number): Uint8Array {
 
 type Pending = { resolve: (value: never) => void; reject: (error: Error) => void }
 
-/** MAIN handles stream 0 from the first byte on: output follows the handshake at once. */
+/** How long the first hello waits for its answer, in milliseconds; each further one twice as long. */
+const PATIENCE = 2000
+const SILENT = 'agent-silent'
+
+/**
+ * MAIN handles stream 0 from the first byte on: output follows the handshake at once. A hello that is not answered is said
+ * again on a new connection: QEMU may take an earlier host's end for a full socket, and holds back what the guest says
+ * until that connection has ended too (virtio-console.c flush_buf throttles after the close it has just seen).
+ */
 export async function openLine(path: string, options: ConnectOptions, main: StreamHandler): Promise<Line> {
   const timeout = options.timeout ?? 30_000
   const deadline = performance.now() + timeout
-  const socket = await connectSocket(path, deadline, options.signal)
+  for (let patience = PATIENCE, fresh = options.fresh === true; ; patience *= 2, fresh = false) {
+    const socket = await connectSocket(path, deadline, options.signal)
+    const left = deadline - performance.now()
+    // the last one gets what would be too short for another
+    const last = left < 2 * patience
+    try {
+      return await shakeHands(socket, { ...options, fresh, timeout: last ? left : patience }, main)
+    } catch (error) {
+      if (codeOf(error) !== SILENT) throw error
+      if (last) throw gone(`no answer within ${timeout / 1000} s; has the guest booted?`)
+    }
+  }
+}
+
+/** One hello. Throws `agent-silent` when the time for it is over. */
+async function shakeHands(socket: Socket, options: ConnectOptions, main: StreamHandler): Promise<Line> {
   const nonce = randomBytes(NONCE)
-  const handlers = new Map<number, StreamHandler>([[0, main]])
+  const handlers = new Map<number, StreamHandler>()
   const pending = new Map<number, Pending>()
   const step: Step = { marker: nonce }
   let held: Buffer = Buffer.alloc(0)
@@ -114,7 +137,10 @@ export async function openLine(path: string, options: ConnectOptions, main: Stre
 
   const onFrame = (type: number, stream: number, view: Uint8Array) => {
     const payload = Buffer.from(view.buffer, view.byteOffset, view.byteLength)
-    if (type === Frame.helloAck) return shaken.resolve(decodeState(payload, NONCE))
+    if (type === Frame.helloAck) {
+      if (!lostBecause) handlers.set(0, main)
+      return shaken.resolve(decodeState(payload, NONCE))
+    }
     if (type !== Frame.reply) return handlers.get(stream)?.handle(type, payload)
     const waiting = pending.get(stream)
     pending.delete(stream)
@@ -143,9 +169,11 @@ export async function openLine(path: string, options: ConnectOptions, main: Stre
   socket.on('error', (error) => fail(gone(reasonOf(error), error)))
   socket.on('close', () => fail(gone('the connection to the VM is closed')))
 
-  const timer = setTimeout(() => fail(gone(`no answer within ${timeout / 1000} s; has the guest booted?`)), timeout)
+  const silent = new ZosError('Talk to the agent: no answer', { code: SILENT, kind: 'node' })
+  const timer = setTimeout(() => fail(silent), options.timeout)
   const abort = () => fail(gone('given up by the caller'))
   options.signal?.addEventListener('abort', abort, { once: true })
+  if (options.signal?.aborted) abort()
   // whatever an earlier host left half-said ends in zeros
   if (!options.fresh) socket.write(Buffer.alloc(FILLER))
   socket.write(helloFrame(nonce, options.resumeFrom ?? 0))
@@ -157,6 +185,9 @@ export async function openLine(path: string, options: ConnectOptions, main: Stre
       fail(error)
       throw error
     }
+  } catch (error) {
+    options.signal?.removeEventListener('abort', abort)
+    throw error
   } finally {
     clearTimeout(timer)
   }
