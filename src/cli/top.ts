@@ -1,18 +1,8 @@
 import { ZosError } from '#codec'
+import type { ProcessRow } from '#vm'
 import { daemonCall } from './daemon.ts'
 import { JSON_FLAG, parseFlags } from './flags.ts'
 import { bytesText, plain, table } from './terminal.ts'
-
-type Row = {
-  pid: number
-  ppid: number
-  uid: number
-  state: string
-  cpuTicks: number
-  rss: number
-  age: number
-  command: string
-}
 
 /** 3661 seconds → "1:01:01". */
 function clock(seconds: number): string {
@@ -26,7 +16,7 @@ export default async function top(args: string[]): Promise<number> {
   const [name] = rest
   if (!name || rest.length > 1)
     throw new ZosError('zos top: write zos top WORKLOAD; flags of ps are not taken', { code: 'usage' })
-  const rows = await daemonCall<Row[]>('GET', `/workloads/${encodeURIComponent(name)}/processes`)
+  const rows = await daemonCall<ProcessRow[]>('GET', `/workloads/${encodeURIComponent(name)}/processes`)
   if (flags.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
   else {
     const cells = rows.map((r) => [

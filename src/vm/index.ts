@@ -8,6 +8,7 @@ export {
   type ExecSession,
   type ExitStatus,
   encodeUtf8,
+  type ProcessRow,
   type StartSpec,
 } from './agent/index.ts'
 export { archivesOf, debianCodename } from './apt.ts'

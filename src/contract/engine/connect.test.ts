@@ -21,7 +21,7 @@ import {
   readNode,
   watch,
 } from '../actions/index.ts'
-import { openWorld, refusal, root, slot } from '../testing/world.ts'
+import { openWorld, refusal, root, slot, type World } from '../testing/world.ts'
 import { connectRpc } from './connect.ts'
 import { callRpc } from './http.ts'
 import type { EmbeddedEngine } from './types.ts'
@@ -47,6 +47,15 @@ async function node(
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server }
 }
 
+/** A node and a group in W, whose chain answers at a socket. */
+async function served(w: World) {
+  const n = await w.node('n')
+  const { group } = await w.team()
+  const socket = join(w.dir, 'rpc')
+  await (w.grid.engine as EmbeddedEngine).serve({ socket })
+  return { n, group, socket }
+}
+
 const flip = (result: unknown): unknown =>
   JSON.parse(
     JSON.stringify(result ?? null).replace(
@@ -57,11 +66,8 @@ const flip = (result: unknown): unknown =>
 
 test('k of n RPC nodes: one that lies, omits, stalls, lags or is gone is outvoted', { timeout: 60_000 }, async () => {
   await using w = await openWorld()
-  const n = await w.node('n')
-  const { group } = await w.team()
+  const { n, group, socket } = await served(w)
   await w.agree(group, 'web', 'deploy', { specRoot: root(1), slots: [slot(0, n.id)] })
-  const socket = join(w.dir, 'rpc')
-  await (w.grid.engine as EmbeddedEngine).serve({ socket })
   const honest = (_: string, r: unknown) => r
   const bad: Record<string, (m: string, r: unknown) => unknown> = {
     lies: (_, r) => flip(r),
@@ -139,11 +145,8 @@ test('two of five that lie together are outvoted, whichever come first; alone th
   timeout: 60_000,
 }, async () => {
   await using w = await openWorld()
-  const n = await w.node('n')
-  const { group } = await w.team()
+  const { n, group, socket } = await served(w)
   await w.agree(group, 'web', 'deploy', { specRoot: root(1), slots: [slot(0, n.id)] })
-  const socket = join(w.dir, 'rpc')
-  await (w.grid.engine as EmbeddedEngine).serve({ socket })
   const truth = await readConsent(w.grid, group, 'web')
   let lie: (m: string, r: unknown) => unknown = (_, r) => r
   const liars = await Promise.all([1, 2].map(() => node(socket, (m, r) => lie(m, r))))
@@ -191,10 +194,7 @@ test('a look without news is one question; what else is proposed costs an approv
   timeout: 60_000,
 }, async () => {
   await using w = await openWorld()
-  const n = await w.node('n')
-  const { group } = await w.team()
-  const socket = join(w.dir, 'rpc')
-  await (w.grid.engine as EmbeddedEngine).serve({ socket })
+  const { n, group, socket } = await served(w)
   const asked: string[] = []
   const { url, server } = await node(socket, (method, result) => {
     asked.push(method)

@@ -11,12 +11,12 @@ import type { SealingPolicy } from '../session/policy.ts'
 import { openStreams, type Service, type Streams } from '../streams/streams.ts'
 import { MESSAGE, STREAM } from '../wire/seal.ts'
 import type { Discovery } from './discovery.ts'
-import type { RouteStatus } from './engine.ts'
 import type { PrivateNetwork } from './network-key.ts'
 import type { PeerStatus } from './peers.ts'
 import type { PortSpec } from './ports.ts'
 import type { ProbeResult } from './probe.ts'
 import type { Attachment, Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
+import type { RouteStatus } from './route-status.ts'
 
 export type DaemonOptions = {
   /** 32 raw bytes. */

@@ -6,11 +6,9 @@ import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { describeIdentity, type Identity } from '../identity.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import { createRouter } from '../router/router.ts'
-import { metricVia } from '../router/table.ts'
 import { readPolicy, type SealingPolicy } from '../session/policy.ts'
 import type { RouterId } from '../wire/control.ts'
-import type { Connection } from './connection.ts'
-import { describeFrame } from './describe-frame.ts'
+import { createCapture } from './capture.ts'
 import type { Local } from './local.ts'
 import { createPeers } from './peers.ts'
 import { createPlane } from './plane.ts'
@@ -18,6 +16,7 @@ import { openPort, type PortSpec } from './ports.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
 import type { Securing } from './protocol.ts'
 import { createReactor } from './reactor.ts'
+import { routeStatuses } from './route-status.ts'
 import { MTU } from './sealing.ts'
 import { createSecuring } from './securing.ts'
 import { warmUp } from './warm-up.ts'
@@ -29,7 +28,6 @@ const COST_V4 = 15
 const IMPATIENT_TICK = 100
 /** Milliseconds. */
 const WORK_EVERY = 20
-const CAPTURE_LINES_PER_SECOND = 2_000
 const KNOWN_OWNERS = 65_536
 
 export type EngineOptions = {
@@ -44,21 +42,6 @@ export type EngineOptions = {
   message: (from: Buffer, publicKey: string, payload: Buffer, type: number) => boolean
   /** In a private network: who makes connections secure. */
   secure: ((one: Securing) => void) | undefined
-}
-
-export type RouteStatus = {
-  subnet: string
-  /** The peer packets go to. */
-  via: string
-  metric: number
-  seqno: number
-  selected: boolean
-  publicKey: string
-  /** How this node's own packets to it are sealed: none while nothing was sent. */
-  sealing: 'session' | 'legacy' | 'none'
-  /** Seconds this has been the selected route; null when it is not. */
-  age: number | null
-  expiresIn: number
 }
 
 /** A public key may announce the /64 of its own address and nothing else. Hashing is remembered. */
@@ -82,7 +65,7 @@ export function createEngine(options: EngineOptions) {
   const begun = Date.now()
   const reactor = createReactor()
   const faults: Record<string, number> = {}
-  let capture: { peer: string | undefined; left: number } | undefined
+  const capture = createCapture(captured)
   let planeTick = 0
   let impatientTick = 0
   let workedAt = 0
@@ -125,20 +108,10 @@ export function createEngine(options: EngineOptions) {
         faults[name] = (faults[name] ?? 0) + 1
       },
       ...(securing ? { secure: securing.secure } : {}),
-      frame: (connection, direction, bytes, at, length) => {
-        if (capture) note(capture, connection, direction, bytes, at, length)
-      },
+      frame: capture.frame,
     },
     rttOf,
   )
-
-  type Capture = NonNullable<typeof capture>
-  function note(to: Capture, connection: Connection, direction: string, bytes: Buffer, at: number, length: number) {
-    if (to.peer !== undefined && to.peer !== connection.endpoint) return
-    if (to.left-- <= 0) return
-    const time = new Date().toISOString().slice(11, 23)
-    captured(`${time} ${direction.padEnd(3)} ${connection.endpoint} ${describeFrame(bytes, at, length)}`)
-  }
 
   announce(identity)
   // first what may be refused: a thread that ends while what it warmed up is being compiled takes the process with it
@@ -194,7 +167,7 @@ export function createEngine(options: EngineOptions) {
     if (now >= planeTick) {
       planeTick = now + 1_000
       plane.tick()
-      if (capture) capture.left = CAPTURE_LINES_PER_SECOND
+      capture.tick()
     }
     if (plane.isImpatient && now >= impatientTick) {
       impatientTick = now + IMPATIENT_TICK
@@ -292,30 +265,13 @@ export function createEngine(options: EngineOptions) {
       return port?.reform !== undefined
     },
 
-    routes(): RouteStatus[] {
-      const now = performance.now()
-      return [...router.entries.values()].flatMap((entry) =>
-        [...entry.routes.values()].map((route) => ({
-          subnet: formatSubnet(entry.subnet),
-          via: peers.connections.get(route.link)?.endpoint ?? 'gone',
-          metric: metricVia(route, router.links),
-          seqno: route.seqno,
-          selected: route === entry.selected,
-          publicKey: route.routerId.slice(0, 64),
-          sealing: plane.node.remotes.known.get(entry.subnet)?.sealing ?? 'none',
-          age: route === entry.selected ? Math.round((now - entry.since) / 1000) : null,
-          expiresIn: Math.max(0, Math.round((route.expires - now) / 1000)),
-        })),
-      )
-    },
+    routes: () => routeStatuses(router, plane, peers),
 
     probe(address: Buffer, hopLimit: number, timeout: number, done: (result: ProbeResult) => void): void {
       probes.probe(address, hopLimit, timeout, done)
     },
 
-    capture(on: boolean, peer: string | undefined): void {
-      capture = on ? { peer, left: CAPTURE_LINES_PER_SECOND } : undefined
-    },
+    capture: capture.turn,
   }
 }
 

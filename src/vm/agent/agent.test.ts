@@ -1,45 +1,21 @@
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
 import test, { after, before, describe } from 'node:test'
-import { run, sleep, until } from '#sys'
+import { run, sleep } from '#sys'
 import { ensureKernel } from '../kernel.ts'
-import type { Agent, CopyItem } from './agent.ts'
+import type { CopyItem } from './agent.ts'
+import { all, ask, COLD_BOOT, sha } from './ask.fixture.ts'
 import { connectAgent } from './client.ts'
-import { fuzzGuest, leaveMidway } from './fuzz-guest.fixture.ts'
-import type { ProcessSpec } from './types.ts'
 import { bootVm, cacheDir, makeRoot, missing, processOf, type Root, startSpec, type TestVm } from './vm.fixture.ts'
-
-/** 3 s on an idle core; the gate may share its cores with much else. */
-const COLD_BOOT = 120_000
-
-/** Frames of a mad host. */
-const FRAMES = Number(process.env.ZOS_FUZZ ?? 1500)
-
-const sha = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
-
-async function all(stream: Readable): Promise<Buffer> {
-  const parts: Buffer[] = []
-  for await (const part of stream) parts.push(part)
-  return Buffer.concat(parts)
-}
-
-/** Runs a command in the workload to its end. */
-async function ask(agent: Agent, argv: string[], more: Partial<ProcessSpec> = {}, input?: Buffer) {
-  const session = await agent.exec({ ...processOf(...argv), stdin: input !== undefined, ...more })
-  if (input) session.stdin.end(input)
-  const [out, err] = await Promise.all([all(session.stdout), all(session.stderr)])
-  return { out, text: out.toString(), err: err.toString(), exit: await session.exit }
-}
 
 describe('the agent in a microVM', {
   skip: missing() ?? false,
-  timeout: process.env.ZOS_FUZZ ? 7_200_000 : 280_000,
+  timeout: 280_000,
 }, () => {
   let dir: string
   let root: Root
@@ -307,52 +283,5 @@ describe('the agent in a microVM', {
     await agent.powerOff(1000)
     await vm.gone
     assert.doesNotMatch(await vm.console(), /Error|panic|BUG/)
-  })
-
-  test('a read-only workload with a reaper, and its end by memory', async () => {
-    await using vm: TestVm = await bootVm(join(dir, 'b'), root)
-    let agent = await connectAgent(vm.socket, { fresh: true, timeout: COLD_BOOT })
-    await agent.start(
-      startSpec(root, processOf('sleep', '1000'), {
-        readOnly: true,
-        confined: true,
-        init: true,
-        memoryLimit: 48 << 20,
-        tmpfs: [{ target: '/tmp', options: 'exec' }],
-        volumes: [{ serial: 'vol0', target: '/new/volume', readOnly: false, uid: '1000' }],
-      }),
-    )
-    assert.match((await ask(agent, ['sh', '-c', 'echo x > /x'])).err, /Read-only/)
-    const closed =
-      'grep CapEff /proc/self/status; mount -o remount,exec /tmp || echo 1 > /proc/sys/kernel/panic || echo no'
-    assert.match((await ask(agent, ['sh', '-c', closed])).text, /CapEff:\s+00000000a80425fb\nno\n$/)
-    const copies = 'for d in /tmp /dev /dev/shm /new/volume; do cp /bin/busybox $d/b && $d/b true; echo $?; done'
-    assert.equal((await ask(agent, ['sh', '-c', copies])).text, '126\n126\n126\n126\n')
-    assert.match((await ask(agent, ['stat', '-c', '%u', '/new/volume'])).text, /^1000$/m)
-    // an orphan ends below the reaper, which buries it
-    await ask(agent, ['sh', '-c', '(sleep 0.1 &) ; exit 0'])
-    await sleep(600)
-    assert.ok(!(await agent.processes()).some((r) => r.state === 'Z'))
-    // a process asked for by a host that was gone when it could run finds its input ended
-    await agent[Symbol.asyncDispose]()
-    await leaveMidway(vm.socket, ['cat', '-', '/dev/null'])
-    agent = await connectAgent(vm.socket)
-    await until('the process nobody wants to end', 30_000, async () => {
-      return !(await agent.processes()).some((r) => r.command.startsWith('cat - '))
-    })
-    // a host that has gone mad is survived, by PID 1 and by the workload
-    await agent[Symbol.asyncDispose]()
-    await fuzzGuest(vm.socket, FRAMES)
-    agent = await connectAgent(vm.socket)
-    assert.equal(agent.state.phase, 'running', JSON.stringify(await Promise.race([agent.exited, sleep(100)])))
-    assert.equal((await ask(agent, ['echo', 'well'])).text, 'well\n')
-    // its heap does not shrink again; what counts is that it does not grow with the frames
-    const { agentRss } = await agent.stats()
-    assert.ok(agentRss < 4 << 20, `the agent has ${agentRss} bytes resident`)
-    const hog = await agent.exec(processOf('dd', 'if=/dev/zero', 'of=/dev/null', 'bs=128M'))
-    assert.equal((await hog.exit).signal, 'KILL')
-    assert.deepEqual(await agent.exited, { code: 137, signal: 'KILL', oom: true, reason: 'out of memory' })
-    await agent.powerOff(0)
-    await vm.gone
   })
 })
