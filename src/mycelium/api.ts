@@ -2,6 +2,7 @@ import type { Server } from 'node:http'
 import { ZosError } from '#codec'
 import { closeFd, connectUnix, type Handler, serveUnix } from '#sys'
 import { parseOverlayAddress } from './address.ts'
+import { adminCalls } from './admin.ts'
 import type { Daemon } from './daemon/daemon.ts'
 import { messageCalls } from './messages/api.ts'
 
@@ -12,7 +13,7 @@ const PROBE_TIMEOUT = 10_000
 /**
  * The daemon's API: HTTP with JSON on a unix socket only its owner may use.
  * GET /status, /peers, /routes; POST /probe {address, hopLimit, timeout}; stream /capture {peer?}: a line per frame;
- * messages under /api/v1, as the public daemon has them (messages/api.ts).
+ * under /api/v1 what the public daemon has: its state (admin.ts), messages (messages/api.ts).
  */
 export async function serveApi(daemon: Daemon, path: string): Promise<Server> {
   if (isTaken(path))
@@ -35,6 +36,7 @@ export async function serveApi(daemon: Daemon, path: string): Promise<Server> {
       'GET /peers': () => daemon.peers(),
       'GET /routes': () => daemon.routes(),
       'POST /probe': probe,
+      ...adminCalls(daemon),
       ...(daemon.messages ? messageCalls(daemon.messages) : {}),
     },
     upgrades: {

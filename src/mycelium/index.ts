@@ -32,6 +32,7 @@ export {
   type NicSpec,
 } from './nic/network.ts'
 export type { SealingPolicy } from './session/policy.ts'
+export { type Admission, createAdmission, type Rank, SHARES, type Share } from './streams/admission.ts'
 export {
   formatServicePlace,
   parseServicePlace,

@@ -3,7 +3,16 @@ import test from 'node:test'
 import { prometheus } from './metrics.ts'
 
 test('metrics are lines Prometheus reads: declared once, labels escaped, unknown values left out', () => {
-  const peer = { discovered: false, since: '', lastError: null, bytesIn: 10, bytesOut: 20, dropped: 0 }
+  const peer = {
+    discovered: false,
+    since: '',
+    knownSince: '',
+    lastUp: null,
+    lastError: null,
+    bytesIn: 10,
+    bytesOut: 20,
+    dropped: 0,
+  }
   const text = prometheus(
     {
       peersUp: 1,
@@ -13,6 +22,7 @@ test('metrics are lines Prometheus reads: declared once, labels escaped, unknown
       routing: {},
       faults: {},
       messages: { 'inbox-full': 2 },
+      streams: { counters: { opened: 5 }, open: { stranger: 1 } },
       sealing: { session: 1, legacy: 0, none: 0 },
     },
     [

@@ -10,6 +10,7 @@ type Counted = {
   faults: Record<string, number>
   sealing: Record<string, number>
   messages: Record<string, number>
+  streams: { counters: Record<string, number>; open: Record<string, number> }
 }
 
 /** A label's value, escaped as the exposition format demands. */
@@ -38,6 +39,9 @@ export function prometheus(status: Counted, peers: readonly PeerStatus[]): strin
   metric('packets_total', 'counter', 'Packets dropped, refused or passed on, by reason.', by('reason', status.packets))
   metric('routing_total', 'counter', 'Routing messages not taken, by reason.', by('reason', status.routing))
   metric('messages_total', 'counter', 'Pieces of messages not taken, by reason.', by('reason', status.messages))
+  const { counters, open } = status.streams
+  metric('streams_total', 'counter', 'Streams that others opened, or were refused, by reason.', by('reason', counters))
+  metric('streams_open', 'gauge', 'Streams open, by who opened them.', by('rank', open))
   metric('faults_total', 'counter', 'Peers cut off, by reason.', by('reason', status.faults))
   metric(
     'peer_up',

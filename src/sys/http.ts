@@ -19,6 +19,9 @@ export type UpgradeHandler = (call: Call, open: () => Duplex) => void | Promise<
 /** Keys are "METHOD /path/:param". */
 export type Routes = { calls?: Record<string, Handler>; upgrades?: Record<string, UpgradeHandler> }
 
+/** What is not there, or there already, has a status of its own: programs written for others ask by it. */
+const STATUS: Record<string, number> = { 'not-found': 404, 'no-such-call': 404, exists: 409 }
+
 const BODY_LIMIT = 16 << 20
 
 /** Importing it as a module loads all it may ever need, a WebSocket client included: 50 ms at the start of each program. */
@@ -65,7 +68,7 @@ async function readJson(req: IncomingMessage): Promise<unknown> {
 function errorBody(error: unknown): { status: number; body: string } {
   const known = error instanceof ZosError
   const kind = known ? error.kind : 'bug'
-  const status = kind === 'user' ? 400 : 500
+  const status = kind === 'user' ? (STATUS[codeOf(error)] ?? 400) : 500
   return {
     status,
     body: JSON.stringify({

@@ -8,6 +8,7 @@ import { type Identity, identityOf } from '../identity.ts'
 import type { Messages } from '../messages/messages.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
+import type { Admission } from '../streams/admission.ts'
 import { openStreams, type Service, type Streams } from '../streams/streams.ts'
 import { MESSAGE, STREAM } from '../wire/seal.ts'
 import type { Discovery } from './discovery.ts'
@@ -31,6 +32,8 @@ export type DaemonOptions = {
   messages?: string
   /** What other nodes may open streams to, by name. */
   services?: Readonly<Record<string, Service>>
+  /** How many streams who may open; without it all alike, 128 each. */
+  admission?: Admission
   /** Peers are only who knows its key, over TLS. */
   network?: PrivateNetwork
   /** Whether to look for peers on the local links, and tell them of us. */
@@ -117,7 +120,7 @@ export class Daemon implements AsyncDisposable {
       if (daemon) daemon.#say(to, type, payloads)
     }
     const messages = dir === undefined ? undefined : await openIn(dir, identity, send(MESSAGE))
-    const streams = openStreams(identity, options.services ?? {}, send(STREAM))
+    const streams = openStreams(identity, options.services ?? {}, send(STREAM), options.admission)
     const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData })
     const started = await new Promise<Daemon>((resolve, reject) => {
       worker.once('error', reject)
@@ -180,7 +183,8 @@ export class Daemon implements AsyncDisposable {
 
   async status(): Promise<Record<string, unknown>> {
     const status = await this.#call<Record<string, unknown>>({ call: 'status' })
-    return { ...status, messages: this.messages?.counters ?? {}, discovery: this.#discovery?.status() ?? [] }
+    const discovery = this.#discovery?.status() ?? []
+    return { ...status, messages: this.messages?.counters ?? {}, streams: this.#streams.status(), discovery }
   }
 
   peers(): Promise<PeerStatus[]> {
@@ -189,6 +193,21 @@ export class Daemon implements AsyncDisposable {
 
   routes(): Promise<RouteStatus[]> {
     return this.#call({ call: 'routes' })
+  }
+
+  /** Subnets that a route is being sought to, and for how many seconds more. */
+  queried(): Promise<{ subnet: string; expiresIn: number }[]> {
+    return this.#call({ call: 'queried' })
+  }
+
+  /** Dials ENDPOINT from now on; false when it is dialled already. */
+  addPeer(endpoint: Endpoint): Promise<boolean> {
+    return this.#call({ call: 'addPeer', endpoint })
+  }
+
+  /** Ends the connection to the peer NAME (as `peers` has it) and dials it no more; false when there is none. */
+  removePeer(name: string): Promise<boolean> {
+    return this.#call({ call: 'removePeer', name })
   }
 
   /**

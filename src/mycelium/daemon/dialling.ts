@@ -1,4 +1,4 @@
-import { connectError, connectTcp, errnoMessage, type SocketAddress, tcpRtt } from '#sys'
+import { closeFd, connectError, connectTcp, errnoMessage, type SocketAddress, tcpRtt } from '#sys'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import type { Connection } from './connection.ts'
 import type { PeerState } from './peers.ts'
@@ -26,6 +26,9 @@ type Peer = {
   found: boolean
   state: PeerState
   since: number
+  /** Unix milliseconds: when it was named or found, and when a connection stood last; undefined: never. */
+  knownSince: number
+  lastUp: number | undefined
   lastError: string | null
   /** When it last stood, or was told of. */
   goodAt: number
@@ -107,7 +110,13 @@ export function createDialling(reactor: Reactor, { open, secure, isConnected }: 
 
   function up(peer: Peer, fd: number, rtt: number): void {
     const begun = performance.now()
+    // forgotten meanwhile
+    if (peers.get(peer.name) !== peer) {
+      closeFd(fd)
+      return
+    }
     setState(peer, 'up')
+    peer.lastUp = Date.now()
     peer.connection = open(fd, peer.endpoint, rtt, (reason) => {
       peer.connection = undefined
       const now = performance.now()
@@ -120,15 +129,17 @@ export function createDialling(reactor: Reactor, { open, secure, isConnected }: 
     })
   }
 
-  function add(endpoint: Endpoint, found: boolean, dialAt: number): void {
+  function add(endpoint: Endpoint, found: boolean, dialAt: number): boolean {
     const name = formatEndpoint(endpoint)
-    if (peers.has(name)) return
+    if (peers.has(name)) return false
     peers.set(name, {
       endpoint,
       name,
       found,
       state: 'down',
       since: Date.now(),
+      knownSince: Date.now(),
+      lastUp: undefined,
       lastError: null,
       goodAt: dialAt,
       retry: FIRST_RETRY,
@@ -138,13 +149,24 @@ export function createDialling(reactor: Reactor, { open, secure, isConnected }: 
       securing: false,
       connection: undefined,
     })
+    return true
   }
 
   return {
     peers: peers as ReadonlyMap<string, Readonly<Peer>>,
 
-    /** Keeps a connection to ENDPOINT for as long as this runs. */
-    add: (endpoint: Endpoint): void => add(endpoint, false, performance.now()),
+    /** Keeps a connection to ENDPOINT until it is removed; false when it does so already. */
+    add: (endpoint: Endpoint): boolean => add(endpoint, false, performance.now()),
+
+    /** Ends the connection to the peer NAME and dials it no more; false when there is none. */
+    remove(name: string): boolean {
+      const peer = peers.get(name)
+      if (!peer) return false
+      peers.delete(name)
+      if (peer.dialing) reactor.close(peer.dialing)
+      peer.connection?.close('it was removed')
+      return true
+    },
 
     /** A node on a local link said that it is there. DELAY it before it is dialled, in milliseconds. */
     found(endpoint: Endpoint, delay: number): void {

@@ -223,6 +223,19 @@ export function createEngine(options: EngineOptions) {
       announce(added)
     },
 
+    /** Dials ENDPOINT from now on; false when it is dialled already. */
+    addPeer: (endpoint: Endpoint): boolean => peers.add(endpoint),
+    removePeer: (name: string): boolean => peers.remove(name),
+
+    /** Subnets that a route is being sought to, and for how many seconds more. */
+    queried: () => {
+      const now = performance.now()
+      return [...router.queries].map(([subnet, { until }]) => ({
+        subnet: formatSubnet(subnet),
+        expiresIn: Math.max(0, Math.round((until - now) / 1000)),
+      }))
+    },
+
     /** A node on a local link said that it is there. */
     found: (endpoint: Endpoint, delay: number): void => peers.found(endpoint, delay),
 

@@ -18,6 +18,9 @@ export type PeerStatus = {
   rtt: number | null
   /** When the state began, ISO 8601. */
   since: string
+  /** When it was named, found or dialled us, and when a connection stood last; null: never. */
+  knownSince: string
+  lastUp: string | null
   lastError: string | null
   bytesIn: number
   bytesOut: number
@@ -101,6 +104,14 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
     add: dialling.add,
     found: dialling.found,
 
+    /** Ends the connection to the peer NAME, whoever dialled; false when there is none. */
+    remove(name: string): boolean {
+      if (dialling.remove(name)) return true
+      const one = [...inbound.keys()].find(({ endpoint }) => endpoint === name)
+      one?.close('it was removed')
+      return one !== undefined
+    },
+
     /** Takes the address at once, or throws; who dials it is accepted once the function it gives was called. */
     listen(endpoint: Endpoint): () => void {
       const fd = listenTcp(endpoint)
@@ -135,6 +146,8 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
           discovered: peer.found,
           state: peer.state,
           since: new Date(peer.since).toISOString(),
+          knownSince: new Date(peer.knownSince).toISOString(),
+          lastUp: peer.lastUp === undefined ? null : new Date(peer.lastUp).toISOString(),
           lastError: peer.lastError,
           ...status(peer.connection),
         })),
@@ -144,6 +157,8 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
           discovered: false,
           state: 'up' as const,
           since: new Date(since).toISOString(),
+          knownSince: new Date(since).toISOString(),
+          lastUp: new Date(since).toISOString(),
           lastError: null,
           ...status(connection),
         })),

@@ -28,6 +28,8 @@ function handle(engine: Engine, call: ThreadCall): void {
   else if (call.call === 'secured') answer(engine.secured(call.connection, call.failure))
   else if (call.call === 'egress') answer(engine.egress(call.publicKey, call.fd))
   else if (call.call === 'found') answer(engine.found(call.endpoint, call.delay))
+  else if (call.call === 'addPeer') answer(engine.addPeer(call.endpoint))
+  else if (call.call === 'removePeer') answer(engine.removePeer(call.name))
   else if (call.call === 'say') engine.say(Buffer.from(call.to), call.type, call.payloads)
   else if (call.call === 'demand') answer(engine.demand(call.policy))
   else if (call.call === 'detach') answer(engine.detach(call.publicKey))

@@ -94,7 +94,7 @@ export function messageCalls(messages: Messages): Record<string, Handler> {
     'POST /api/v1/messages/reply/:id': ({ params, body }) => void push(body, idOf(params.id!)),
     'GET /api/v1/messages/status/:id': ({ params }) => {
       const status = messages.status(idOf(params.id!))
-      if (!status) throw new ZosError(`Find message "${params.id}": none of that id was sent`, { code: 'no-message' })
+      if (!status) throw new ZosError(`Find message "${params.id}": none of that id was sent`, { code: 'not-found' })
       return status
     },
     // ours: what was peeked at and dealt with is forgotten
@@ -113,6 +113,10 @@ export function messageCalls(messages: Messages): Record<string, Handler> {
       return topics.add(Buffer.from(body))
     },
     'DELETE /api/v1/messages/topics/:topic': (call) => topics.remove(topicOf(call)),
+    'GET /api/v1/messages/topics/:topic/forward': (call) => topics.socket(topicOf(call)) ?? null,
+    'PUT /api/v1/messages/topics/:topic/forward': (call) =>
+      topics.forwardTo(topicOf(call), (call.body as { socketPath?: unknown } | undefined)?.socketPath),
+    'DELETE /api/v1/messages/topics/:topic/forward': (call) => topics.forwardNoMore(topicOf(call)),
     'GET /api/v1/messages/topics/:topic/sources': (call) => topics.sources(topicOf(call)),
     'POST /api/v1/messages/topics/:topic/sources': (call) => {
       const { subnet } = (call.body ?? {}) as { subnet?: unknown }

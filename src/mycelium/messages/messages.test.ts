@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
@@ -128,6 +130,45 @@ test('who may send to a topic is asked for, and outlives a restart; replies are 
   await b.messages.topics.addSource(topic, '400::/7')
   assert.ok(await b.messages.take({ topic }, WAIT))
   await assert.rejects(b.messages.topics.addSource(topic, '5ff::/200'), /Read source "5ff::\/200"/)
+})
+
+test('a topic is forwarded to a program, whose answer is the reply; what it does not answer waits to be fetched', async (t) => {
+  const [a, b] = await pair(t)
+  const path = join(b.dir, 'program.sock')
+  const handed: string[] = []
+  // as with the public daemon the other side is not closed: what is written says where it ends
+  const server = createServer((socket) =>
+    socket.once('data', (data: Buffer) => {
+      handed.push(String(data))
+      socket.end(String(data) === 'quiet' ? '' : `${data}!`)
+    }),
+  )
+  server.listen(path)
+  t.after(() => server.close())
+  await once(server, 'listening')
+  await b.messages.topics.forwardTo(topic, path)
+  await b.restart()
+  assert.equal(b.messages.topics.socket(topic), path)
+  const send = (text: string) => a.messages.push({ to: b.address, topic, data: Buffer.from(text) })
+  const id = send('hello')
+  // it is for the program, not for who asks for anything
+  const anything = b.messages.take({}, { peek: false, timeout: 2_000 })
+  assert.equal(String((await a.messages.take({ replyTo: id }, WAIT))?.payload), 'hello!')
+  await until('read', 10_000, () => a.messages.status(id)?.state === 'read')
+  assert.equal(await anything, undefined)
+  send('quiet')
+  assert.equal(String((await b.messages.take({ topic }, WAIT))?.payload), 'quiet')
+  server.close()
+  await once(server, 'close')
+  send('nobody there')
+  assert.equal(String((await b.messages.take({ topic }, WAIT))?.payload), 'nobody there')
+  await b.messages.topics.forwardNoMore(topic)
+  send('fetched')
+  assert.equal(String((await b.messages.take({ topic }, WAIT))?.payload), 'fetched')
+  assert.deepEqual(handed, ['hello', 'quiet'])
+  assert.deepEqual(b.messages.counters, { forwarded: 1, 'not-forwarded': 2 })
+  for (const bad of ['relative.sock', `/${'x'.repeat(107)}`, 7, undefined])
+    await assert.rejects(b.messages.topics.forwardTo(topic, bad), { code: 'bad-socket' })
 })
 
 test('every piece survives the wire, and none of its beginnings or of random bytes is read past its end', () => {

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { formatAddress, parseOverlayAddress } from '../address.ts'
 import type { Identity } from '../identity.ts'
+import { createForwarding } from './forward.ts'
 import { createInbox, type Sender, type Whole } from './inbox.ts'
 import { createOutbox, type NewMessage, type OutgoingStatus } from './outbox.ts'
 import { type Kept, openSpool } from './spool.ts'
@@ -53,16 +54,28 @@ export async function openMessages({ dir, identity, send }: MessagesOptions): Pr
   const waiting = new Set<Waiting>()
   let timer: NodeJS.Timeout | undefined
 
+  const forward = createForwarding()
+  /** Those being handed to a program: nobody else gets them meanwhile. */
+  const handedOver = new Set<Kept>()
+
   const outbox = createOutbox((to, pieces) => send(to, pieces))
   const inbox = createInbox({
     allowed: (topic, { address }) => topics.allows(topic, address),
     hasRoom: spool.hasRoom,
     keep,
-    count(name) {
-      counters[name] = (counters[name] ?? 0) + 1
-    },
+    count,
   })
   for (const { srcPk, id } of spool.entries) inbox.remember(srcPk, id)
+
+  function count(name: string): void {
+    counters[name] = (counters[name] ?? 0) + 1
+  }
+
+  function push(message: NewMessage): string {
+    const id = outbox.push(message, performance.now())
+    wake()
+    return id
+  }
 
   /** The clock runs while something is on its way. */
   function wake(): void {
@@ -89,14 +102,39 @@ export async function openMessages({ dir, identity, send }: MessagesOptions): Pr
       size: data.length,
     }
     const entry = await spool.put(kept, data)
-    const all = [...waiting].filter(({ wanted }) => fits(kept, wanted))
+    const path = reply ? undefined : topics.socket(topic)
+    if (path === undefined) offer(entry)
+    else void handOver(entry, path)
+  }
+
+  /** To the program that the topic is forwarded to; what it answers is the reply. Where that fails, whoever fetches it gets it. */
+  async function handOver(entry: Kept, path: string): Promise<void> {
+    handedOver.add(entry)
+    try {
+      const payload = await spool.payload(entry)
+      if (!payload) return
+      const data = await forward(path, payload)
+      push({ to: parseOverlayAddress(entry.srcIp), topic: Buffer.alloc(0), data, replyTo: entry.id })
+      await remove(entry)
+      count('forwarded')
+    } catch {
+      count('not-forwarded')
+    } finally {
+      handedOver.delete(entry)
+      if (spool.entries.includes(entry)) offer(entry)
+    }
+  }
+
+  /** Tells who waits for such a message that it is there. */
+  function offer(entry: Kept): void {
+    const all = [...waiting].filter(({ wanted }) => fits(entry, wanted))
     // who waits for a reply comes before who takes anything
     const first = all.find(({ wanted }) => wanted.replyTo !== undefined)
     for (const one of first ? [first] : all) one.done(entry)
   }
 
   function next(wanted: Wanted, { timeout, signal }: TakeOptions): Promise<Kept | undefined> {
-    const found = spool.entries.find((kept) => fits(kept, wanted))
+    const found = spool.entries.find((kept) => fits(kept, wanted) && !handedOver.has(kept))
     if (found || timeout <= 0 || signal?.aborted) return Promise.resolve(found)
     if (waiting.size >= MAX_WAITING)
       throw new ZosError(`Wait for a message: ${MAX_WAITING} wait already`, { code: 'too-many-waiting', kind: 'node' })
@@ -126,11 +164,7 @@ export async function openMessages({ dir, identity, send }: MessagesOptions): Pr
     topics,
     counters,
     status: outbox.status,
-    push(message) {
-      const id = outbox.push(message, performance.now())
-      wake()
-      return id
-    },
+    push,
     async take(wanted, options) {
       const end = performance.now() + options.timeout
       for (;;) {
@@ -148,7 +182,7 @@ export async function openMessages({ dir, identity, send }: MessagesOptions): Pr
     async receive(from, payload) {
       const piece = decodePiece(payload)
       if (!piece) {
-        counters['bad-message'] = (counters['bad-message'] ?? 0) + 1
+        count('bad-message')
         return
       }
       const now = performance.now()

@@ -7,7 +7,8 @@ import { MAX_TOPIC } from './wire.ts'
 const MAX_TOPICS = 256
 const MAX_SOURCES = 256
 
-type Rules = { default: boolean; topics: Record<string, string[]> }
+/** By topic in hex: who may send to it; where it is forwarded to. */
+type Rules = { default: boolean; topics: Record<string, string[]>; sockets: Record<string, string> }
 
 const failure = (message: string, code: string) => new ZosError(message, { code })
 
@@ -31,12 +32,22 @@ function contains({ bytes, bits }: { bytes: Buffer; bits: number }, address: Buf
 
 export type Topics = Awaited<ReturnType<typeof openTopics>>
 
+function checkSocket(path: unknown): asserts path is string {
+  // sun_path holds 107 bytes and a zero
+  if (typeof path !== 'string' || !path.startsWith('/') || Buffer.byteLength(path) > 107)
+    throw failure(
+      `Forward a topic to "${path}": it takes the absolute path of a unix socket, 107 bytes at most`,
+      'bad-socket',
+    )
+}
+
 /** Who may send to which topic, kept in FILE. A topic that is not listed follows the default, at first: anybody. */
 export async function openTopics(file: string) {
-  const rules: Rules = { default: true, topics: {} }
+  const rules: Rules = { default: true, topics: {}, sockets: {} }
   try {
     Object.assign(rules, JSON.parse(await readFile(file, 'utf8')))
     for (const sources of Object.values(rules.topics)) sources.map(parseSource)
+    for (const path of Object.values(rules.sockets)) checkSocket(path)
   } catch (cause) {
     if (codeOf(cause) !== 'ENOENT')
       throw new ZosError(`Read who may send to which topic from "${file}": ${reasonOf(cause)}; mend or remove it`, {
@@ -78,6 +89,19 @@ export async function openTopics(file: string) {
       await save()
     },
     sources: (topic: Buffer): readonly string[] => sourcesOf(topic),
+    /** The unix socket whose program gets the messages of a topic; undefined: they wait until somebody fetches them. */
+    socket: (topic: Buffer): string | undefined => rules.sockets[topic.toString('hex')],
+    async forwardTo(topic: Buffer, path: unknown): Promise<void> {
+      checkSocket(path)
+      if (topic.length > MAX_TOPIC || Object.keys(rules.sockets).length >= MAX_TOPICS)
+        throw failure(`Forward a topic: at most ${MAX_TOPICS} of ${MAX_TOPIC} bytes each are`, 'too-many-topics')
+      rules.sockets[topic.toString('hex')] = path
+      await save()
+    },
+    async forwardNoMore(topic: Buffer): Promise<void> {
+      delete rules.sockets[topic.toString('hex')]
+      await save()
+    },
     /** Lists the topic, too, when it was not. */
     async addSource(topic: Buffer, source: string): Promise<void> {
       const { bytes, bits } = parseSource(source)

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { type Duplex, pipeline } from 'node:stream'
-import { reasonOf } from '#codec'
+import { codeOf, reasonOf } from '#codec'
 import { formatAddress } from '../address.ts'
 import type { Identity } from '../identity.ts'
+import type { Admission, Ticket } from './admission.ts'
 import { Stream } from './stream.ts'
 import { decodePiece, encodePiece, KIND, type Piece, serviceOf } from './wire.ts'
 
@@ -22,6 +23,8 @@ export type Streams = {
   dial: (address: Uint8Array, service: string) => Duplex
   /** A sealed body of type 19 for this node. */
   receive: (from: { address: Buffer; publicKey: string }, payload: Buffer) => void
+  /** What became of the streams that others opened, by reason; those open by who opened them. */
+  status: () => { counters: Record<string, number>; open: Record<string, number> }
   close: () => void
 }
 
@@ -30,10 +33,13 @@ export function openStreams(
   identity: Identity,
   services: Readonly<Record<string, Service>>,
   send: (to: Buffer, payloads: Buffer[]) => void,
+  admission?: Admission,
 ): Streams {
+  const counters: Record<string, number> = {}
   const streams = new Map<string, Stream>()
   const perNode = new Map<string, number>()
   const sizes = new Map<string, number>()
+  const tickets = new Map<Stream, Ticket>()
   let outgoing: { to: Buffer; payloads: Buffer[] }[] = []
   let timer: NodeJS.Timeout | undefined
 
@@ -54,6 +60,12 @@ export function openStreams(
   function tick(): void {
     const now = performance.now()
     for (const stream of streams.values()) stream.tick(now)
+    for (const [stream, ticket] of tickets) {
+      const why = ticket.over(now)
+      if (!why) continue
+      count(why.code)
+      stream.destroy(why)
+    }
   }
 
   /** By the node at the other end, who opened it, and its number. */
@@ -84,6 +96,10 @@ export function openStreams(
     return stream
   }
 
+  const count = (name: string): void => {
+    counters[name] = (counters[name] ?? 0) + 1
+  }
+
   function refuse(to: Buffer, { stream, opener }: Piece, reason: string): void {
     const body = Buffer.from(reason)
     say(to, encodePiece({ kind: KIND.reset, opener: !opener, window: 0, stream, number: 0, body }))
@@ -93,19 +109,35 @@ export function openStreams(
     const name = serviceOf(piece.body)
     const service = name !== undefined && Object.hasOwn(services, name) ? services[name] : undefined
     const node = from.address.toString('hex')
-    if (!service) refuse(from.address, piece, 'it offers no such service')
-    else if (streams.size >= ALL || (perNode.get(node) ?? 0) >= EACH) refuse(from.address, piece, 'too many streams')
+    const reject = (code: string, reason: string) => {
+      count(code)
+      refuse(from.address, piece, reason)
+    }
+    if (!service) reject('no-such-service', 'it offers no such service')
+    else if (streams.size >= ALL || (perNode.get(node) ?? 0) >= EACH) reject('streams', 'too many streams')
     else {
+      let ticket: Ticket | undefined
       let inside: Duplex
       try {
+        ticket = admission?.enter(from.publicKey)
         inside = service(from)
       } catch (error) {
-        refuse(from.address, piece, reasonOf(error))
+        ticket?.leave()
+        reject(codeOf(error) || 'failed', reasonOf(error))
         return
       }
+      count('opened')
       const stream = keep(from.address, piece.stream, undefined, `Serve "${name}" to ${formatAddress(from.address)}`)
       // whichever end breaks breaks the other
-      pipeline(stream, inside, stream, () => {})
+      if (!ticket) pipeline(stream, inside, stream, () => {})
+      else {
+        tickets.set(stream, ticket)
+        pipeline(stream, ticket.meter(), inside, ticket.meter(), stream, () => {})
+        stream.once('close', () => {
+          tickets.delete(stream)
+          ticket.leave()
+        })
+      }
       stream.accept(piece)
     }
   }
@@ -128,6 +160,8 @@ export function openStreams(
       // one that is over says so once more; to a RESET nothing is said
       else if (piece.kind !== KIND.reset) refuse(from.address, piece, 'there is no such stream')
     },
+
+    status: () => ({ counters, open: admission?.open() ?? {} }),
 
     close() {
       for (const stream of streams.values()) stream.destroy()
