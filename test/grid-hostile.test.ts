@@ -18,7 +18,7 @@ let hubLie: ((path: string, body: Buffer) => Buffer) | 'stall' = honest
 
 const grid = startGrid(1)
 const { z, j, spec, second, runs, status } = grid
-const { rpc, hub } = JSON.parse(z('grid', 'export')) as { rpc: string[]; hub: string[] }
+const { rpc, hub } = grid.services()
 const chain = await rpcProxy(rpc[0]!, () => lie)
 const store = await hubProxy(hub[0]!, () => hubLie)
 const node = { child: undefined as ChildProcess | undefined }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { groupNamed, openContext } from '../src/cli/grid/context.ts'
@@ -47,6 +47,8 @@ export type Grid = Disposable & {
   nodes: () => NodeView[]
   /** The page of a slot, asked through a forward. */
   page: (slot: string) => Promise<string>
+  /** Where chain and hub answer on this machine. */
+  services: () => { rpc: string[]; hub: string[] }
   home: (node: string) => string
   run: (node: string) => string
 }
@@ -109,6 +111,7 @@ export function startGrid(nodes: number, threshold: string[] = ['2']): Grid {
         child.kill('SIGTERM')
       }
     },
+    services: () => JSON.parse(readFileSync(join(node.home, 'grid/grid.json'), 'utf8')),
     home: (name) => join(node.home, 'grid/nodes', name),
     run: (name) => places({ ZOS_HOME: join(node.home, 'grid/nodes', name) }).run,
     [Symbol.dispose]() {

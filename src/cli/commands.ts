@@ -138,7 +138,7 @@ export const commands: Record<string, Command> = {
   grid: {
     verbs: true,
     run: () => import('./grid/index.ts'),
-    usage: 'up [--nodes N] | status [--json] | down | export',
+    usage: 'up [--nodes N] [--address IP] | status [--json] | down | export',
     about: 'a local grid: up, status, down, export',
   },
   key: { run: () => import('./grid/key.ts'), usage: 'new NAME | ls', about: "members' keys: new, ls" },

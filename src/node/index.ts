@@ -1,6 +1,9 @@
+import type { Daemon } from '#mycelium'
+import type { Far } from './network/ways.ts'
 import type { NodeConfig } from './provision/config.ts'
 
 export { CACHE } from './cache.ts'
+export { type Far, waysTo } from './network/ways.ts'
 export type { NodeConfig } from './provision/config.ts'
 export { slotName } from './provision/names.ts'
 export { type NodeOptions, type NodeStatus, runNode, supervisorSocket } from './supervisor/supervisor.ts'
@@ -11,6 +14,9 @@ export const overlayKeyOf = async (secret: Uint8Array): Promise<string> => {
   const [{ overlaySecret }, { identityOf }] = await Promise.all([import('./provision/config.ts'), import('#mycelium')])
   return identityOf(overlaySecret(secret)).publicKey.toString('hex')
 }
+/** Serves FAR by sockets in the folder RUN through DAEMON, until it is disposed of. */
+export const serveFar = async (daemon: Pick<Daemon, 'dial'>, run: string, far: readonly Far[]) =>
+  (await import('./network/far.ts')).serveFar(daemon, run, far)
 export const readConfig = async (home: string): Promise<NodeConfig> =>
   (await import('./provision/config.ts')).readConfig(home)
 export const writeConfig = async (home: string, config: NodeConfig): Promise<void> =>

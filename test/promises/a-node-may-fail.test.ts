@@ -96,7 +96,7 @@ test('a node is cut off from the chain alone: its fenced workload stops and the 
 }, async () => {
   const truth: Lie = (_method, _params, answer) => answer
   let lie: Lie | 'stall' = truth
-  const { rpc, hub } = grid.j<{ rpc: string[]; hub: string[] }>('grid', 'export')
+  const { rpc, hub } = grid.services()
   await using line = await rpcProxy(rpc[0]!, () => lie)
   const child = await runBehind(grid.home('node1'), line.url, hub[0]!)
   try {

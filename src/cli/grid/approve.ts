@@ -17,7 +17,7 @@ import { wordsOf } from './words.ts'
 /** `zos proposals`: what waits for approvals. */
 export async function proposals(args: string[]): Promise<number> {
   const { flags } = parseFlags('proposals', args, { group: FLAGS.group, json: FLAGS.json })
-  const context = await openContext()
+  await using context = await openContext()
   const open = await listProposals(context.grid, groupNamed(context, flags.group).group)
   const facts = open.map(({ id, deployment, kind, approvals, needs }) => ({ id, deployment, kind, approvals, needs }))
   const rows = facts.map((p) => [p.id, p.deployment, p.kind, `${p.approvals} of ${p.needs}`])
@@ -53,7 +53,7 @@ export async function approve(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('approve', args, FLAGS)
   const [id, ...more] = rest
   if (!id || more.length > 0) throw new ZosError('zos approve: write zos approve PROPOSAL --as KEY', { code: 'usage' })
-  const context = await openContext()
+  await using context = await openContext()
   const key = await signer(flags.as, 'approve')
   const p = await find(context, id, flags.group)
   const state = await readGroup(context.grid, p.group)

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { freePort, until } from '#sys'
 import { isRunning, killProcess, processesWith } from '#vm'
@@ -24,8 +24,20 @@ function programOf(name: Backing): string[] {
   return [PROGRAMS.zos, 'mycelium', 'run', '--key-file', keyFile(), '--no-discovery', '--api', api]
 }
 
+/** This machine's nodes dial the relay by the loopback, wherever else it listens. */
+const HERE = '127.0.0.1'
+const hostOf = (address: string): string => (isIPv6(address) ? `[${address}]` : address)
+export const relayAt = (address: string, port: number): string => `tcp://${hostOf(address)}:${port}`
+
 const portOf = (name: Backing, port: number): string[] =>
-  name === 'relay' ? ['--listen', `tcp://127.0.0.1:${port}`] : ['--port', String(port)]
+  name === 'relay' ? ['--listen', relayAt(HERE, port)] : ['--port', String(port)]
+
+/** What the relay is told besides: to which services it leads, by port, whose they are, and where it listens as well. */
+export function relayFlags(services: Record<string, number>, address: string, port: number): string[] {
+  const serve = Object.entries(services).flatMap(([name, at]) => ['--serve', `${name}=${HERE}:${at}`])
+  const known = ['--grid', join(gridDir(), 'grid.json')]
+  return [...serve, ...known, ...(address === HERE ? [] : ['--listen', relayAt(address, port)])]
+}
 
 const running = (name: Backing) => processesWith([...programOf(name), ''].join('\0')).map(({ identity }) => identity)
 

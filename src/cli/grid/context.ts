@@ -21,15 +21,20 @@ import { writeAtomic } from '#sys'
 import { places } from '#wire'
 import { type GridFacts, gridFacts, keysDir } from './local.ts'
 import { passphrase } from './passphrase.ts'
+import { joined, openWay, type Way } from './way.ts'
 
 type Hex = `0x${string}`
 
-/** A grid as commands use it. */
-export type Context = { facts: GridFacts; grid: Grid; relayer: Relayer; hubs: HubCall[] }
+/** A grid as commands use it, and the way to it. */
+export type Context = AsyncDisposable & { facts: GridFacts; grid: Grid; relayer: Relayer; hubs: HubCall[] }
 
-export async function openContext(file?: string): Promise<Context> {
-  const facts = gridFacts(file)
-  const engine = await connectRpc(facts.rpc).catch((cause: unknown) => {
+/** The grid that is said by FILE or $ZOS_GRID, else the local one, else the one this home has joined; by the way GIVEN, if any. */
+export async function openContext(file?: string, given?: Way): Promise<Context> {
+  const here = given ? undefined : await joined()
+  const facts = gridFacts(file, here?.facts)
+  await using stack = new AsyncDisposableStack()
+  const { rpc, hub } = given ?? stack.use(await openWay(facts, here))
+  const engine = await connectRpc(rpc).catch((cause: unknown) => {
     throw codeOf(cause) === 'rpc-disagree'
       ? new ZosError(
           `Reach the grid: no chain answers at "${facts.rpc.join(', ')}"; "zos grid up" starts the local one`,
@@ -44,16 +49,20 @@ export async function openContext(file?: string): Promise<Context> {
   if (engine.chainId !== facts.chainId || engine.genesis !== facts.genesis)
     throw new ZosError(`Reach the grid: "${facts.rpc[0]}" is another chain than this grid's`, { code: 'wrong-chain' })
   const key = hubKey()
-  const hubs = facts.hub.map((text) => {
+  const hubs = hub.map((text, n) => {
     const place = parseHttpPlace(text)
     if (!place) throw new ZosError(`Reach the grid: "${text}" is no hub's address`, { code: 'bad-hub' })
-    return hubCall(place, text, { key })
+    const call = hubCall(place, facts.hub[n]!, { key })
+    stack.defer(call.close)
+    return call
   })
+  const kept = stack.move()
   return {
     facts,
     grid: openGrid(engine, facts.contract, { since: BigInt(facts.since) }),
     relayer: openRelayer(),
     hubs,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }
 }
 

@@ -114,7 +114,7 @@ export default async function deploy(args: string[]): Promise<number> {
   if (!file || more.length > 0)
     throw new ZosError('zos deploy: write zos deploy FILE --group GROUP --as KEY [--plan]', { code: 'usage' })
   const written = readSpec(file)
-  const context = await openContext()
+  await using context = await openContext()
   const group = groupNamed(context, flags.group)
   const { name } = written
   await using library = openLibrary({ home: places().home, hub: process.env.ZOS_HUB || undefined })
@@ -145,7 +145,7 @@ export default async function deploy(args: string[]): Promise<number> {
   for (const flist of new Set(spec.workloads.map((w) => w.flist!))) await uploadMissing(context, library, flist)
   for (const { bytes } of sealed) await putSpec(context, bytes)
   const act = { context, key, group, name, consent, json: flags.json }
-  return proposeStep(act, now.state === 'active' ? 'update' : 'deploy', {
+  return await proposeStep(act, now.state === 'active' ? 'update' : 'deploy', {
     specRoot: root,
     slots: wanted.map((w, n) => ({
       index: w.index,

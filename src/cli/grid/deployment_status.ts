@@ -69,7 +69,7 @@ export async function deploymentStatus(args: string[]): Promise<number> {
     json: JSON_FLAG,
   })
   const name = rest[0]!
-  const context = await openContext()
+  await using context = await openContext()
   const group = await groupOfDeployment(context, name, flags.group)
   const view = await viewOf(context, group.group, name)
   if (flags.json) process.stdout.write(`${JSON.stringify(view)}\n`)

@@ -1,5 +1,7 @@
-import { createServer, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { deploymentId, readDeployment } from '#contract'
@@ -8,24 +10,78 @@ import { openUnix } from '#sys'
 import { places } from '#wire'
 import { parseFlags } from '../flags.ts'
 import { groupOfDeployment, nodesOf, openContext } from './context.ts'
-import { nodeHome } from './local.ts'
+import { factsOfLocal, nodeHome } from './local.ts'
+import { isSame, reachedSlots } from './way.ts'
 
 const CONNECTIONS = 256
 
+type Target = { group: `0x${string}`; name: string; slot: number; port: number }
+type Context = Awaited<ReturnType<typeof openContext>>
+
 /** The compute socket of the node that has the slot now: in a local grid every node's is on this machine. */
-async function whereIs(
-  context: Awaited<ReturnType<typeof openContext>>,
-  group: `0x${string}`,
-  name: string,
-  slot: number,
-): Promise<string> {
+async function whereIs(context: Context, { group, name, slot }: Target): Promise<string> {
   const d = await readDeployment(context.grid, group, name)
   // a standby that runs has taken over
   const both = d.slots.filter((s) => s.index === slot)
   const placed = both.find((s) => s.standby && s.phase === 'running') ?? both.find((s) => !s.standby)
-  if (!placed) throw new ZosError(`Forward to "${name}/${slot}": there is no such slot`, { code: 'no-slot' })
+  if (!placed) throw noSlot(name, slot)
   const node = (await nodesOf(context)).find((n) => n.id === placed.node)!
   return join(places({ ZOS_HOME: nodeHome(node.name) }).run, 'compute.sock')
+}
+
+const noSlot = (name: string, slot: number) =>
+  new ZosError(`Forward to "${name}/${slot}": there is no such slot`, { code: 'no-slot' })
+
+/** On the machine of a local grid: through the node's unix socket and the guest's agent. */
+async function byNode(context: Context, target: Target): Promise<() => Promise<Duplex>> {
+  const path = `/slots/${slotName(deploymentId(target.group, target.name), target.slot)}/dial`
+  let socket = await whereIs(context, target)
+  const open = () => openUnix(socket, path, { port: target.port })
+  return async () => {
+    try {
+      return await open()
+    } catch (error) {
+      // it may have moved to another node
+      const now = await whereIs(context, target)
+      if (now === socket) throw error
+      socket = now
+      return open()
+    }
+  }
+}
+
+const REFUSALS: Record<string, string> = {
+  EACCES: 'its rules do not let you in there, or it is not among its "ports"',
+  ECONNREFUSED: "nothing listens there on the workload's address",
+}
+
+/**
+ * On a machine that joined: to the workload's own address, through the interface of `zos join`, so that its rules decide as
+ * over any other connection of the person.
+ */
+async function byOverlay({ group, name, slot, port }: Target): Promise<() => Promise<Duplex>> {
+  const addressNow = async () => {
+    const slots = await reachedSlots()
+    if (!slots)
+      throw new ZosError(
+        `Forward to "${name}/${slot}": its node is not of this machine; "zos join" leads there, and must run`,
+        { code: 'not-joined' },
+      )
+    const found = slots.find((s) => s.group === group && s.deployment === name && s.slot === slot)
+    if (!found) throw noSlot(name, slot)
+    return found.address
+  }
+  await addressNow()
+  return async () => {
+    const socket = connect({ host: await addressNow(), port, allowHalfOpen: true })
+    try {
+      await once(socket, 'connect')
+    } catch (cause) {
+      const reason = REFUSALS[codeOf(cause)] ?? reasonOf(cause)
+      throw new ZosError(`Forward to port ${port} of "${name}/${slot}": ${reason}`, { code: 'not-reached', cause })
+    }
+    return socket
+  }
 }
 
 /** `zos forward D/N [HOST:]PORT:GUEST`: listens here, on the person's machine; the node listens on nothing. */
@@ -36,22 +92,12 @@ export default async function forward(args: string[]): Promise<number> {
   const [, host, port, guest] = /^(?:([0-9.]+):)?(\d{1,5}):(\d{1,5})$/.exec(ports) ?? []
   if (!name || !port || Number(port) > 65535 || Number(guest) > 65535 || rest.length !== 2)
     throw new ZosError('zos forward: write zos forward DEPLOYMENT/SLOT PORT:GUESTPORT', { code: 'usage' })
-  const context = await openContext()
+  await using context = await openContext()
   const { group } = await groupOfDeployment(context, name, flags.group)
-  const slot = Number(slotText)
-  const path = `/slots/${slotName(deploymentId(group, name), slot)}/dial`
-  let socket = await whereIs(context, group, name, slot)
-  const dial = async () => {
-    try {
-      return await openUnix(socket, path, { port: Number(guest) })
-    } catch (error) {
-      // it may have moved to another node
-      const now = await whereIs(context, group, name, slot)
-      if (now === socket) throw error
-      socket = now
-      return openUnix(socket, path, { port: Number(guest) })
-    }
-  }
+  const to: Target = { group, name, slot: Number(slotText), port: Number(guest) }
+  const local = factsOfLocal()
+  const isHere = local !== undefined && isSame(local, context.facts)
+  const dial = await (isHere ? byNode(context, to) : byOverlay(to))
   const carry = async (client: Socket) => {
     client.on('error', () => {})
     try {

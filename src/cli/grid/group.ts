@@ -34,7 +34,7 @@ async function create(args: string[]): Promise<number> {
   if (!name || more.length > 0 || flags.member.length === 0 || flags.threshold.length === 0)
     throw new ZosError('zos group create: write zos group create NAME --member KEY … --threshold N', { code: 'usage' })
   checkGroupName(name)
-  const context = await openContext()
+  await using context = await openContext()
   const terms = {
     members: await Promise.all(flags.member.map((text) => memberOf(context.grid.domain, text))),
     threshold: thresholdsOf(flags.threshold),
@@ -65,7 +65,7 @@ async function show(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('group show', args, { json: JSON_FLAG })
   const [name, ...more] = rest
   if (more.length > 0) throw usage()
-  const context = await openContext()
+  await using context = await openContext()
   const entry = groupNamed(context, name)
   const { set, domain } = await readGroup(context.grid, entry.group)
   const [keys, contracts] = await Promise.all([listKeys(keysDir()), contractMembers(context.grid, set)])

@@ -29,7 +29,7 @@ export async function change(args: string[]): Promise<number> {
       'zos group change: write zos group change NAME --as KEY with one or more of --add, --remove, --threshold, --freeze',
       { code: 'usage' },
     )
-  const context = await openContext()
+  await using context = await openContext()
   const entry = groupNamed(context, name)
   const state = await readGroup(context.grid, entry.group)
   const { set } = state

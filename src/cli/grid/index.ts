@@ -1,20 +1,27 @@
+import { isIP } from 'node:net'
 import { ZosError } from '#codec'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { gridFacts, localGrid } from './local.ts'
+import { factsOfLocal, type GridFacts, gridFacts, localGrid } from './local.ts'
+import { isSame, joined } from './way.ts'
 
 const usage = () =>
-  new ZosError('zos grid: write zos grid up [--nodes N] | status [--json] | down | export', { code: 'usage' })
+  new ZosError('zos grid: write zos grid up [--nodes N] [--address IP] | status [--json] | down | export', {
+    code: 'usage',
+  })
 
 async function up(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('grid up', args, {
     nodes: { kind: 'value', short: 'n', about: 'how many nodes (1 to 64)' },
+    address: { kind: 'value', about: "this machine's IP address, where others find the overlay's relay (127.0.0.1)" },
   })
   const count = flags.nodes === undefined ? undefined : Number(flags.nodes)
   if (rest.length > 0 || (count !== undefined && !(Number.isInteger(count) && count >= 1 && count <= 64)))
     throw new ZosError('zos grid up: --nodes takes a number from 1 to 64', { code: 'usage' })
+  if (flags.address !== undefined && (isIP(flags.address) === 0 || ['0.0.0.0', '::'].includes(flags.address)))
+    throw new ZosError(`zos grid up: "${flags.address}" is no IP address that others could dial`, { code: 'usage' })
   const { gridUp } = await import('./up.ts')
-  await gridUp(count, (line) => process.stderr.write(`zos: ${line}\n`))
+  await gridUp(count, flags.address, (line) => process.stderr.write(`zos: ${line}\n`))
   return 0
 }
 
@@ -53,6 +60,15 @@ async function down(): Promise<number> {
   return 0
 }
 
+/** The grid as others reach it: chain and hub of the local one over the overlay, known by their relay's key. */
+async function exported(): Promise<GridFacts> {
+  const facts = gridFacts(undefined, (await joined())?.facts)
+  const local = factsOfLocal()
+  if (!local || !isSame(local, facts)) return facts
+  const { rpc, hub } = await (await import('./backing.ts')).placesOfServices()
+  return { ...facts, rpc: [rpc], hub: [hub] }
+}
+
 /** `zos grid …`: the local grid. */
 export default async function grid(args: string[]): Promise<number> {
   const [verb, ...rest] = args
@@ -60,6 +76,6 @@ export default async function grid(args: string[]): Promise<number> {
   if (verb === 'status') return status(rest)
   if (verb === 'down') return down()
   if (verb !== 'export') throw usage()
-  process.stdout.write(`${JSON.stringify(gridFacts(), null, 2)}\n`)
+  process.stdout.write(`${JSON.stringify(await exported(), null, 2)}\n`)
   return 0
 }

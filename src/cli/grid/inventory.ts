@@ -44,7 +44,8 @@ export async function nodes(verb: string, args: string[]): Promise<number> {
   const { flags, rest } = parseFlags(`node ${verb}`, args, { json: JSON_FLAG })
   if (verb !== 'ls' && verb !== 'show')
     throw new ZosError('zos node: write zos node ls | show NODE | run …', { code: 'usage' })
-  const all = await nodesOf(await openContext())
+  await using context = await openContext()
+  const all = await nodesOf(context)
   if (verb === 'ls')
     process.stdout.write(flags.json ? `${JSON.stringify(all.map(view))}\n` : table(HEADER, all.map(row)))
   else {
@@ -59,7 +60,7 @@ export default async function farm(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('farm', args, { json: JSON_FLAG })
   const [verb, name] = rest
   if (verb !== 'ls' && verb !== 'show') throw new ZosError('zos farm: write zos farm ls | show FARM', { code: 'usage' })
-  const context = await openContext()
+  await using context = await openContext()
   const [farms, all] = await Promise.all([listFarms(context.grid), nodesOf(context)])
   const views = farms.map((f) => ({ ...f, nodes: all.filter((n) => n.farm === f.id).map((n) => n.name) }))
   const shown = verb === 'ls' ? views : [one('farm', views, name)]

@@ -19,8 +19,17 @@ export type GridFacts = {
 
 export type LocalNode = { name: string; farm: string; country: string }
 
-/** What only the machine of a local grid knows. Ports are fixed once, so that nodes find chain, hub and relay again. */
-export type LocalGrid = { chainPort: number; hubPort: number; relayPort: number; nodes: LocalNode[] }
+/**
+ * What only the machine of a local grid knows. Ports are fixed once, so that nodes find chain, hub and relay again; so is the
+ * address of the relay, by default 127.0.0.1.
+ */
+export type LocalGrid = {
+  chainPort: number
+  hubPort: number
+  relayPort: number
+  relayAddress?: string
+  nodes: LocalNode[]
+}
 
 export const keysDir = (): string => join(places().home, 'keys')
 export const gridDir = (): string => join(places().home, 'grid')
@@ -35,10 +44,11 @@ function readJson<T>(path: string): T | undefined {
   }
 }
 
-/** The grid that commands talk to: the one described by FILE, or $ZOS_GRID, or the local one. */
-export function gridFacts(file?: string): GridFacts {
-  const path = file || process.env.ZOS_GRID || join(gridDir(), 'grid.json')
-  const facts = readJson<GridFacts>(path)
+/** The grid that commands talk to: the one described by FILE, or $ZOS_GRID, or the local one, or the one JOINED here. */
+export function gridFacts(file?: string, joined?: GridFacts): GridFacts {
+  const said = file || process.env.ZOS_GRID
+  const path = said || join(gridDir(), 'grid.json')
+  const facts = readJson<GridFacts>(path) ?? (said ? undefined : joined)
   if (facts?.format === 'zos-grid/1') return facts
   throw new ZosError(
     `Find the grid: "${path}" ${facts ? 'does not describe one' : 'is not there'}; "zos grid up" makes a local one`,

@@ -43,7 +43,7 @@ export default async function log(args: string[]): Promise<number> {
     throw new ZosError('zos log: write zos log DEPLOYMENT --group GROUP [--json], or zos log --verify FILE', {
       code: 'usage',
     })
-  const context = await openContext()
+  await using context = await openContext()
   const text = await exportLog(context.grid, (await groupOfDeployment(context, name, flags.group)).group, name)
   if (flags.json) process.stdout.write(text)
   else

@@ -19,7 +19,7 @@ export default async function migrate(args: string[]): Promise<number> {
     throw new ZosError('zos migrate: write zos migrate DEPLOYMENT/SLOT --to NODE --group GROUP --as KEY', {
       code: 'usage',
     })
-  const context = await openContext()
+  await using context = await openContext()
   const group = await groupOfDeployment(context, name, flags.group)
   const key = await signer(flags.as, 'migrate')
   const consent = await readConsent(context.grid, group.group, name)
@@ -36,7 +36,7 @@ export default async function migrate(args: string[]): Promise<number> {
   const { sealed } = await sealSpecs(specs, () => [target.seal, ...readersOf(consent.group.set)])
   const draft = migrationOf(consent.state, Number(slotText), { node: target.id, blob: sealed[place]!.blob })
   await putSpec(context, sealed[place]!.bytes)
-  return proposeStep({ context, key, group, name, consent, json: flags.json }, 'migrate', {
+  return await proposeStep({ context, key, group, name, consent, json: flags.json }, 'migrate', {
     ...draft,
     drain: draft.drain || DRAIN,
   })

@@ -6,7 +6,7 @@ import { openAct, proposeStep } from './steps.ts'
 
 /** `zos reseal D`: the same specs where they are, sealed to the nodes and to those who may read them now; nothing restarts. */
 export default async function reseal(args: string[]): Promise<number> {
-  const act = await openAct('reseal', args)
+  await using act = await openAct('reseal', args)
   const { context, key, consent, name } = act
   const { placed } = consent.state
   if (!placed) throw new ZosError(`Reseal "${name}": the group has no such deployment`, { code: 'no-deployment' })
@@ -17,7 +17,7 @@ export default async function reseal(args: string[]): Promise<number> {
     ...readers,
   ])
   for (const { bytes } of sealed) await putSpec(context, bytes)
-  return proposeStep(
+  return await proposeStep(
     act,
     'migrate',
     resealOf(

@@ -18,6 +18,9 @@ import { type Context, type GroupEntry, groupOfDeployment, openContext, signer }
 /** A deployment a command is about, and who acts. */
 export type Act = { context: Context; key: Key; group: GroupEntry; name: string; consent: Consent; json: boolean }
 
+/** With the way to the grid that was opened for it. */
+type OpenAct = Act & AsyncDisposable
+
 export const FLAGS = {
   group: { kind: 'value', about: 'by name or id' },
   as: { kind: 'value', about: 'the key that signs; KEY@0xADDRESS for a contract wallet' },
@@ -25,21 +28,24 @@ export const FLAGS = {
 } as const
 
 /** Opens what `zos VERB DEPLOYMENT --group G --as KEY` names. */
-export async function openAct(command: string, args: string[]): Promise<Act> {
+export async function openAct(command: string, args: string[]): Promise<OpenAct> {
   const { flags, rest } = parseFlags(command, args, FLAGS)
   return openNamed(command, flags, rest)
 }
 
 type Said = { group: string | undefined; as: string | undefined; json: boolean }
 
-async function openNamed(command: string, flags: Said, rest: string[]): Promise<Act> {
+async function openNamed(command: string, flags: Said, rest: string[]): Promise<OpenAct> {
   const [name, ...more] = rest
   if (!name || more.length > 0)
     throw new ZosError(`zos ${command}: write zos ${command} DEPLOYMENT --group GROUP --as KEY`, { code: 'usage' })
-  const context = await openContext()
+  await using stack = new AsyncDisposableStack()
+  const context = stack.use(await openContext())
   const group = await groupOfDeployment(context, name, flags.group)
   const key = await signer(flags.as, command)
-  return { context, key, group, name, consent: await readConsent(context.grid, group.group, name), json: flags.json }
+  const consent = await readConsent(context.grid, group.group, name)
+  const kept = stack.move()
+  return { context, key, group, name, consent, json: flags.json, [Symbol.asyncDispose]: () => kept.disposeAsync() }
 }
 
 /** Proposes the deployment's next step, signed as its first approval, and says how it stands. */
@@ -64,16 +70,19 @@ export function sayProposed(p: Proposal & { receipt?: Receipt }, what: string, r
   return 0
 }
 
-const simple = (kind: Kind) => async (args: string[]) => proposeStep(await openAct(kind, args), kind)
+const simple = (kind: Kind) => async (args: string[]) => {
+  await using act = await openAct(kind, args)
+  return await proposeStep(act, kind)
+}
 
 export const cancel = simple('cancel')
 export const wipe = simple('wipe')
 
 export async function thaw(args: string[]): Promise<number> {
-  const act = await openAct('thaw', args)
+  await using act = await openAct('thaw', args)
   if (act.consent.state.status === 'active' && act.consent.state.frozenUntil <= Date.now() / 1000)
     throw new ZosError(`Propose to thaw "${act.name}": it is not frozen`, { code: 'not-frozen' })
-  return proposeStep(act, 'thaw')
+  return await proposeStep(act, 'thaw')
 }
 
 /** At once, by one member alone, for as long as the group lets one; with --hold a proposal to keep it so until thawed. */
@@ -82,8 +91,8 @@ export async function freeze(args: string[]): Promise<number> {
     ...FLAGS,
     hold: { kind: 'switch', about: 'propose to keep it frozen until it is thawed' },
   })
-  const act = await openNamed('freeze', flags, rest)
-  if (flags.hold) return proposeStep(act, 'freeze')
+  await using act = await openNamed('freeze', flags, rest)
+  if (flags.hold) return await proposeStep(act, 'freeze')
   const { until } = await freezeNow(act.context.grid, act.context.relayer, act.key, act.group.group, act.name)
   const text = new Date(until * 1000).toISOString()
   process.stdout.write(
@@ -94,11 +103,11 @@ export async function freeze(args: string[]): Promise<number> {
 
 /** Back to the newest earlier version with another spec, as a new version with the same consent: its blobs are still at the hub. */
 export async function undo(args: string[]): Promise<number> {
-  const act = await openAct('undo', args)
+  await using act = await openAct('undo', args)
   const { log, state } = act.consent
   if (!log)
     throw new ZosError(`Propose to undo "${act.name}": group "${act.group.name}" has no such deployment`, {
       code: 'no-deployment',
     })
-  return proposeStep(act, 'undo', undoOf(log, state).draft)
+  return await proposeStep(act, 'undo', undoOf(log, state).draft)
 }

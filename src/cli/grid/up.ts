@@ -16,10 +16,19 @@ import {
   registerNode,
 } from '#contract'
 import { type NodeStatus, overlayKeyOf, readConfig, supervisorSocket, writeConfig } from '#node'
-import { tryLock, until, writeAtomic } from '#sys'
+import { freePort, tryLock, until, writeAtomic } from '#sys'
 import { ensureNodeSetup } from '../setup/index.ts'
-import { backingUp, placesOfServices } from './backing.ts'
-import { factsOfLocal, gridDir, type LocalNode, localGrid, nodeHome, saveFacts, saveLocal } from './local.ts'
+import { backingDown, backingUp, placesOfServices, relayAt, relayFlags } from './backing.ts'
+import {
+  factsOfLocal,
+  gridDir,
+  type LocalGrid,
+  type LocalNode,
+  localGrid,
+  nodeHome,
+  saveFacts,
+  saveLocal,
+} from './local.ts'
 import { PROGRAMS, startService, statusOf } from './services.ts'
 
 type Hex = `0x${string}`
@@ -148,17 +157,28 @@ async function nodeUp(name: string, at: { rpc: string; hub: string; peer: string
   return startService(name, args, ready, NODE_DEADLINE)
 }
 
-/** Starts what is missing of the local grid and returns when all of it is up. */
-export async function gridUp(count: number | undefined, say: (line: string) => void): Promise<void> {
+/**
+ * Starts what is missing of the local grid and returns when all of it is up. ADDRESS: where others find its relay from now on;
+ * undefined: where they did before.
+ */
+export async function gridUp(
+  count: number | undefined,
+  address: string | undefined,
+  say: (line: string) => void,
+): Promise<void> {
   await ensureNodeSetup()
   mkdirSync(gridDir(), { recursive: true, mode: 0o700 })
   const lock = openSync(join(gridDir(), 'up.lock'), 'a', 0o600)
   await until('another "zos grid up" to end', 300_000, () => tryLock(lock), 100)
-  const local = localGrid() ?? { chainPort: 0, hubPort: 0, relayPort: 0, nodes: [] }
+  const local: LocalGrid = localGrid() ?? { chainPort: 0, hubPort: 0, relayPort: 0, nodes: [] }
   const wanted = Math.max(count ?? (local.nodes.length || 3), local.nodes.length)
+  const relayAddress = address ?? local.relayAddress ?? '127.0.0.1'
   const [chain, hub] = await Promise.all([backingUp('chain', local.chainPort), backingUp('hub', local.hubPort)])
-  const serve = Object.entries({ chain, hub }).flatMap(([name, { port }]) => ['--serve', `${name}=127.0.0.1:${port}`])
-  const relay = await backingUp('relay', local.relayPort, serve)
+  // nodes dial it again when it comes back
+  if (relayAddress !== (local.relayAddress ?? '127.0.0.1')) await backingDown('relay')
+  const relayPort = local.relayPort || (await freePort())
+  const flags = relayFlags({ chain: chain.port, hub: hub.port }, relayAddress, relayPort)
+  await backingUp('relay', relayPort, flags)
   const services = await placesOfServices()
   for (let n = local.nodes.length; n < wanted; n++)
     local.nodes.push({
@@ -166,16 +186,16 @@ export async function gridUp(count: number | undefined, say: (line: string) => v
       farm: `farm${n + 1}`,
       country: PLACES[n % PLACES.length]!.country,
     })
-  await saveLocal({ ...local, chainPort: chain.port, hubPort: hub.port, relayPort: relay.port })
+  await saveLocal({ ...local, chainPort: chain.port, hubPort: hub.port, relayPort, relayAddress })
   const [rpc, hubUrl] = [`http://127.0.0.1:${chain.port}`, `http://127.0.0.1:${hub.port}`]
   const facts = await register(rpc, local.nodes)
-  const peer = `tcp://127.0.0.1:${relay.port}`
+  const peer = relayAt(relayAddress, relayPort)
   const now = { ...facts, rpc: [rpc], hub: [hubUrl], peers: [peer] }
   if (JSON.stringify(now) !== JSON.stringify(facts)) await saveFacts(now)
   say(`chain ${rpc}, hub ${hubUrl}, overlay ${peer}`)
   await Promise.all(
     local.nodes.map(async ({ name, farm, country }) => {
-      const { pid } = await nodeUp(name, { ...services, peer })
+      const { pid } = await nodeUp(name, { ...services, peer: relayAt('127.0.0.1', relayPort) })
       say(`${name} (${farm}, ${country}) is up: pid ${pid}`)
     }),
   )

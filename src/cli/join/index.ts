@@ -1,12 +1,15 @@
 import { mkdir, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { ZosError } from '#codec'
 import { Daemon, formatAddress, gatewayOf, identityOf, type NicNetwork, parseEndpoint, serveApi } from '#mycelium'
+import { serveUnix } from '#sys'
 import { parseFlags } from '../flags.ts'
-import { openContext, signer } from '../grid/context.ts'
+import { type Context, namedGroups, noteGroup, openContext, signer } from '../grid/context.ts'
+import { gridFacts } from '../grid/local.ts'
+import { connected, type Joined, joinDir, joined, wayBy } from '../grid/way.ts'
 import { apiPath } from '../mycelium/api-path.ts'
 import { follow } from './follow.ts'
-import { type Reach, reachOf } from './reach.ts'
+import { NOTHING, type Reach, reachOf } from './reach.ts'
 
 const TUN = 'zos0'
 
@@ -19,8 +22,15 @@ function show({ members }: NicNetwork): void {
   if (members.length === 0) say('nothing runs that could be reached yet')
 }
 
+/** Groups of the person for which this home has no name get the beginning of their id: commands then find their deployments. */
+async function nameGroups(context: Context, { groups }: Reach): Promise<void> {
+  const { contract } = context.facts
+  const known = new Set(namedGroups(context).map(({ group }) => group))
+  for (const group of groups) if (!known.has(group)) await noteGroup({ name: group.slice(0, 10), group, contract })
+}
+
 /** `zos join`: this machine on a grid, in the name of one of its people, until SIGTERM or SIGINT. */
-export default async function join(args: string[]): Promise<number> {
+export default async function joinGrid(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('join', args, {
     grid: { kind: 'value', about: 'what "zos grid export" printed' },
     as: { kind: 'value', about: 'the key of the person who joins' },
@@ -31,27 +41,43 @@ export default async function join(args: string[]): Promise<number> {
     throw new ZosError('zos join: write zos join --grid FILE --as KEY [--tun NAME]', { code: 'usage' })
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
-  const context = await openContext(flags.grid)
-  const { peers } = context.facts
+  const facts = gridFacts(flags.grid)
+  const { peers } = facts
   if (peers.length === 0)
     throw new ZosError(`Join the grid of "${flags.grid}": it names no peers of the overlay`, { code: 'no-peers' })
   const key = await signer(flags.as, 'join')
   const tun = flags.tun ?? TUN
   const socket = apiPath(flags.api)
-  let reach = await reachOf(context, key)
-  if (reach.groups === 0)
-    throw new ZosError(`Join as "${key.name}": no group of this grid has ${key.address}; ask to be added to one`, {
-      code: 'not-a-member',
+  if (await joined())
+    throw new ZosError(`Join as "${key.name}": a "zos join" runs in this home already; end it first`, {
+      code: 'joined-already',
     })
   const { address, publicKey } = identityOf(key.sealSecret)
   await using daemon = await Daemon.start({
     secret: key.sealSecret,
     listen: [],
     peers: peers.map(parseEndpoint),
-    port: { kind: 'tun', name: tun, network: reach.network },
+    port: { kind: 'tun', name: tun, network: NOTHING },
   })
+  await connected(daemon)
+  await using way = await wayBy(daemon, facts, joinDir())
+  await using context = await openContext(flags.grid, way)
+  let reach = await reachOf(context, key)
+  if (reach.groups.length === 0)
+    throw new ZosError(`Join as "${key.name}": no group of this grid has ${key.address}; ask to be added to one`, {
+      code: 'not-a-member',
+    })
+  await daemon.reform(publicKey.toString('hex'), reach.network)
+  await nameGroups(context, reach)
   await mkdir(dirname(socket), { recursive: true, mode: 0o700 })
   const server = await serveApi(daemon, socket)
+  const { rpc, hub } = way
+  const commands = await serveUnix(join(joinDir(), 'join.sock'), {
+    calls: {
+      'GET /': (): Joined => ({ facts, person: key.name, rpc, hub }),
+      'GET /slots': () => reach.slots,
+    },
+  })
   const resolver = formatAddress(gatewayOf(address))
   say(`${key.name} is ${formatAddress(address)} on ${tun}, by ${peers.join(', ')}`)
   say(`names: resolvectl dns ${tun} ${resolver}; resolvectl domain ${tun} '~zos'`)
@@ -65,6 +91,7 @@ export default async function join(args: string[]): Promise<number> {
     const before: Reach = reach
     reach = await reachOf(context, key)
     reach.said.filter((line) => !before.said.includes(line)).forEach(warn)
+    await nameGroups(context, reach)
     if (JSON.stringify(reach.network) === JSON.stringify(before.network)) return
     await daemon.reform(publicKey.toString('hex'), reach.network)
     say('what can be reached has changed:')
@@ -74,8 +101,10 @@ export default async function join(args: string[]): Promise<number> {
     await Promise.race([daemon.ended, follow(context.grid, look, warn, stop.signal)])
   } finally {
     stop.abort()
-    server.close()
-    server.closeAllConnections()
+    for (const one of [server, commands]) {
+      one.close()
+      one.closeAllConnections()
+    }
     await rm(socket, { force: true })
   }
   return 0

@@ -1,14 +1,18 @@
 import { codeOf, reasonOf } from '#codec'
 import { type GroupState, type Key, listDeployments, listGroups, placeOf, ROLE } from '#contract'
-import type { NicMember, NicNetwork } from '#mycelium'
+import { formatAddress, type NicMember, type NicNetwork } from '#mycelium'
 import type { Context } from '../grid/context.ts'
 import { membersOf } from '../grid/network.ts'
+import type { ReachedSlot } from '../grid/way.ts'
 
 /** What a person may reach on a grid, as its nodes will have it too; SAID: what keeps more from being reached. */
-export type Reach = { groups: number; network: NicNetwork; said: string[] }
+export type Reach = { groups: `0x${string}`[]; network: NicNetwork; slots: ReachedSlot[]; said: string[] }
 
 /** Names end in this: behind it stands no deployment's own, as a person may have several. */
 const DOMAIN = 'zos'
+
+/** Before anything is known. */
+export const NOTHING: NicNetwork = { domain: DOMAIN, members: [], ports: [] }
 
 /** Why nodes would not let KEY in, though it is a member; '' when they will. */
 function hindrance(group: GroupState, key: Key): string {
@@ -23,6 +27,7 @@ export async function reachOf(context: Context, key: Key): Promise<Reach> {
   const groups = await listGroups(context.grid, key.address)
   const members: NicMember[] = []
   const said: string[] = []
+  const reached: ReachedSlot[] = []
   const taken = new Map<string, string>()
   for (const group of groups) {
     const short = group.group.slice(0, 10)
@@ -39,6 +44,13 @@ export async function reachOf(context: Context, key: Key): Promise<Reach> {
           names: names.map((label) => `${label}.${name}`),
           address: Buffer.from(address, 'hex'),
         }))
+        for (const { slot, address } of slots)
+          reached.push({
+            group: group.group,
+            deployment: name,
+            slot,
+            address: formatAddress(Buffer.from(address, 'hex')),
+          })
         const before = taken.get(name)
         taken.set(name, before ?? short)
         // by address they can be reached all the same
@@ -50,5 +62,5 @@ export async function reachOf(context: Context, key: Key): Promise<Reach> {
       }
     }
   }
-  return { groups: groups.length, network: { domain: DOMAIN, members, ports: [] }, said }
+  return { groups: groups.map(({ group }) => group), network: { ...NOTHING, members }, slots: reached, said }
 }

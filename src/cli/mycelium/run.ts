@@ -3,6 +3,8 @@ import { connect, isIPv4 } from 'node:net'
 import { dirname } from 'node:path'
 import { ZosError } from '#codec'
 import {
+  type Admission,
+  createAdmission,
   Daemon,
   describeIdentity,
   type Endpoint,
@@ -51,6 +53,13 @@ function servicesOf(said: string[]): Record<string, Service> {
   return services
 }
 
+/** By who is of the grid that FILE describes. */
+async function admissionOf(file: string, signal: AbortSignal): Promise<Admission> {
+  // the contract's libraries: who serves no grid does without
+  const { followKnown } = await import('./known.ts')
+  return createAdmission(followKnown(file, (line) => process.stderr.write(`zos: ${line}\n`), signal))
+}
+
 /** `zos mycelium run`: a node of the overlay until SIGTERM or SIGINT. */
 export async function runNode(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('mycelium run', args, {
@@ -62,6 +71,10 @@ export async function runNode(args: string[]): Promise<number> {
     ours: { kind: 'list', about: 'PUBLICKEY of a node that speaks sessions: never anything weaker' },
     legacy: { kind: 'list', about: 'PUBLICKEY of a node that speaks the public protocol only' },
     serve: { kind: 'list', about: 'NAME=IP:PORT: what other nodes may reach here over the overlay as NAME' },
+    grid: {
+      kind: 'value',
+      about: 'FILE of the grid that is served: its nodes and people have more room than strangers',
+    },
     'sessions-only': { kind: 'switch', about: 'never anything weaker to anybody but --legacy' },
     'network-name': { kind: 'value', about: 'be of a private network: its name, which is public' },
     'network-key-file': { kind: 'value', about: 'the 32 raw bytes only its nodes have' },
@@ -84,6 +97,8 @@ export async function runNode(args: string[]): Promise<number> {
   const secret = await readSecret(keyFile)
   const others = flags['sessions-only'] ? ('session' as const) : ('either' as const)
   const sealing = { ours: flags.ours, legacy: flags.legacy, others }
+  const stop = new AbortController()
+  const admission = flags.grid === undefined ? undefined : await admissionOf(flags.grid, stop.signal)
   const ended = new Promise<void>((resolve) => {
     process.once('SIGTERM', () => resolve())
     process.once('SIGINT', () => resolve())
@@ -97,6 +112,7 @@ export async function runNode(args: string[]): Promise<number> {
     ...(network ? { network } : {}),
     messages: `${keyFile}.messages`,
     services: servicesOf(flags.serve),
+    ...(admission ? { admission } : {}),
     discovery: !flags['no-discovery'],
     ...(flags.tun ? { port: { kind: 'tun', name: flags.tun } } : {}),
   })
@@ -107,6 +123,7 @@ export async function runNode(args: string[]): Promise<number> {
   try {
     await Promise.race([ended, daemon.ended])
   } finally {
+    stop.abort()
     server.close()
     server.closeAllConnections()
     await rm(socket, { force: true })

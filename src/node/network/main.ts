@@ -4,7 +4,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { parseEndpoint, parseServicePlace } from '#mycelium'
+import { parseEndpoint } from '#mycelium'
 import { planeLog } from '../supervisor/log.ts'
 import { serveHubs } from './hubs.ts'
 import { nearNodes } from './near.ts'
@@ -22,8 +22,8 @@ if (!run || !hub) {
   process.exit(2)
 }
 const far = (values.far ? values.far.split(',') : []).map((said) => {
-  const [socket, text] = said.split('=') as [string, string]
-  return { socket, place: parseServicePlace(text)! }
+  const [socket, place] = said.split('=') as [string, string]
+  return { socket, place }
 })
 const endpoints = (list: string | undefined) => (list ? list.split(',').map(parseEndpoint) : [])
 const sockets = { hubs: join(run, 'network.sock'), api: join(run, 'mycelium.sock'), overlay: overlaySocket(run) }

@@ -4,9 +4,10 @@ import { Daemon, type Endpoint, serveApi } from '#mycelium'
 import { z } from '#npm'
 import { serveUnix } from '#sys'
 import { keepCards } from './cards.ts'
-import { type Far, serveFar } from './far.ts'
+import { serveFar } from './far.ts'
 import { CHUNKS, type Near } from './near.ts'
 import { overlaySocket } from './place.ts'
+import type { Far } from './ways.ts'
 
 const bytes = (length: number) =>
   z

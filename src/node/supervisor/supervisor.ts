@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { callUnix, serveUnix, tryLock } from '#sys'
 import { places } from '#wire'
+import { waysTo } from '../network/ways.ts'
 import { keepPlane, type Plane, type PlaneName, type PlaneSpec } from './plane.ts'
 
 export type NodeOptions = {
@@ -38,21 +39,11 @@ const GRACE: Record<PlaneName, number> = { provision: 3000, compute: 30_000, sto
 /** The socket of the node of HOME. */
 export const supervisorSocket = (home: string): string => join(places({ ZOS_HOME: home }).run, 'supervisor.sock')
 
-/** URLs as the planes use them, and what of them the network plane carries over the overlay: by a socket each. */
-function waysTo(name: string, urls: readonly string[], run: string, scheme: string): { urls: string[]; far: string[] } {
-  const ways = urls.map((url, n) => {
-    if (!url.startsWith('mycelium:')) return { url, far: [] }
-    const socket = `${name}-${n}.sock`
-    return { url: `${scheme}${join(run, socket)}`, far: [`${socket}=${url}`] }
-  })
-  return { urls: ways.map(({ url }) => url), far: ways.flatMap(({ far }) => far) }
-}
-
 function planesOf({ home, listen, peers, ...at }: NodeOptions, run: string): PlaneSpec[] {
   const args = ['--home', home, '--run', run]
   const rpc = waysTo('rpc', at.rpc, run, 'unix:')
   const hub = waysTo('hub', at.hub, run, 'http+unix:')
-  const far = [...rpc.far, ...hub.far].join(',')
+  const far = [...rpc.far, ...hub.far].map(({ socket, place }) => `${socket}=${place}`).join(',')
   return [
     {
       name: 'network',

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs'
+import { codeOf, reasonOf } from '#codec'
+import { type Cursor, connectRpc, type Grid, listGroups, listNodes, openGrid, poll } from '#contract'
+import type { Rank } from '#mycelium'
+import { sleep } from '#sys'
+import type { GridFacts } from '../grid/local.ts'
+
+/** Between two looks at the chain, and the shortest time between them when somebody came who is not known. Milliseconds. */
+const LOOK = 30_000
+const SOONEST = 2_000
+/** What changes who is known. */
+const NEWS = new Set(['NodeSet', 'GroupSet'])
+
+const hexOf = (bytes32: string): string => bytes32.slice(2).toLowerCase()
+
+/**
+ * Who is who on the overlay of the grid that FILE describes (which may come to be there later), by its chain: nodes by the key in
+ * their record, people by the key that their groups' specs are sealed to. Until SIGNAL; WARN says once why it is not known.
+ */
+export function followKnown(
+  file: string,
+  warn: (line: string) => void,
+  signal: AbortSignal,
+): (publicKey: string) => Rank {
+  let nodes: ReadonlySet<string> = new Set()
+  let members: ReadonlySet<string> = new Set()
+  let grid: Grid | undefined
+  let cursor: Cursor | undefined
+  let hurry = new AbortController()
+
+  async function look(): Promise<void> {
+    if (!grid) {
+      const facts = JSON.parse(readFileSync(file, 'utf8')) as GridFacts
+      grid = openGrid(await connectRpc(facts.rpc), facts.contract, { since: BigInt(facts.since) })
+    }
+    const batch = await poll(grid, cursor)
+    if (batch.events.some(({ name }) => NEWS.has(name))) {
+      const all = await listNodes(grid)
+      nodes = new Set(all.flatMap(({ attributes: { overlay } }) => (typeof overlay === 'string' ? [overlay] : [])))
+      const groups = await listGroups(grid)
+      members = new Set(groups.flatMap(({ set }) => set.members.map(({ seal }) => hexOf(seal))))
+    }
+    cursor = batch.cursor
+  }
+
+  async function follow(): Promise<void> {
+    let failed = ''
+    while (!signal.aborted) {
+      try {
+        await look()
+        failed = ''
+      } catch (error) {
+        // as after a chain that went back, everything is asked for again
+        cursor = undefined
+        if (failed !== reasonOf(error) && codeOf(error) !== 'ENOENT')
+          warn(`who is of the grid is not known: ${reasonOf(error)}`)
+        failed = reasonOf(error)
+      }
+      await sleep(SOONEST, signal).catch(() => {})
+      await sleep(LOOK - SOONEST, AbortSignal.any([signal, hurry.signal])).catch(() => {})
+      hurry = new AbortController()
+    }
+  }
+  void follow()
+
+  return (publicKey) => {
+    if (nodes.has(publicKey)) return 'node'
+    if (members.has(publicKey)) return 'member'
+    hurry.abort()
+    return 'stranger'
+  }
+}
