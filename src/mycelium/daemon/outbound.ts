@@ -68,7 +68,7 @@ export function createOutbound(
       else toNeighbour(neighbour, buffer, at, length, offload)
       return
     }
-    const route = router.lookup(subnet, time)
+    const route = router.use(subnet, time)
     const segment = offload?.gsoSize ?? 0
     if (!route) {
       // a large packet belongs to a connection, which sends it again

@@ -78,7 +78,7 @@ export function createPlane(options: PlaneOptions) {
       return
     }
     const time = context.now()
-    const route = router.lookup(subnet, time)
+    const route = router.use(subnet, time)
     if (route) forward(frame, route)
     else if (!router.want(subnet, time) || !pending.putFrame(subnet, frame)) report(frame, noRoute, 'no-route')
   }

@@ -120,7 +120,7 @@ test('a link that packets take is left within a second, and taken again when it 
   sim.connect(0, 2, 30)
   sim.connect(2, 3, 30)
   sim.run(3_000)
-  const via = () => sim.routers[0]!.lookup(simSubnet(3), sim.now)!.link
+  const via = () => sim.routers[0]!.use(simSubnet(3), sim.now)!.link
   const before = via()
   sim.run(1_500)
   const died = sim.now
@@ -132,6 +132,36 @@ test('a link that packets take is left within a second, and taken again when it 
   sim.up(fast)
   sim.run(2_000)
   assert.equal(sim.path(0, 3), 2)
+})
+
+test('a link is watched closely for packets, not for what a node says itself, and no oftener than it must', () => {
+  const { sent, router, update } = lone()
+  const subnet = `04${'1'.repeat(14)}`
+  router.linkUp(1, { base: 10, rtt: 0 }, 0)
+  router.receive(1, update(subnet, 1), 0)
+  const busy = (find: (subnet: string, now: number) => unknown, from: number) => {
+    sent.length = 0
+    let turns = 0
+    const end = from + 20_000
+    for (let now = from, due = 0, word = from; now < end; now = Math.min(due, word)) {
+      if (now >= word) {
+        assert.ok(find(subnet, now))
+        word = now + 250
+      }
+      const hellos = sent.length
+      due = router.tick(now)
+      turns++
+      // a neighbour that answers at once
+      if (sent.length > hellos) router.receive(1, { type: 'ihu', rxcost: 10, interval: 300 }, now)
+    }
+    return { hellos: sent.filter(([, message]) => message.type === 'hello').length, turns }
+  }
+  const own = busy(router.lookup, 1_000)
+  assert.ok(own.hellos <= 21, `${own.hellos} Hellos`)
+  const packets = busy(router.use, 41_000)
+  assert.ok(packets.hellos > 55 && packets.hellos < 80, `${packets.hellos} Hellos`)
+  // 80 words, 67 Hellos and 20 seconds: no look in between
+  assert.ok(packets.turns < 190, `${packets.turns} turns`)
 })
 
 test('starvation: when only unfeasible ways are left the owner raises its seqno', () => {

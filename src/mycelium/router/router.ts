@@ -51,6 +51,18 @@ export function createRouter(options: RouterOptions) {
   const state = newState(options)
   const { links, entries, queries } = state
 
+  /** The route to use for a packet; asks for a fresher one in time when it is about to expire. */
+  function lookup(subnet: Subnet, now: number): Route | undefined {
+    const entry = entries.get(subnet)
+    const route = entry?.selected
+    if (!route) return undefined
+    if (route.expires - now < REFRESH_BEFORE && entry.refreshAfter <= now) {
+      entry.refreshAfter = now + QUERY_TIMEOUT
+      ask(state, subnet, 0)
+    }
+    return route
+  }
+
   return {
     counters: state.counters,
     links: links as ReadonlyMap<LinkId, Readonly<Link>>,
@@ -119,17 +131,13 @@ export function createRouter(options: RouterOptions) {
       if (link) hear(state, link, now)
     },
 
-    /** The route to use for a packet; asks for a fresher one in time when it is about to expire. */
-    lookup(subnet: Subnet, now: number): Route | undefined {
-      const entry = entries.get(subnet)
-      const route = entry?.selected
-      if (!route) return undefined
-      const link = links.get(route.link)
+    lookup,
+
+    /** The same for a packet of somebody's connection: the link it takes is watched closely for a while. */
+    use(subnet: Subnet, now: number): Route | undefined {
+      const route = lookup(subnet, now)
+      const link = route && links.get(route.link)
       if (link) link.usedAt = now
-      if (route.expires - now < REFRESH_BEFORE && entry.refreshAfter <= now) {
-        entry.refreshAfter = now + QUERY_TIMEOUT
-        ask(state, subnet, 0)
-      }
       return route
     },
 

@@ -54,11 +54,16 @@ export function hear(state: RouterState, link: Link, now: number): void {
   })
 }
 
+/** When LINK, not having been heard since its Hello, is suspected. */
+function suspectAt(link: Link): number {
+  if (link.helloAnswered || link.suspect || link.silent) return Number.POSITIVE_INFINITY
+  return Math.max(link.helloAt, link.heardAt) + SUSPECT_AFTER + 4 * link.rtt
+}
+
 /** A few times a second, while packets take LINK: a dead way is left before anybody notices, where there is another. */
 function watch(state: RouterState, link: Link, now: number): void {
   if (now - link.saidAt >= HELLO_IN_USE) sayHello(state, link, now)
-  const unheard = link.helloAnswered ? 0 : now - Math.max(link.helloAt, link.heardAt)
-  if (link.suspect || link.silent || unheard <= SUSPECT_AFTER + 4 * link.rtt) return
+  if (now <= suspectAt(link)) return
   withLink(state, link, now, () => {
     link.suspect = true
   })
@@ -68,14 +73,16 @@ function watch(state: RouterState, link: Link, now: number): void {
 
 /** Watches the links in use; returns when to call again. */
 export function watchLinks(state: RouterState, now: number): number {
-  let inUse = false
+  let next = Number.POSITIVE_INFINITY
+  const due = now >= state.watchAt
+  if (due) state.watchAt = now + WATCH_EVERY
   for (const link of state.links.values()) {
     if (now - link.usedAt > IN_USE) continue
-    inUse = true
-    if (now >= state.watchAt) watch(state, link, now)
+    if (due) watch(state, link, now)
+    next = Math.min(next, link.saidAt + HELLO_IN_USE, suspectAt(link))
   }
-  if (now >= state.watchAt) state.watchAt = now + WATCH_EVERY
-  return inUse ? state.watchAt : Number.POSITIVE_INFINITY
+  // what has to be done sooner than that waits for it
+  return Math.max(next, state.watchAt)
 }
 
 /** Once a second. */

@@ -48,7 +48,7 @@ export const SHARES: Record<Rank, Share> = {
 export type Ticket = {
   /** What the bytes of one direction pass through, as fast as they may. */
   meter: () => Transform
-  /** Why the stream has to end now, asked for several times a second. */
+  /** Why the stream has to end now, asked for once a second. */
   over: (now: number) => ZosError | undefined
   leave: () => void
 }

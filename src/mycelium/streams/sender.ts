@@ -5,7 +5,7 @@ const MOST = 16
 const FIRST = 4
 const LEAST = 2
 /** Milliseconds until a piece is said again: of the round trip, within these, doubled each time. */
-const SHORTEST = 200
+export const SHORTEST = 200
 const LONGEST = 5_000
 /** A piece that was said so often does not pass. */
 const TRIES = 8
@@ -89,6 +89,11 @@ export function createSender(say: (kind: number, number: number, body: Buffer) =
       if (first.tries >= TRIES) return false
       lost(now)
       return true
+    },
+    /** When `tick` has something to do, unless what was sent is acknowledged before. */
+    get due(): number {
+      const first = inFlight[0]
+      return first ? first.sent + timeout(first) : Number.POSITIVE_INFINITY
     },
     /** Nothing waits for a place on the way. */
     get isDrained(): boolean {

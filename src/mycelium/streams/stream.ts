@@ -55,6 +55,8 @@ export class Stream extends Duplex {
     size: number | undefined
     passes: (size: number | undefined) => void
     say: (payload: Buffer) => void
+    /** Called when something was said that is said again unless it is acknowledged. */
+    sent: () => void
   }) {
     super({ allowHalfOpen: true })
     this.#size = at.size ?? LARGE
@@ -65,7 +67,10 @@ export class Stream extends Duplex {
     this.#accepted = !this.#opener
     this.#service = at.service ?? ''
     this.#say = at.say
-    this.#sender = createSender((kind, number, body) => this.#put(kind, number, body))
+    this.#sender = createSender((kind, number, body) => {
+      this.#put(kind, number, body)
+      at.sent()
+    })
     if (this.#opener) this.#open(performance.now(), at.size)
   }
 
@@ -149,11 +154,21 @@ export class Stream extends Duplex {
     waiting?.()
   }
 
-  /** To be called several times a second. */
+  /** When `tick` has something to do, as far as is known now; what is sent makes it sooner. */
+  get due(): number {
+    const say = this.#accepted ? Math.min(this.#sender.due, this.#spoke + WORD) : this.#openAgainAt
+    return Math.min(this.#heard + SILENCE, say)
+  }
+
+  get #openAgainAt(): number {
+    return this.#opened + Math.min(OPEN_SLOWEST, OPEN_AGAIN * 2 ** (this.#opens - 1))
+  }
+
+  /** To be called when something is due; more often does no harm. */
   tick(now: number): void {
     if (now - this.#heard > SILENCE) this.destroy(broken(this.#what, `no word for ${SILENCE / 1000} s`))
     else if (!this.#accepted) {
-      if (now - this.#opened > Math.min(OPEN_SLOWEST, OPEN_AGAIN * 2 ** (this.#opens - 1))) this.#open(now)
+      if (now > this.#openAgainAt) this.#open(now)
     } else {
       if (!this.#sender.tick(now)) {
         this.#passes(undefined)

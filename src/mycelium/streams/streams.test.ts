@@ -9,6 +9,7 @@ import { freePort, sleep } from '#sys'
 import { Daemon } from '../daemon/daemon.ts'
 import { identityOf } from '../identity.ts'
 import { createSender } from './sender.ts'
+import { Stream } from './stream.ts'
 import { openStreams, type Service, type Streams } from './streams.ts'
 import { decodePiece, encodePiece, HEADER, KIND } from './wire.ts'
 
@@ -88,6 +89,17 @@ test('what passed before to a node is not tried again', async (t) => {
   lengths.length = 0
   assert.equal(String(await said(a.streams.dial(b.address, 'echo'), Buffer.from('two'))), '3 two')
   assert.ok(Math.max(...lengths) < 100)
+})
+
+test('a stream that is only kept open wakes nobody', async (t) => {
+  const [a, b] = pair(t, { talk: () => new PassThrough() })
+  const stream = a.streams.dial(b.address, 'talk')
+  stream.write('word')
+  assert.equal(String((await once(stream, 'data'))[0]), 'word')
+  await sleep(300)
+  const ticks = t.mock.method(Stream.prototype, 'tick')
+  await sleep(1_000)
+  assert.equal(ticks.mock.callCount(), 0)
 })
 
 test('a piece that never arrives is said again, ever more slowly, and then no more', () => {

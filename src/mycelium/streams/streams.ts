@@ -4,11 +4,14 @@ import { codeOf, reasonOf } from '#codec'
 import { formatAddress } from '../address.ts'
 import type { Identity } from '../identity.ts'
 import type { Admission, Ticket } from './admission.ts'
+import { SHORTEST } from './sender.ts'
 import { Stream } from './stream.ts'
 import { decodePiece, encodePiece, KIND, type Piece, serviceOf } from './wire.ts'
 
-/** Milliseconds between two looks at what is late. */
+/** Milliseconds between two looks at what is late, at least. */
 const TICK = 50
+/** Milliseconds between two looks at who has had enough, while others have streams here. */
+const TICKETS = 1_000
 /** Streams of all others at once, and of each. */
 const ALL = 1024
 const EACH = 128
@@ -42,6 +45,7 @@ export function openStreams(
   const tickets = new Map<Stream, Ticket>()
   let outgoing: { to: Buffer; payloads: Buffer[] }[] = []
   let timer: NodeJS.Timeout | undefined
+  let dueAt = Number.POSITIVE_INFINITY
 
   /** What is said in one turn goes together. */
   function say(to: Buffer, payload: Buffer): void {
@@ -57,15 +61,30 @@ export function openStreams(
     for (const { to, payloads } of now) send(to, payloads)
   }
 
+  /** Looks at what is late at AT: a stream that is only kept open wakes nobody. */
+  function arm(at: number): void {
+    if (at >= dueAt) return
+    clearTimeout(timer)
+    dueAt = at
+    timer = setTimeout(tick, Math.max(TICK, at - performance.now())).unref()
+  }
+
   function tick(): void {
+    dueAt = Number.POSITIVE_INFINITY
     const now = performance.now()
-    for (const stream of streams.values()) stream.tick(now)
+    let next = Number.POSITIVE_INFINITY
+    for (const stream of streams.values()) {
+      stream.tick(now)
+      if (!stream.destroyed) next = Math.min(next, stream.due)
+    }
     for (const [stream, ticket] of tickets) {
       const why = ticket.over(now)
       if (!why) continue
       count(why.code)
       stream.destroy(why)
     }
+    if (tickets.size > 0) next = Math.min(next, now + TICKETS)
+    if (next < Number.POSITIVE_INFINITY) arm(next)
   }
 
   /** By the node at the other end, who opened it, and its number. */
@@ -80,18 +99,17 @@ export function openStreams(
       sizes.set(node, size)
       if (sizes.size > SIZES) sizes.delete(sizes.keys().next().value!)
     }
-    const stream = new Stream({ what, id, service, size: sizes.get(node), passes, say: (payload) => say(to, payload) })
+    const sent = () => arm(performance.now() + SHORTEST)
+    const known = { size: sizes.get(node), passes }
+    const stream = new Stream({ what, id, service, ...known, say: (payload) => say(to, payload), sent })
     streams.set(key, stream)
     perNode.set(node, (perNode.get(node) ?? 0) + 1)
-    timer ??= setInterval(tick, TICK).unref()
+    arm(stream.due)
     stream.once('close', () => {
       streams.delete(key)
       const left = perNode.get(node)! - 1
       if (left > 0) perNode.set(node, left)
       else perNode.delete(node)
-      if (streams.size > 0) return
-      clearInterval(timer)
-      timer = undefined
     })
     return stream
   }
@@ -132,6 +150,7 @@ export function openStreams(
       if (!ticket) pipeline(stream, inside, stream, () => {})
       else {
         tickets.set(stream, ticket)
+        arm(performance.now() + TICKETS)
         pipeline(stream, ticket.meter(), inside, ticket.meter(), stream, () => {})
         stream.once('close', () => {
           tickets.delete(stream)
@@ -166,7 +185,7 @@ export function openStreams(
     close() {
       for (const stream of streams.values()) stream.destroy()
       flush()
-      clearInterval(timer)
+      clearTimeout(timer)
     },
   }
 }

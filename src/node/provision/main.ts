@@ -19,10 +19,12 @@ import { computeAt, slotKeeper, type Words } from './slots.ts'
 import { openSpecs } from './specs.ts'
 
 /**
- * Milliseconds between two looks at the chain, and while it is away or lies; between two passes over the slots; between two
- * heartbeats; between two looks at everything.
+ * Milliseconds between two looks at the chain, after it had no news for a while, and while it is away or lies; between two
+ * passes over the slots; between two heartbeats; between two looks at everything.
  */
 const LOOK = 250
+const LOOK_QUIET = 1000
+const QUIET_AFTER = 30_000
 const AWAY = 2000
 const PASS = 500
 const BEAT = 300_000
@@ -108,6 +110,7 @@ async function followChain(): Promise<void> {
   let chain: Awaited<ReturnType<typeof reach>> | undefined
   let beaten = 0
   let looked = 0
+  let news = Date.now()
   while (!stop.signal.aborted) {
     const begun = Date.now()
     const whole = begun - looked > WHOLE
@@ -118,6 +121,7 @@ async function followChain(): Promise<void> {
       const learnt = await pull(chain.grid, next, { id: config.node, codeHash: config.codeHash }, { whole, log })
       if (whole) looked = begun
       if (learnt) {
+        news = begun
         await savePinned(state, next)
         pinned = next
         slotsPace.hurry()
@@ -141,15 +145,20 @@ async function followChain(): Promise<void> {
         looked = 0
       }
     }
-    await chainPace.wait(away === '' ? LOOK : AWAY, stop.signal)
+    const rest = Date.now() - news > QUIET_AFTER ? LOOK_QUIET : LOOK
+    await chainPace.wait(away === '' ? rest : AWAY, stop.signal)
   }
 }
 
 async function keepSlots(): Promise<void> {
+  let said = ''
   while (!stop.signal.aborted) {
     try {
       words = await keep(pinned.deployments)
-      chainPace.hurry()
+      // what they are now is reported at once
+      const now = JSON.stringify([...words].map(([id, slots]) => [id, ...slots]))
+      if (now !== said) chainPace.hurry()
+      said = now
     } catch (error) {
       log(`pass: ${reasonOf(error)}`)
     }
