@@ -36,9 +36,9 @@ const handlers: Handlers = {
     }
     answer(null)
   },
-  signal: (_stream, { stream, signal }, answer) => {
+  signal: (_stream, { stream, signal, group }, answer) => {
     const pid = stream === 0 ? (main.phase === 'running' ? main.pid : 0) : (sessions.get(stream)?.pid ?? 0)
-    answer(signalPid(pid, signal))
+    answer(signalPid(stream !== 0 && group === true ? -pid : pid, signal))
   },
   processes: (stream, _none, answer) => startHelper(stream, sayProcesses, answer),
   stat: (stream, { path, follow }, answer) => startHelper(stream, () => sayStat(path, follow), answer),

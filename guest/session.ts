@@ -161,6 +161,7 @@ export function sessionResize(session: Session, window: Window): void {
   if (session.terminal >= 0) resizePty(session.terminal, window)
 }
 
+/** PID below 0: the group that -PID leads; 0: it has ended. */
 export function signalPid(pid: number, name: string): AgentFailure | null {
   const number = signalNumber(name)
   if (number === 0) return { code: 'bad-signal', message: `Send signal "${name}": there is no such signal` }

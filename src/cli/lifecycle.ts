@@ -71,10 +71,11 @@ export async function kill(args: string[]): Promise<number> {
 export async function remove(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('rm', args, {
     force: { kind: 'switch', short: 'f', about: 'end it first if it runs' },
+    volumes: { kind: 'switch', short: 'v', about: 'with the volumes that have no name' },
   })
   return forEach('rm', rest, async (path) => {
     try {
-      return await daemonCall<undefined>('DELETE', `${path}?force=${flags.force}`)
+      return await daemonCall<undefined>('DELETE', `${path}?force=${flags.force}&volumes=${flags.volumes}`)
     } catch (error) {
       // as with Docker: what is not there needs no force
       if (!flags.force || codeOf(error) !== 'no-such-workload') throw error

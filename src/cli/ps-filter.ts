@@ -5,6 +5,8 @@ type Fits = (w: WorkloadView) => boolean
 
 const STATES = ['created', 'running', 'paused', 'exited']
 
+const HEALTH = ['starting', 'healthy', 'unhealthy', 'none']
+
 const usage = (message: string): ZosError => new ZosError(message, { code: 'usage' })
 
 function pattern(text: string): RegExp {
@@ -30,6 +32,10 @@ const FILTERS: Record<string, (value: string) => Fits> = {
   exited: (value) => {
     if (!/^\d{1,3}$/.test(value)) throw usage(`zos ps: --filter exited="${value}" is no exit code`)
     return (w) => w.state === 'exited' && w.exitCode === Number(value)
+  },
+  health: (value) => {
+    if (!HEALTH.includes(value)) throw usage(`zos ps: --filter health="${value}": write one of ${HEALTH.join(', ')}`)
+    return (w) => (w.health ?? 'none') === value
   },
   label: (value) => {
     const [name = '', wanted] = value.split(/=(.*)/s)

@@ -18,7 +18,7 @@ function ago(time: string): string {
 }
 
 function stateText(w: WorkloadView): string {
-  if (w.state === 'running' && w.startedAt) return `running ${ago(w.startedAt)}`
+  if (w.state === 'running' && w.startedAt) return `running ${ago(w.startedAt)}${w.health ? ` (${w.health})` : ''}`
   if (w.state === 'exited') return `exited (${w.exitCode}): ${w.reason}`
   return w.reason && w.state === 'paused' ? `paused: ${w.reason}` : w.state
 }
@@ -26,7 +26,8 @@ function stateText(w: WorkloadView): string {
 function dockerStatus(w: WorkloadView): string {
   if (w.state === 'created') return 'Created'
   if (w.state === 'exited') return `Exited (${w.exitCode}) ${ago(w.finishedAt ?? w.createdAt)} ago`
-  return `Up ${ago(w.startedAt ?? w.createdAt)}${w.state === 'paused' ? ' (Paused)' : ''}`
+  const more = w.state === 'paused' ? 'Paused' : w.health === 'starting' ? 'health: starting' : w.health
+  return `Up ${ago(w.startedAt ?? w.createdAt)}${more ? ` (${more})` : ''}`
 }
 
 /** A row in Docker's words, for --format. */
@@ -58,7 +59,11 @@ function chosen(all: WorkloadView[], flags: { all: boolean; filter: string[]; la
 export default async function ps(args: string[]): Promise<number> {
   const { flags } = parseFlags('ps', args, {
     all: { kind: 'switch', short: 'a', about: 'also those that do not run' },
-    filter: { kind: 'list', short: 'f', about: 'name=, id=, status=, label=, ancestor= or exited=; only those' },
+    filter: {
+      kind: 'list',
+      short: 'f',
+      about: 'name=, id=, status=, label=, ancestor=, health= or exited=; only those',
+    },
     format: { kind: 'value', about: 'json, or such as {{.Names}}: {{.Status}}' },
     last: { kind: 'value', short: 'n', about: 'the N created last, whatever their state' },
     'no-trunc': { kind: 'switch', about: 'ids and commands whole' },

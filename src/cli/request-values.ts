@@ -8,8 +8,9 @@ export const usage = (message: string): ZosError => new ZosError(message, { code
 type Volume = RunRequest['volumes'][number]
 type Tmpfs = RunRequest['tmpfs'][number]
 
-/** NAME:/path[:ro] */
+/** NAME:/path[:ro]; /path alone is a volume without a name. */
 export function parseVolume(text: string): RunRequest['volumes'][number] {
+  if (/^\/[^:]+$/.test(text)) return { source: '', target: text, readOnly: false }
   const [source = '', target = '', mode = 'rw', ...more] = text.split(':')
   if (source.startsWith('/') || source.startsWith('.')) {
     throw usage(`Mount "${text}": host folders cannot be mounted into a microVM; use a volume's name, or "zos cp"`)
@@ -73,6 +74,7 @@ export function parseMount(text: string): { volume?: Volume; tmpfs?: Tmpfs } {
   }
   if (type !== 'volume' || !/^(true|false|1|0)$/.test(readonly))
     throw usage(`Mount "${text}": write type=volume or type=tmpfs`)
+  if (source === '' && readonly === 'false') return { volume: parseVolume(target) }
   return { volume: parseVolume(`${source}:${target}:${/^(true|1)$/.test(readonly) ? 'ro' : 'rw'}`) }
 }
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { reasonOf } from '#codec'
 import type { RunRequest } from '#wire'
 import { parseBytes, parseFlags } from './flags.ts'
+import { HEALTH_FLAGS, healthOf } from './request-health.ts'
 import {
   parseHost,
   parseMount,
@@ -22,7 +23,11 @@ const FLAGS = {
   entrypoint: { kind: 'value', about: "run this instead of the image's entry point" },
   env: { kind: 'list', short: 'e', about: 'NAME=VALUE for the program; NAME alone takes the value from here' },
   'env-file': { kind: 'list', about: 'read such lines from a file' },
-  volume: { kind: 'list', short: 'v', about: 'NAME:/path[:ro], a volume that outlives the workload' },
+  volume: {
+    kind: 'list',
+    short: 'v',
+    about: 'NAME:/path[:ro], a volume that outlives the workload; /path, one of its own',
+  },
   workdir: { kind: 'value', short: 'w', about: 'start in this folder' },
   user: { kind: 'value', short: 'u', about: 'USER[:GROUP] by name or number' },
   publish: { kind: 'list', short: 'p', about: '[[ADDRESS:]PORT:]GUESTPORT, on loopback unless an address is named' },
@@ -46,6 +51,7 @@ const FLAGS = {
   hostname: { kind: 'value', short: 'h', about: 'its host name' },
   'stop-signal': { kind: 'value', about: 'what "zos stop" sends first' },
   'stop-timeout': { kind: 'value', about: 'seconds before KILL follows' },
+  ...HEALTH_FLAGS,
 } as const
 
 /** "A=1" as it is; "A" takes this process's value, and is left out when there is none, as with Docker. */
@@ -117,6 +123,7 @@ export function runRequest(verb: 'run' | 'create', args: readonly string[]): Run
     ulimits: listed(flags.ulimit.map(parseUlimit)),
     groupAdd: listed(flags['group-add']),
     hosts: listed(flags['add-host'].map(parseHost)),
+    health: healthOf(verb, flags),
     stopSignal: flags['stop-signal'],
     stopTimeout: positive(flags['stop-timeout'], '--stop-timeout'),
     window:

@@ -16,6 +16,7 @@ export type RunRequest = {
   remove: boolean
   init: boolean
   readOnly: boolean
+  /** SOURCE '': a volume of its own, without a name. */
   volumes: { source: string; target: string; readOnly: boolean }[]
   tmpfs: { target: string; options: string }[]
   ports: { address: string; host: number; guest: number }[]
@@ -36,9 +37,28 @@ export type RunRequest = {
   /** Seconds between the stop signal and KILL. */
   stopTimeout?: number
   window?: { rows: number; columns: number }
+  /** Over what the image says; 'none': it is not checked. */
+  health?: Partial<HealthCheck> | 'none'
+  /** Folders that the image declares as volumes are none: they stay in the writable layer. */
+  ignoreImageVolumes?: boolean
   /** Its card on a grid's overlay; absent: it stays down. */
   network?: NetworkRequest
 }
+
+/** How a running workload is checked again and again. Times in milliseconds. */
+export type HealthCheck = {
+  /** A program in it that exits with 0; a TCP port that takes a connection; or `:PORT/PATH` that answers with 200 to 399. */
+  probe: { argv: string[] } | { tcp: number } | { http: string }
+  interval: number
+  timeout: number
+  /** Failures in a row that make it unhealthy. */
+  retries: number
+  /** So long after its start failures do not count, until the first success; and how often it is checked then. */
+  startPeriod: number
+  startInterval: number
+}
+
+export type HealthStatus = 'starting' | 'healthy' | 'unhealthy'
 
 export type NetworkRequest = {
   /** In 400::/7, as 32 hex digits. */
@@ -78,6 +98,8 @@ export type WorkloadView = {
   labels: Record<string, string>
   /** Bytes of memory it may use. */
   memory: number
+  /** null: it is not checked, or does not run. */
+  health: HealthStatus | null
   /** True when all of its image is on this node, so that it runs on without hub and network; null while that is unknown. */
   selfContained?: boolean | null
 }

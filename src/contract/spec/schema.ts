@@ -142,7 +142,7 @@ export const workloadSchema = z
     workdir: path.optional(),
     volumes: z
       .array(z.strictObject({ name: label, path, size: mebibytes(1), readonly: flag.default(false) }))
-      .max(16)
+      .max(6, 'a machine takes 6 volumes')
       .default([]),
     ports: z.array(port).max(64).default([]),
     /** Who may open connections to which ports; absent: this deployment and the group's people, to all of them. */

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { ZosError } from '#codec'
 import type { Call, Routes } from '#sys'
-import type { RunRequest } from '#wire'
+import type { HealthStatus, RunRequest } from '#wire'
 import { reportOf } from '../daemon/stats.ts'
 import type { StoragePlane } from '../daemon/storage-client.ts'
 import { grant } from './lease.ts'
@@ -21,6 +21,7 @@ export type Running = {
   restarts: number
   startedAt: string | null
   finishedAt: string | null
+  health: HealthStatus | null
   /** Stopped by a call, not by itself. */
   byHand: boolean
 }
@@ -36,9 +37,10 @@ export function routes({ engine, volumes, host }: Compute, storage: StoragePlane
       'GET /ping': () => ({ pid: process.pid, accel: host.accel }),
       'GET /workloads': (): Running[] =>
         engine.list().map((w) => {
-          const { state, exitCode, reason, restarts, startedAt, finishedAt } = view(w)
+          const { state, exitCode, reason, restarts, startedAt, finishedAt, health } = view(w)
           const { name, digest } = w.spec
-          return { name, digest, state, exitCode, reason, restarts, startedAt, finishedAt, byHand: w.status.byHand }
+          const times = { startedAt, finishedAt }
+          return { name, digest, state, exitCode, reason, restarts, ...times, health, byHand: w.status.byHand }
         }),
       'PUT /workloads/:name': async ({ params, body }) => {
         const { digest, request } = body as Wanted
@@ -51,7 +53,7 @@ export function routes({ engine, volumes, host }: Compute, storage: StoragePlane
       'POST /workloads/:name/start': (c) => start(find(c), () => {}),
       'POST /workloads/:name/stop': (c) => stop(find(c)),
       'DELETE /workloads/:name': async ({ params }) => {
-        if (byName(params.name!)) await engine.remove(params.name!, true)
+        if (byName(params.name!)) await engine.remove(params.name!, { force: true, volumes: true })
       },
       'DELETE /volumes/:name': ({ params }) => {
         if (volumes.list().some((v) => v.name === params.name)) volumes.remove(params.name!)

@@ -3,7 +3,7 @@ import type { RunRequest, WorkloadView } from '#wire'
 import { adopt, resumePolicy } from './adopt.ts'
 import { checkName, newId, newName } from './names.ts'
 import { type ImageConfig, resolveSpec } from './spec.ts'
-import { remove } from './stop.ts'
+import { type Removal, remove } from './stop.ts'
 import { loadWorkloads, saveSpec } from './store.ts'
 import { openWorkload, type Surroundings, view, type Workload, waitExit } from './workload.ts'
 
@@ -107,13 +107,13 @@ export class Engine {
     }
   }
 
-  async remove(ref: string, force: boolean): Promise<void> {
-    await this.forget(this.find(ref), force)
+  async remove(ref: string, how: Removal): Promise<void> {
+    await this.forget(this.find(ref), how)
   }
 
-  /** Removes it, or waits until it is. */
-  async forget(workload: Workload, force = true): Promise<void> {
-    await remove(workload, force)
+  /** Removes it and its own volumes, or as HOW says, or waits until it is. */
+  async forget(workload: Workload, how: Removal = { force: true, volumes: true }): Promise<void> {
+    await remove(workload, how)
     this.#all.delete(workload.spec.id)
   }
 

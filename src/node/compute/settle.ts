@@ -11,12 +11,13 @@ export function settle(workload: Workload, clean: boolean): void {
   workload.machine = undefined
   workload.agent = undefined
   workload.ports = undefined
+  workload.probing?.abort()
   ports?.close()
   clearTimeout(workload.leaseTimer)
   workload.lease = undefined
   workload.ending = true
   // what nobody will read again need not be written back
-  const keeps = clean && (spec.volumes.some((v) => !v.readOnly) || !spec.remove)
+  const keeps = clean && (spec.volumes.some((v) => !v.readOnly && !(v.anonymous && spec.remove)) || !spec.remove)
   const putAway = async () => {
     try {
       if (keeps && agent)

@@ -1,6 +1,8 @@
 import { ZosError } from '#codec'
 import { DEFAULT_LIMIT_MIB } from '#vm'
-import type { NetworkRequest, RunRequest } from '#wire'
+import type { HealthCheck, NetworkRequest, RunRequest } from '#wire'
+import { type ImageHealth, resolveHealth } from './health.ts'
+import { volumesOf, type WorkloadVolume } from './image-volumes.ts'
 
 /** The part of an OCI image config that says how to start it. Source: OCI image-spec, config.md. */
 export type ImageConfig = {
@@ -15,6 +17,7 @@ export type ImageConfig = {
     Labels?: Record<string, string> | null
     ExposedPorts?: Record<string, unknown> | null
     Volumes?: Record<string, unknown> | null
+    Healthcheck?: ImageHealth
   }
 }
 
@@ -37,7 +40,7 @@ export type WorkloadSpec = {
   remove: boolean
   init: boolean
   readOnly: boolean
-  volumes: RunRequest['volumes']
+  volumes: WorkloadVolume[]
   tmpfs: RunRequest['tmpfs']
   ports: RunRequest['ports']
   memory: number
@@ -51,6 +54,7 @@ export type WorkloadSpec = {
   labels?: Record<string, string>
   stopSignal: string
   stopTimeout: number
+  health?: HealthCheck
   network?: NetworkRequest
 }
 
@@ -103,6 +107,7 @@ export function resolveSpec(
       code: 'no-command',
     })
   }
+  const health = resolveHealth(request.health, config.Healthcheck)
   return {
     ...identity,
     image: request.image,
@@ -117,7 +122,7 @@ export function resolveSpec(
     remove: request.remove,
     init: request.init,
     readOnly: request.readOnly,
-    volumes: request.volumes,
+    volumes: volumesOf(request, config.Volumes),
     tmpfs: request.tmpfs,
     ports: request.publishAll ? [...request.ports, ...exposed(config, request.ports)] : request.ports,
     memory: request.memory ?? DEFAULT_MEMORY,
@@ -130,6 +135,7 @@ export function resolveSpec(
     ...(request.groupAdd ? { groupAdd: request.groupAdd } : {}),
     ...(request.pidsLimit ? { pidsLimit: request.pidsLimit } : {}),
     ...(request.hosts ? { hosts: request.hosts } : {}),
+    ...(health ? { health } : {}),
     ...(request.network ? { network: request.network } : {}),
   }
 }

@@ -68,7 +68,8 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
   }
   const startedAt = new Date().toISOString()
   const none = { exitCode: null, reason: '', oom: false, finishedAt: null, byHand: false }
-  await save(workload, { state: 'running', startedAt, ...none })
+  workload.health = { status: 'starting', failingStreak: 0, log: [] }
+  await save(workload, { state: 'running', startedAt, health: 'starting', ...none })
   void storage.ready(workload.machine!.exportId).catch(() => {})
   watch(workload, restartLater)
   machines.refill()

@@ -58,11 +58,14 @@ export async function halt(workload: Workload): Promise<void> {
   await workload.settled
 }
 
+/** How a workload goes: FORCE ends one that runs; with VOLUMES those that were made for it alone go too. */
+export type Removal = { force: boolean; volumes: boolean }
+
 /** Ends it if need be and forgets it. */
-export async function remove(workload: Workload, force: boolean): Promise<void> {
+export async function remove(workload: Workload, { force, volumes }: Removal): Promise<void> {
   // a machine that is on its way to it would outlive it
   await workload.starting?.catch(() => {})
-  const { spec, status } = workload
+  const { at, spec, status } = workload
   if (isUp(workload)) {
     if (!force) {
       throw new ZosError(
@@ -78,5 +81,6 @@ export async function remove(workload: Workload, force: boolean): Promise<void> 
   clearTimeout(workload.restartTimer)
   workload.removed = true
   await workload.settled
+  if (volumes) for (const v of spec.volumes) if (v.anonymous) at.volumes.removeFree(v.source)
   rmSync(folderFor(workload), { recursive: true, force: true })
 }

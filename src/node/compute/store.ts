@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomic } from '#sys'
-import type { WorkloadState } from '#wire'
+import type { HealthStatus, WorkloadState } from '#wire'
 import type { WorkloadSpec } from './spec.ts'
 
 /** What is so: rewritten whole at each change. */
@@ -20,6 +20,8 @@ export type WorkloadStatus = {
   byHand: boolean
   /** The machine it runs in, for a later daemon to find again. */
   machine: unknown
+  /** What its checks make of it, of one that is checked. */
+  health: HealthStatus
   /** Bytes of output before this machine's first: each guest counts its own from 0. */
   outputBase: number
 }
@@ -35,6 +37,7 @@ export const FRESH: WorkloadStatus = {
   hostPorts: [],
   byHand: false,
   machine: null,
+  health: 'starting',
   outputBase: 0,
 }
 

@@ -103,6 +103,11 @@ export class Volumes {
     rmSync(this.#free(name, 'Remove'))
   }
 
+  /** Removes it if it is there and nobody uses it. */
+  removeFree(name: string): void {
+    if (!this.#held.has(name)) rmSync(this.#path(name), { force: true })
+  }
+
   /** Grows to SIZE bytes; never shrinks. */
   async grow(name: string, size: number): Promise<void> {
     const path = this.#free(name, 'Grow')

@@ -3,6 +3,7 @@ import { sleep } from '#sys'
 import type { ExitStatus } from '#vm'
 import { connect } from './connect.ts'
 import type { Machine } from './parts.ts'
+import { watchHealth } from './probe.ts'
 import { restartDelay } from './restart.ts'
 import { settle } from './settle.ts'
 import { announce, save, type Workload } from './workload.ts'
@@ -17,6 +18,7 @@ export const machineEnded = (reason: string): ExitStatus => ({ code: 137, signal
 export function watch(workload: Workload, restart: Restart): void {
   const agent = workload.agent!
   const machine = workload.machine!
+  watchHealth(workload)
   const program = agent.exited.then((exit) => ({ exit }))
   const vm = machine.ended.then((reason) => ({ reason }))
   const line = agent.closed.then(async () => {

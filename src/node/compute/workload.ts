@@ -4,6 +4,7 @@ import { ZosError } from '#codec'
 import type { Agent } from '#vm'
 import type { WorkloadView } from '#wire'
 import type { Cards } from './cards.ts'
+import type { Health } from './health.ts'
 import { OutputLog } from './output-log.ts'
 import type { Machine, Machines, Storage } from './parts.ts'
 import type { Published } from './ports.ts'
@@ -37,6 +38,9 @@ export type Workload = {
   lease: number | undefined
   leaseTimer: NodeJS.Timeout | undefined
   starting: Promise<void> | undefined
+  /** What its checks said since its start, as far as this daemon saw them; and what ends them. */
+  health: Health
+  probing: AbortController | undefined
   readonly sinks: Set<Sink>
   readonly waiters: Set<(status: WorkloadStatus) => void>
   /** Settles when the machine of an ended workload is put away. */
@@ -55,6 +59,8 @@ export function openWorkload(at: Surroundings, spec: WorkloadSpec, status: Workl
       lease: undefined,
       leaseTimer: undefined,
       starting: undefined,
+      health: { status: status.health ?? 'starting', failingStreak: 0, log: [] },
+      probing: undefined,
       sinks: new Set(),
       waiters: new Set(),
     },
@@ -115,7 +121,7 @@ export function announce({ status, waiters }: Workload): void {
 export const boundPorts = ({ spec, status }: Pick<Workload, 'spec' | 'status'>): WorkloadSpec['ports'] =>
   spec.ports.map((p, n) => ({ ...p, host: p.host || (status.hostPorts[n] ?? 0) }))
 
-export function view({ spec, status, machine }: Workload): WorkloadView {
+export function view({ spec, status, machine, health }: Workload): WorkloadView {
   return {
     id: spec.id,
     name: spec.name,
@@ -132,5 +138,6 @@ export function view({ spec, status, machine }: Workload): WorkloadView {
     command: spec.argv.join(' '),
     labels: spec.labels ?? {},
     memory: spec.memory,
+    health: spec.health && status.state !== 'exited' && status.state !== 'created' ? health.status : null,
   }
 }

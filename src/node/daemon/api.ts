@@ -78,7 +78,8 @@ export function routes(parts: Parts): Routes {
         agentOf(engine.find(ref(c)))
           .stat(field<string>(c, 'path') ?? '/', { follow: true })
           .then((s) => s ?? null),
-      'DELETE /workloads/:ref': (c) => engine.remove(ref(c), c.query.get('force') === 'true'),
+      'DELETE /workloads/:ref': (c) =>
+        engine.remove(ref(c), { force: c.query.get('force') === 'true', volumes: c.query.get('volumes') === 'true' }),
       'GET /stats': (c) => statsOf(engine, (c.query.get('names') ?? '').split(',').filter(Boolean)),
       'GET /images': () => images.list(),
       'DELETE /images/:ref': (c) => images.remove(ref(c)),

@@ -1,4 +1,5 @@
 import { ZosError } from '#codec'
+import type { HealthCheck } from '#wire'
 import type { ImageConfig, WorkloadSpec } from '../compute/spec.ts'
 import { boundPorts, logPath, type Workload } from '../compute/workload.ts'
 import type { Images } from './images.ts'
@@ -13,9 +14,17 @@ function portsOf(ports: WorkloadSpec['ports']): Record<string, { HostIp: string;
   return Object.fromEntries([...byGuest].map(([guest, same]) => [guest, bindings(same)]))
 }
 
+/** In Docker's words: times in nanoseconds. A probe that Docker does not have is below `Zos`. */
+function healthcheckOf({ probe, interval, timeout, retries, startPeriod, startInterval }: HealthCheck) {
+  const times = { Interval: interval, Timeout: timeout, StartPeriod: startPeriod, StartInterval: startInterval }
+  const nanoseconds = Object.entries(times).map(([name, ms]) => [name, Math.round(ms * 1e6)])
+  const what = 'argv' in probe ? { Test: ['CMD', ...probe.argv] } : { Test: ['CMD'], Zos: probe }
+  return { ...what, ...Object.fromEntries(nanoseconds), Retries: retries }
+}
+
 /** A workload in the words of Docker's `inspect`; what Docker has no word for is below `Zos`. */
 export function inspectWorkload(workload: Workload) {
-  const { spec, status, machine } = workload
+  const { spec, status, machine, health } = workload
   const { state } = status
   return {
     Id: spec.id,
@@ -32,6 +41,9 @@ export function inspectWorkload(workload: Workload) {
       Error: state === 'exited' && status.exitCode !== 0 ? status.reason : '',
       StartedAt: status.startedAt ?? NEVER,
       FinishedAt: status.finishedAt ?? NEVER,
+      ...(spec.health
+        ? { Health: { Status: health.status, FailingStreak: health.failingStreak, Log: health.log } }
+        : {}),
     },
     Image: `sha256:${spec.digest}`,
     LogPath: logPath(workload),
@@ -60,6 +72,7 @@ export function inspectWorkload(workload: Workload) {
       Labels: spec.labels ?? {},
       StopSignal: spec.stopSignal,
       StopTimeout: spec.stopTimeout,
+      ...(spec.health ? { Healthcheck: healthcheckOf(spec.health) } : {}),
     },
     NetworkSettings: { Ports: portsOf(state === 'exited' ? [] : boundPorts(workload)) },
     Zos: { Reason: status.reason, Digest: spec.digest, ByHand: status.byHand },

@@ -66,7 +66,10 @@ export function slotActs(at: {
     }
     started.set(workload, life)
     for (const w of others) await compute('DELETE', `/workloads/${w.name}`)
-    if (start || found.state === 'running' || found.state === 'paused') return { phase: 'running', reason: '' }
+    if (start || found.state === 'running' || found.state === 'paused') {
+      // said without figures: each change of a word is a transaction
+      return { phase: 'running', reason: found?.health === 'unhealthy' ? 'unhealthy: its health check fails' : '' }
+    }
     const reason = `exited (${found.exitCode}): ${found.reason}`
     return { phase: found.exitCode === 0 ? 'stopped' : 'failed', reason }
   }

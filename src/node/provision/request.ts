@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import type { SlotSpec, Workload } from '#contract'
-import type { RestartPolicy, RunRequest } from '#wire'
+import type { HealthCheck, RestartPolicy, RunRequest } from '#wire'
 import { networkOf } from './cards.ts'
 import { volumeName } from './names.ts'
 
@@ -9,6 +9,18 @@ function restartOf(text: string): RestartPolicy {
   return max === undefined
     ? { name: name as RestartPolicy['name'] }
     : { name: name as RestartPolicy['name'], max: Number(max) }
+}
+
+/** What the spec says of its checks, as the compute plane takes it; undefined: what the image says holds. */
+function healthOf(h: Workload['health']): Partial<HealthCheck> | undefined {
+  if (!h) return undefined
+  const probe = h.command
+    ? { argv: h.command.length === 1 ? ['/bin/sh', '-c', h.command[0]!] : h.command }
+    : h.tcp !== undefined
+      ? { tcp: h.tcp }
+      : { http: h.http! }
+  const times = { interval: h.interval * 1000, timeout: h.timeout * 1000, retries: h.retries }
+  return { probe, ...times, ...(h.start === undefined ? {} : { startPeriod: h.start * 1000 }) }
 }
 
 /** What the compute plane is asked for. A slot's spec was written by a client of any version: only what it needs is read. */
@@ -39,11 +51,15 @@ export function requestOf(deployment: string, slot: number, spec: SlotSpec): { d
     memory: w.memory * 2 ** 20,
     cpus: w.cpus / 1000,
     restart: restartOf(w.restart ?? 'unless-stopped'),
+    // on a grid a volume is what was agreed on; the writable layer lives as long as one of its own would
+    ignoreImageVolumes: true,
   }
   if (entrypoint !== undefined) request.entrypoint = entrypoint
   const network = networkOf(spec, request.hostname!)
   if (network) request.network = network
   if (w.user !== undefined) request.user = w.user
   if (w.workdir !== undefined) request.workdir = w.workdir
+  const health = healthOf(w.health)
+  if (health) request.health = health
   return { digest: w.flist, request }
 }

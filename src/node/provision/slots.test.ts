@@ -60,7 +60,15 @@ class Model {
 
   #make(name: string, { digest, request }: Wanted): void {
     for (const v of request.volumes) this.volumes.add(v.source)
-    const fresh = { exitCode: null, reason: '', restarts: 0, startedAt: null, finishedAt: null, byHand: false }
+    const fresh = {
+      exitCode: null,
+      reason: '',
+      restarts: 0,
+      startedAt: null,
+      finishedAt: null,
+      health: null,
+      byHand: false,
+    }
     this.workloads.set(name, { name, digest, state: 'created', ...fresh })
   }
 
@@ -202,4 +210,17 @@ test('absence from a list deletes nothing', async () => {
   await keeper(model)({ [ID]: await deployment(1) })
   await keeper(model)({})
   assert.equal(model.running().length, 2)
+})
+
+test('what fails its health check runs on, and its group is told', async () => {
+  const model = new Model()
+  const keep = keeper(model)
+  const from = await deployment(1)
+  const reasons = async () => [...(await keep({ [ID]: from })).get(ID)!.values()].map((s) => `${s.phase} ${s.reason}`)
+  assert.deepEqual(await reasons(), ['running ', 'running '])
+  const [one, two] = [...model.workloads.values()]
+  Object.assign(one!, { health: 'unhealthy' })
+  Object.assign(two!, { health: 'healthy' })
+  assert.deepEqual(await reasons(), ['running unhealthy: its health check fails', 'running '])
+  assert.equal(model.starts, 2)
 })

@@ -42,8 +42,8 @@ export type ExecSession = {
   stdout: Readable
   stderr: Readable
   resize(window: Window): Promise<void>
-  /** `TERM`, `SIGTERM` or a number as text. */
-  signal(name: string): Promise<void>
+  /** `TERM`, `SIGTERM` or a number as text; GROUP: also to what it started, unless that made itself a group of its own. */
+  signal(name: string, options?: { group?: boolean }): Promise<void>
   /** Settles after the last byte of both outputs was handed to the streams. */
   exit: Promise<ExitStatus>
 }

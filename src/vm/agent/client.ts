@@ -95,7 +95,9 @@ async function exec(line: Line, spec: ProcessSpec, signal?: AbortSignal): Promis
     stderr: channel.stderr,
     exit: channel.exit,
     resize: async (window) => void (await line.request('resize', { stream, ...window }, { timeout: QUICK })),
-    signal: async (name) => void (await line.request('signal', { stream, signal: name }, { timeout: QUICK })),
+    async signal(name, { group = false } = {}) {
+      await line.request('signal', { stream, signal: name, group }, { timeout: QUICK })
+    },
   }
 }
 

@@ -170,7 +170,8 @@ export type Methods = {
   exec: [ProcessSpec, { pid: number }]
   /** Stream 0 is the main process. */
   resize: [{ stream: number } & Window, null]
-  signal: [{ stream: number; signal: string }, null]
+  /** GROUP: to all of its process group, of a process that was run beside the main one. */
+  signal: [{ stream: number; signal: string; group?: boolean }, null]
   stats: [null, GuestStats]
   processes: [null, ProcessRow[]]
   stat: [{ path: string; follow: boolean }, FileStat | null]

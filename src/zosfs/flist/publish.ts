@@ -190,7 +190,7 @@ async function readSource(
   await mkdir(layout, { recursive: true })
   try {
     enter('pull')
-    await pullImage(source, layout, {
+    const config = await pullImage(source, layout, {
       architecture,
       ...(options.signal ? { signal: options.signal } : {}),
       onBytes: (bytes) => {
@@ -198,7 +198,7 @@ async function readSource(
         report()
       },
     })
-    const image = await readImage(layout, architecture)
+    const image = await readImage(layout, architecture, config)
     enter(
       'import',
       image.layers.reduce((sum, { size }) => sum + size, 0),

@@ -45,8 +45,11 @@ const parse = (bytes: Buffer, what: string) => {
   }
 }
 
-/** Config and layers of the one image in the OCI layout at LAYOUT, which must be for ARCHITECTURE (Go's name). */
-export async function readImage(layout: string, architecture: string): Promise<Image> {
+/**
+ * Config and layers of the one image in the OCI layout at LAYOUT, which must be for ARCHITECTURE (Go's name). ORIGINAL: the
+ * config as it was before the layout was made; it counts if it is of the same layers.
+ */
+export async function readImage(layout: string, architecture: string, original?: Buffer): Promise<Image> {
   const index = parse(await readFile(join(layout, 'index.json')), 'the index')
   let descriptor = index.manifests?.[0] as Descriptor | undefined
   if (index.manifests?.length !== 1 || !descriptor) throw damaged('the layout', 'does not hold exactly one image')
@@ -72,7 +75,13 @@ export async function readImage(layout: string, architecture: string): Promise<I
     size,
     diffId: String(diffIds[n]),
   }))
-  return { config, layers }
+  return { config: original && sameLayers(original, diffIds) ? original : config, layers }
+}
+
+/** Its tag may have moved to another image between two looks at it. */
+function sameLayers(config: Buffer, diffIds: readonly unknown[]): boolean {
+  const { rootfs } = parse(config, 'the config as its source has it')
+  return JSON.stringify(rootfs?.diff_ids ?? []) === JSON.stringify(diffIds)
 }
 
 const foreign = (has: string, wanted: string): ZosError =>

@@ -4,6 +4,8 @@ import { ZosError } from '#codec'
 import { tryRun } from '#sys'
 import type { Source } from './source.ts'
 
+type Image = Extract<Source, { kind: 'image' }>
+
 /** A pull that takes longer has lost its registry. Milliseconds. */
 const DEADLINE = 3600_000
 /** Progress is looked up this often. Milliseconds. */
@@ -35,21 +37,35 @@ function skopeoReason(stderr: string): string {
 }
 
 /**
+ * The config as its source has it; undefined for an OCI layout, whose configs are copied as they are. Of Docker's own
+ * manifests skopeo's conversion leaves out what OCI has no word for, such as HEALTHCHECK.
+ */
+async function configOf(source: Image, select: readonly string[], signal: AbortSignal): Promise<Buffer | undefined> {
+  if (/^oci(-archive)?:/.test(source.name)) return undefined
+  const args = ['inspect', ...select, '--config', '--raw']
+  if (source.plainHttp) args.push('--tls-verify=false')
+  const { code, stdout, stderr } = await tryRun('skopeo', [...args, source.name], { timeout: DEADLINE, signal })
+  if (code !== 0) throw pullFailed(source, stderr)
+  return stdout
+}
+
+const pullFailed = (source: Image, stderr: string): ZosError =>
+  new ZosError(`Pull "${source.name}": ${skopeoReason(stderr)}`, {
+    code: 'pull-failed',
+    details: { source: source.name, stderr: stderr.slice(-2000) },
+  })
+
+/**
  * Brings an image into the OCI layout LAYOUT with skopeo: every transport, authentication and mirror setting people
- * have already. Blobs there from an interrupted pull are not fetched again.
+ * have already. Blobs there from an interrupted pull are not fetched again. Gives its config where the layout's may lack some.
  */
 export async function pullImage(
-  source: Extract<Source, { kind: 'image' }>,
+  source: Image,
   layout: string,
   options: { architecture: string; signal?: AbortSignal; onBytes?: (bytes: number) => void },
-): Promise<void> {
-  const args = [
-    'copy',
-    '--quiet',
-    '--insecure-policy',
-    '--override-os=linux',
-    `--override-arch=${options.architecture}`,
-  ]
+): Promise<Buffer | undefined> {
+  const select = ['--override-os=linux', `--override-arch=${options.architecture}`]
+  const args = ['copy', '--quiet', '--insecure-policy', ...select]
   if (source.plainHttp) args.push('--src-tls-verify=false')
   // what is not compressed stays so: compressing it only to read it again would be the slowest part
   args.push('--dest-oci-accept-uncompressed-layers', source.name, `oci:${layout}:image`)
@@ -60,6 +76,9 @@ export async function pullImage(
       looking = undefined
     })
   }, EVERY)
+  const asking = new AbortController()
+  const config = configOf(source, select, asking.signal)
+  config.catch(() => {})
   try {
     const { code, stderr } = await tryRun('skopeo', args, {
       timeout: DEADLINE,
@@ -69,14 +88,11 @@ export async function pullImage(
       throw error
     })
     options.signal?.throwIfAborted()
-    if (code !== 0) {
-      throw new ZosError(`Pull "${source.name}": ${skopeoReason(stderr)}`, {
-        code: 'pull-failed',
-        details: { source: source.name, stderr: stderr.slice(-2000) },
-      })
-    }
+    if (code !== 0) throw pullFailed(source, stderr)
     options.onBytes?.(await bytesBelow(join(layout, 'blobs')))
+    return await config
   } finally {
+    asking.abort()
     clearInterval(timer)
     await looking
   }

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, createServer as listen } from 'node:net'
+import { after, test } from 'node:test'
+import type { Agent } from '#vm'
+import { probe } from './probe.ts'
+import type { WorkloadSpec } from './spec.ts'
+
+/** An agent whose guest's loopback is this machine's. */
+const agent = {
+  dial: (port: number, { signal }: { signal: AbortSignal }) =>
+    new Promise((resolve, reject) => {
+      const line = connect({ port, host: '127.0.0.1', signal }).on('error', reject)
+      line.on('connect', () => resolve(line))
+    }),
+} as unknown as Agent
+const times = { interval: 1, retries: 1, startPeriod: 0, startInterval: 1 }
+const look = (asked: { tcp: number } | { http: string }, timeout = 5000) =>
+  probe(agent, {} as WorkloadSpec, { probe: asked, timeout, ...times })
+
+const web = createServer((req, res) => {
+  const status = Number(req.url!.slice(1))
+  if (status) res.writeHead(status).end('page')
+})
+const silent = listen(() => {})
+const portOf = async (server: typeof web | typeof silent) => {
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  return (server.address() as AddressInfo).port
+}
+const [page, mute] = [await portOf(web), await portOf(silent)]
+after(() => {
+  web.closeAllConnections()
+  web.close()
+  silent.close()
+})
+
+test('a page is well with a status from 200 to 399, a port when it takes a connection', async () => {
+  for (const status of [200, 204, 302, 399])
+    assert.deepEqual(await look({ http: `:${page}/${status}` }), { ExitCode: 0, Output: `HTTP status ${status}` })
+  for (const status of [404, 500])
+    assert.deepEqual(await look({ http: `:${page}/${status}` }), { ExitCode: 1, Output: `HTTP status ${status}` })
+  assert.deepEqual(await look({ tcp: mute }), { ExitCode: 0, Output: '' })
+})
+
+test('what does not listen, does not answer or is no HTTP is not well', async () => {
+  silent.on('connection', (line) => line.on('error', () => {}))
+  const late = { ExitCode: -1, Output: 'Health check exceeded timeout (0.2s)' }
+  assert.deepEqual(await look({ http: `:${page}/never` }, 200), late)
+  assert.deepEqual(await look({ http: `:${mute}/` }, 200), late)
+  silent.once('connection', (line) => line.end('SSH-2.0-x\r\n'))
+  assert.equal((await look({ http: `:${mute}/` })).ExitCode, -1)
+  silent.close()
+  const refused = await look({ tcp: 1 })
+  assert.equal(refused.ExitCode, -1)
+  assert.match(refused.Output, /ECONNREFUSED/)
+})
