@@ -5,7 +5,7 @@ import { chmodSync, copyFileSync, mkdirSync, symlinkSync, truncateSync, writeFil
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { busyboxTree, startNode } from '../harness.ts'
-import { compileProbe, imageOf, installMusl, manyLayers } from '../workloads/trees.ts'
+import { compileProbe, grantNetAdmin, imageOf, installMusl, manyLayers } from '../workloads/trees.ts'
 
 const node = startNode()
 after(() => node[Symbol.dispose]())
@@ -24,10 +24,7 @@ compileProbe(join(base, 'bin/probe'), 'static')
 for (const name of ['bin/as-root', 'bin/with-rights']) copyFileSync(join(base, 'bin/probe'), join(base, name))
 chmodSync(join(base, 'bin/as-root'), 0o4755)
 chmodSync(join(base, 'bin/with-rights'), 0o755)
-// struct vfs_cap_data, version 2: cap_net_admin (12), permitted and effective
-const rights = '0100000200100000000000000000000000000000'
-const set = `import os; os.setxattr('${base}/bin/with-rights', 'security.capability', bytes.fromhex('${rights}'))`
-if (root) spawnSync('python3', ['-c', set], { stdio: 'inherit' })
+if (root) grantNetAdmin(join(base, 'bin/with-rights'))
 writeFileSync(join(base, 'disk.img'), '')
 truncateSync(join(base, 'disk.img'), 8 << 20)
 spawnSync('mkfs.ext4', ['-q', join(base, 'disk.img')], { stdio: 'inherit' })

@@ -1,9 +1,10 @@
-// Every image of real programs, held against the tools of others: fsck.erofs, the kernel, veritysetup, fsverity, nbdcopy, qemu-img.
+// Every fixture image, of real programs and of odd kinds, held against the tools of others: fsck.erofs, the kernel, veritysetup, fsverity, nbdcopy, qemu-img.
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, type TestContext, test } from 'node:test'
 import { run } from '#sys'
 import {
   chunkCache,
@@ -20,8 +21,10 @@ import {
 import { debianImage } from '../../src/cli/demo/debian.ts'
 import { NGINX } from '../../src/cli/demo/image.ts'
 import { type Seen, walk } from '../../src/zosfs/disk/fixture-walk.ts'
-import { ROOT } from '../harness.ts'
+import { busyboxTree, ROOT } from '../harness.ts'
 import { CADDY, JAVA, KERNEL, NODEJS, POSTGRES, PYTHON, REDIS, SYSTEMD } from './recipes.ts'
+import { type Row, writeReport } from './report.ts'
+import { compileProbe, imageOf, installMusl, manyFiles, manyLayers, oddTree } from './trees.ts'
 
 const skip = !process.env.ZOS_NIGHTLY
   ? 'minutes long: npm run nightly'
@@ -43,21 +46,36 @@ function facts(seen: readonly Seen[]): Map<string, Omit<Seen, 'ino'> & { first: 
   )
 }
 
-/** The layers as GNU tar unpacks them. */
-async function unpack(image: string, to: string): Promise<void> {
+/** Gives LOOK the image's tree as others have it: one layer as GNU tar unpacks it, several as podman puts them together. */
+async function unpacked(image: string, work: string, look: (tree: string) => Promise<void>): Promise<void> {
   const blob = (digest: string) => join(image, 'blobs', digest.replace(':', '/'))
   const read = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
   const manifest = read(blob(read(join(image, 'index.json')).manifests[0].digest)) as { layers: { digest: string }[] }
-  mkdirSync(to)
-  for (const { digest } of manifest.layers) {
+  const tree = join(work, 'tree')
+  if (manifest.layers.length === 1) {
+    mkdirSync(tree)
     const flags = ['--numeric-owner', '--same-owner', '-p', '--xattrs', '--xattrs-include=*']
-    await run('tar', [...flags, '-xzf', blob(digest), '-C', to], { timeout: 300_000 })
+    await run('tar', [...flags, '-xzf', blob(manifest.layers[0]!.digest), '-C', tree], { timeout: 300_000 })
+    return look(tree)
+  }
+  const places = ['--root', join(work, 'podman'), '--runroot', join(work, 'podman-run'), '--storage-driver', 'vfs']
+  const podman = async (...args: string[]) =>
+    String((await run('podman', [...places, ...args], { timeout: 900_000 })).stdout).trim()
+  const id = await podman('pull', '-q', `oci:${image}:1`)
+  try {
+    await look(await podman('image', 'mount', id))
+  } finally {
+    await podman('image', 'umount', id)
   }
 }
 
 /** SAMPLE regular files, evenly over the tree. */
 async function fingerprintsHold(manifest: Manifest, root: string, sample: number): Promise<void> {
-  const files = manifest.entries.flatMap((e, n) => (e.type === 'file' && e.size > 0 ? [{ entry: e, n }] : []))
+  // a name that is no text cannot be an argument of a program here; its content was compared
+  const isText = ({ name }: { name: Buffer }) => Buffer.from(name.toString()).equals(name)
+  const files = manifest.entries.flatMap((e, n) =>
+    e.type === 'file' && e.size > 0 && isText(e) ? [{ entry: e, n }] : [],
+  )
   for (let i = 0; i < sample; i++) {
     const { entry, n } = files[Math.floor((i * files.length) / sample)]!
     const path = join(root, pathOf(manifest.entries, n).toString())
@@ -77,39 +95,82 @@ async function nbdHolds(disk: Disk, image: string, work: string): Promise<void> 
   await run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', image, uri], { timeout: 300_000 })
 }
 
-for (const recipe of [NGINX, CADDY, REDIS, POSTGRES, PYTHON, NODEJS, JAVA, SYSTEMD, KERNEL]) {
-  test(`${recipe.name}: the disk is the image, and every tool says so`, { skip, timeout: 1_800_000 }, async (t) => {
-    const image = await debianImage(join(ROOT, '.cache'), recipe, (line) => t.diagnostic(line))
-    const work = mkdtempSync(join(tmpdir(), 'zos-oracle-'))
-    try {
-      await using library = openLibrary({ home: join(work, 'home') })
-      const { digest, root, files } = await publish(library, `oci:${image}:1`, 'it')
-      const manifest = await loadManifest(library.store, digest, { fingerprints: true })
-      const disk = openDisk(manifest, chunkCache(library.store, 64 << 20))
-      const path = join(work, 'disk')
-      await dumpDisk(disk, path)
-      const { stderr } = await run('fsck.erofs', ['-d3', '--extract', path], { timeout: 300_000 })
-      assert.match(stderr, /No errors found/)
-      const { dataBlocks } = manifest.disk
-      const offsets = [`--data-blocks=${dataBlocks}`, `--hash-offset=${dataBlocks * 4096}`]
-      await run('veritysetup', ['verify', '--no-superblock', '--salt=-', ...offsets, path, path, root])
-      await nbdHolds(disk, path, work)
+const rows: Row[] = []
+after(() => {
+  if (rows.length > 0) writeReport(rows)
+})
 
-      await unpack(image, join(work, 'tree'))
-      const wanted = facts(await walk(join(work, 'tree')))
-      mkdirSync(join(work, 'mount'))
-      await run('mount', ['-t', 'erofs', '-o', 'loop,ro', path, join(work, 'mount')])
-      try {
-        const seen = facts(await walk(join(work, 'mount')))
-        assert.equal(seen.size, files)
-        assert.deepEqual([...seen.keys()].sort(), [...wanted.keys()].sort())
-        for (const [name, want] of wanted) assert.deepEqual(seen.get(name), want)
-        await fingerprintsHold(manifest, join(work, 'mount'), 200)
-      } finally {
-        await run('umount', [join(work, 'mount')])
-      }
+/** The OCI layout of an image, made anew below WORK or kept in the cache. */
+type Make = (work: string, t: TestContext) => Promise<string>
+
+const recipes = [NGINX, CADDY, REDIS, POSTGRES, PYTHON, NODEJS, JAVA, SYSTEMD, KERNEL]
+const debian = recipes.map((recipe): [string, Make] => [
+  recipe.name,
+  (_, t) => debianImage(join(ROOT, '.cache'), recipe, (line) => t.diagnostic(line)),
+])
+const made = async (work: string, dirs: string[]) =>
+  (await imageOf(work, dirs, { Cmd: ['sh'] })).replace(/^oci:(.*):1$/, '$1')
+const dynamic = (work: string, usr: string) => {
+  compileProbe(join(work, 'root', usr, 'bin/probe'), 'dynamic')
+  installMusl(join(work, 'root', usr, 'lib'))
+  if (usr) for (const name of ['bin', 'lib']) spawnSync('ln', ['-s', `usr/${name}`, join(work, 'root', name)])
+  return made(work, [join(work, 'root')])
+}
+const odd: [string, Make][] = [
+  ['127-layers', (work) => made(work, [busyboxTree(join(work, 'box')), ...manyLayers(work, 126)])],
+  ['odd-files', (work) => made(work, [oddTree(join(work, 'odd'))])],
+  ['60000-files', (work) => made(work, [busyboxTree(join(work, 'box')), manyFiles(join(work, 'many'))])],
+  ['musl', (work) => dynamic(work, '')],
+  ['merged-usr', (work) => dynamic(work, 'usr')],
+]
+
+const SHOWN = 'its disk is the image: fsck.erofs, a mount compared whole, veritysetup, fsverity, nbdcopy, qemu-img'
+
+for (const [name, make] of [...debian, ...odd]) {
+  const lacks = name === '127-layers' && spawnSync('podman', ['--version']).status !== 0 && 'NOT RUN: needs podman'
+  test(`${name}: the disk is the image, and every tool says so`, {
+    skip: skip || lacks,
+    timeout: 1_800_000,
+  }, async (t) => {
+    const work = mkdtempSync(join(tmpdir(), 'zos-oracle-'))
+    const begun = performance.now()
+    let held = false
+    try {
+      const image = await make(work, t)
+      await diskIsImage(image, work)
+      held = true
     } finally {
+      rows.push({ workload: name, shown: SHOWN, held, seconds: (performance.now() - begun) / 1000 })
       rmSync(work, { recursive: true, force: true })
     }
   })
+}
+
+async function diskIsImage(image: string, work: string): Promise<void> {
+  await using library = openLibrary({ home: join(work, 'home') })
+  const { digest, root, files } = await publish(library, `oci:${image}:1`, 'it')
+  const manifest = await loadManifest(library.store, digest, { fingerprints: true })
+  const disk = openDisk(manifest, chunkCache(library.store, 64 << 20))
+  const path = join(work, 'disk')
+  await dumpDisk(disk, path)
+  const { stderr } = await run('fsck.erofs', ['-d3', '--extract', path], { timeout: 300_000 })
+  assert.match(stderr, /No errors found/)
+  const { dataBlocks } = manifest.disk
+  const offsets = [`--data-blocks=${dataBlocks}`, `--hash-offset=${dataBlocks * 4096}`]
+  await run('veritysetup', ['verify', '--no-superblock', '--salt=-', ...offsets, path, path, root])
+  await nbdHolds(disk, path, work)
+  mkdirSync(join(work, 'mount'))
+  await run('mount', ['-t', 'erofs', '-o', 'loop,ro', path, join(work, 'mount')])
+  try {
+    const seen = facts(await walk(join(work, 'mount')))
+    assert.equal(seen.size, files)
+    await unpacked(image, work, async (tree) => {
+      const wanted = facts(await walk(tree))
+      assert.deepEqual([...seen.keys()].sort(), [...wanted.keys()].sort())
+      for (const [name, want] of wanted) assert.deepEqual(seen.get(name), want, Buffer.from(name, 'hex').toString())
+    })
+    await fingerprintsHold(manifest, join(work, 'mount'), 200)
+  } finally {
+    await run('umount', [join(work, 'mount')])
+  }
 }

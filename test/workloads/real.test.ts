@@ -1,6 +1,5 @@
 // Real programs out of Debian's packages, each with a smoke test of its own. Minutes: by night only.
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { type DebianRecipe, debianImage } from '../../src/cli/demo/debian.ts'
@@ -9,7 +8,7 @@ import { busyboxTree, type Node, ROOT, sha256, startNode, until } from '../harne
 import { KERNEL_CASES } from './kernel.ts'
 import { CADDY, JAVA, KERNEL, NODEJS, POSTGRES, PYTHON, REDIS, SYSTEMD } from './recipes.ts'
 import { type Row, writeReport } from './report.ts'
-import { imageOf } from './trees.ts'
+import { imageOf, manyFiles } from './trees.ts'
 
 const skip = process.env.ZOS_NIGHTLY ? false : 'minutes long: npm run nightly'
 
@@ -176,14 +175,8 @@ workload(KERNEL, 'what a plain container cannot do, as below', async (name, t) =
 })
 
 row('60000-files', '60,000 small files, each with its own name and content', async () => {
-  const dir = join(node.work, 'many')
-  const contents: string[] = []
-  for (let n = 0; n < 60_000; n++) {
-    const at = join(dir, `d${n % 600}`)
-    if (n < 600) mkdirSync(at, { recursive: true })
-    writeFileSync(join(at, `f${n}`), `${n}\n`)
-    contents.push(`${n}\n`)
-  }
+  const dir = manyFiles(join(node.work, 'many'))
+  const contents = Array.from({ length: 60_000 }, (_, n) => `${n}\n`)
   const source = await imageOf(node.work, [busyboxTree(join(node.work, 'box')), dir], { Env: ['PATH=/bin'] })
   node.ok(['publish', source, 'many'], { timeout: 600 })
   const script = 'cd /; find d* -type f | wc -l; find d* -type f -exec cat {} + | sort -n | sha256sum'

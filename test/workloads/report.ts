@@ -9,8 +9,8 @@ const FILE = join(ROOT, 'docs/workloads.md')
 
 const HEAD = `# Workloads it is tried on
 
-Written by \`ZOS_NIGHTLY=1 tools/node.sh --test test/workloads/real.test.ts\`; a run of some of them (\`--test-name-pattern\`) replaces
-their rows. Images are made of Debian's packages (\`test/workloads/recipes.ts\`). Seconds include publishing and starting, under software
+Written by \`ZOS_NIGHTLY=1 tools/node.sh --test test/workloads/*.test.ts\`; a run of some of them (\`--test-name-pattern\`) replaces
+their rows. Images are made of Debian's packages (\`test/workloads/recipes.ts\`), odd ones by \`test/workloads/trees.ts\`. Seconds include publishing and starting, under software
 emulation on two shared cores.
 
 | workload | what was shown | | s | commit |

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { run } from '#sys'
 import { ociLayout, type ProcessConfig } from '../../src/cli/demo/oci.ts'
@@ -73,4 +73,56 @@ export function manyLayers(work: string, count: number): string[] {
     if (n > 0) writeFileSync(join(dir, 'layers', `.wh.only-${n - 1}`), '')
     return dir
   })
+}
+
+/** COUNT small files over 600 folders, each with its number as content. */
+export function manyFiles(dir: string, count = 60_000): string {
+  for (let n = 0; n < count; n++) {
+    const at = join(dir, `d${n % 600}`)
+    if (n < 600) mkdirSync(at, { recursive: true })
+    writeFileSync(join(at, `f${n}`), `${n}\n`)
+  }
+  return dir
+}
+
+/** Gives FILE the capability net_admin, permitted and effective: struct vfs_cap_data, version 2. Needs root. */
+export function grantNetAdmin(file: string): void {
+  const rights = '0100000200100000000000000000000000000000'
+  const set = `import os; os.setxattr(${JSON.stringify(file)}, 'security.capability', bytes.fromhex('${rights}'))`
+  const r = spawnSync('python3', ['-c', set])
+  if (r.status !== 0) throw new Error(`setxattr: ${r.stderr}`)
+}
+
+/** What images seldom hold: attributes, capabilities, setuid, hard links, devices, holes, names that are no text. Needs root. */
+export function oddTree(dir: string): string {
+  for (const sub of ['bin', 'dev', 'empty']) mkdirSync(join(dir, sub), { recursive: true })
+  compileProbe(join(dir, 'bin/probe'), 'static')
+  for (const name of ['as-root', 'with-rights']) copyFileSync(join(dir, 'bin/probe'), join(dir, 'bin', name))
+  chmodSync(join(dir, 'bin/as-root'), 0o4755)
+  grantNetAdmin(join(dir, 'bin/with-rights'))
+  linkSync(join(dir, 'bin/with-rights'), join(dir, 'empty/again'))
+  chmodSync(join(dir, 'empty'), 0o3777)
+  writeFileSync(join(dir, 'holes'), 'x')
+  truncateSync(join(dir, 'holes'), 70 << 20)
+  writeFileSync(Buffer.concat([Buffer.from(`${dir}/`), Buffer.from([0xff, 0xfe, 0x0a, 0x20])]), 'bytes, not letters\n')
+  writeFileSync(join(dir, 'n'.repeat(255)), 'long')
+  const attributes = `import os
+os.setxattr('holes', 'user.long', bytes(range(256)) * 12)
+os.setxattr('empty', 'trusted.one', b'\\0\\xff')
+os.chown('holes', 300000, 70000)
+os.utime('bin/probe', ns=(1, 987654321123456789))
+os.utime('bin/as-root', ns=(1, -1500000001))
+`
+  const r = spawnSync('python3', ['-c', attributes], { cwd: dir })
+  if (r.status !== 0) throw new Error(`attributes: ${r.stderr}`)
+  const made = [
+    ['null', 'c', '1', '3'],
+    ['odd', 'b', '4095', '1048575'],
+    ['pipe', 'p'],
+  ]
+  for (const [name, ...what] of made) {
+    const { status, stderr } = spawnSync('mknod', [join(dir, 'dev', name!), ...what])
+    if (status !== 0) throw new Error(`mknod: ${stderr}`)
+  }
+  return dir
 }
