@@ -8,20 +8,20 @@ const group = 'root:x:0:\nwheel:x:10:bob,ann\nbob:x:1000:\nmail:x:8:bob\n'
 
 test('users as Docker resolves them', () => {
   const of = (user: string, add: string[] = []) => resolveUser(user, passwd, group, add)
-  assert.deepEqual(of(''), { uid: 0, gid: 0, groups: [], home: '/root' })
-  assert.deepEqual(of('bob'), { uid: 1000, gid: 1000, groups: [10, 8], home: '/home/bob' })
-  assert.deepEqual(of('1000'), { uid: 1000, gid: 1000, groups: [10, 8], home: '/home/bob' })
+  assert.deepEqual(of(''), { uid: 0, gid: 0, groups: [0], home: '/root' })
+  assert.deepEqual(of('bob'), { uid: 1000, gid: 1000, groups: [1000, 10, 8], home: '/home/bob' })
+  assert.deepEqual(of('1000'), { uid: 1000, gid: 1000, groups: [1000, 10, 8], home: '/home/bob' })
   // an explicit group replaces the primary one and suppresses the others
-  assert.deepEqual(of('bob:wheel'), { uid: 1000, gid: 10, groups: [], home: '/home/bob' })
-  assert.deepEqual(of('7:10'), { uid: 7, gid: 10, groups: [], home: '/' })
-  assert.deepEqual(of('123'), { uid: 123, gid: 0, groups: [], home: '/' })
+  assert.deepEqual(of('bob:wheel'), { uid: 1000, gid: 10, groups: [10], home: '/home/bob' })
+  assert.deepEqual(of('7:10'), { uid: 7, gid: 10, groups: [10], home: '/' })
+  assert.deepEqual(of('123'), { uid: 123, gid: 0, groups: [0], home: '/' })
   // a number is an id even where a user has that name
   assert.equal(of('7777').uid, 7777)
-  assert.deepEqual(of('bob', ['44', 'root']).groups, [10, 8, 44, 0])
+  assert.deepEqual(of('bob', ['44', 'root']).groups, [1000, 10, 8, 44, 0])
   assert.throws(() => of('eve'), /unable to find user eve/)
   assert.throws(() => of('bob:eve'), /unable to find group eve/)
   assert.throws(() => of('4294967296'), /range/)
-  assert.deepEqual(resolveUser('', '', ''), { uid: 0, gid: 0, groups: [], home: '/' })
+  assert.deepEqual(resolveUser('', '', ''), { uid: 0, gid: 0, groups: [0], home: '/' })
 })
 
 test('the environment gets what Docker adds, and no name twice', () => {

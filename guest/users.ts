@@ -17,7 +17,7 @@ function idOf(text: string, what: string): number {
   return id
 }
 
-/** USER is `user`, `uid`, `user:group` or ''. An explicit group suppresses the supplementary ones. */
+/** USER is `user`, `uid`, `user:group` or ''. An explicit group suppresses the other supplementary ones. */
 export function resolveUser(user: string, passwd: string, group: string, groupAdd: readonly string[] = []): Identity {
   const [userPart = '', groupPart = ''] = user.split(':')
   const identity: Identity = { uid: 0, gid: 0, groups: [], home: '/' }
@@ -37,7 +37,9 @@ export function resolveUser(user: string, passwd: string, group: string, groupAd
     const member = (r: Row) => (r[3] ?? '').split(',').includes(row[0]!)
     identity.groups = groups.filter(member).map((r) => Number(r[2]))
   }
-  for (const extra of groupAdd) identity.groups.push(groupId(extra, groups))
+  // the primary one is in both places: else a program that changes it would leave what keeps that group out of a file
+  const extra = groupAdd.map((name) => groupId(name, groups))
+  identity.groups = [...new Set([identity.gid, ...identity.groups, ...extra])]
   return identity
 }
 

@@ -58,14 +58,21 @@ async function unpacked(image: string, work: string, look: (tree: string) => Pro
     await run('tar', [...flags, '-xzf', blob(manifest.layers[0]!.digest), '-C', tree], { timeout: 300_000 })
     return look(tree)
   }
-  const places = ['--root', join(work, 'podman'), '--runroot', join(work, 'podman-run'), '--storage-driver', 'vfs']
-  const podman = async (...args: string[]) =>
-    String((await run('podman', [...places, ...args], { timeout: 900_000 })).stdout).trim()
-  const id = await podman('pull', '-q', `oci:${image}:1`)
+  const places = { root: join(work, 'podman'), runroot: join(work, 'podman-run') }
+  const name = 'localhost/it:1'
+  await run(
+    'skopeo',
+    ['copy', '-q', `oci:${image}:1`, `containers-storage:[vfs@${places.root}+${places.runroot}]${name}`],
+    { timeout: 900_000 },
+  )
+  const podman = async (...args: string[]) => {
+    const where = ['--root', places.root, '--runroot', places.runroot, '--storage-driver', 'vfs']
+    return String((await run('podman', [...where, ...args], { timeout: 300_000 })).stdout).trim()
+  }
   try {
-    await look(await podman('image', 'mount', id))
+    await look(await podman('image', 'mount', name))
   } finally {
-    await podman('image', 'umount', id)
+    await podman('image', 'umount', name)
   }
 }
 
@@ -127,7 +134,10 @@ const odd: [string, Make][] = [
 const SHOWN = 'its disk is the image: fsck.erofs, a mount compared whole, veritysetup, fsverity, nbdcopy, qemu-img'
 
 for (const [name, make] of [...debian, ...odd]) {
-  const lacks = name === '127-layers' && spawnSync('podman', ['--version']).status !== 0 && 'NOT RUN: needs podman'
+  const lacks =
+    /^(127-layers|60000-files)$/.test(name) &&
+    spawnSync('podman', ['--version']).status !== 0 &&
+    'NOT RUN: needs podman'
   test(`${name}: the disk is the image, and every tool says so`, {
     skip: skip || lacks,
     timeout: 1_800_000,

@@ -18,6 +18,8 @@ import {
   type Step,
 } from './protocol.ts'
 
+const RUNS = Number(process.env.ZOS_FUZZ ?? 3000)
+
 type Seen = { type: number; stream: number; payload: Buffer }
 
 const hello = (nonce = randomBytes(NONCE)) =>
@@ -110,7 +112,7 @@ test('a new host finds its own acknowledgement behind whatever was under way', (
 
 test('whatever bytes come, the reader stays bounded and finds the next hello', () => {
   const valid = Buffer.concat([...sample.slice(0, 5), hello()])
-  for (let n = 0; n < 3000; n++) {
+  for (let n = 0; n < RUNS; n++) {
     const bytes = Buffer.from(n % 3 === 0 ? randomBytes(200) : valid)
     for (let k = randomInt(1, 6); k > 0; k--) bytes[randomInt(bytes.length)] = randomInt(256)
     const end = hello()
