@@ -18,8 +18,8 @@ export const missing = (): string | undefined =>
 
 export type Root = { file: string; root: StartSpec['root']; data: Buffer }
 
-/** A tree with busybox, users, and `/data.bin` of 16 MiB, as EROFS with its verity tree. */
-export async function makeRoot(dir: string): Promise<Root> {
+/** A tree with busybox, users, and `/data.bin` of 16 MiB, as EROFS with its verity tree; FILL puts more into it. */
+export async function makeRoot(dir: string, fill?: (tree: string) => void): Promise<Root> {
   const tree = join(dir, 'tree')
   for (const part of ['bin', 'etc', 'usr/bin', 'home/bob', 'seed']) await mkdir(join(tree, part), { recursive: true })
   await copyFile('/usr/bin/busybox', join(tree, 'bin/busybox'))
@@ -33,6 +33,7 @@ export async function makeRoot(dir: string): Promise<Root> {
   await chmod(join(tree, 'bin/no-interpreter'), 0o755)
   const data = randomBytes(16 << 20)
   await writeFile(join(tree, 'data.bin'), data)
+  fill?.(tree)
   const file = join(dir, 'root')
   await run('mkfs.erofs', ['-T0', '--all-root', file, tree])
   const dataBlocks = Math.ceil((await stat(file)).size / 4096)
@@ -45,14 +46,20 @@ export async function makeRoot(dir: string): Promise<Root> {
 }
 
 export type TestVm = AsyncDisposable & {
+  pid: number
   socket: string
   nic: string
   console: () => Promise<string>
   gone: Promise<void>
 }
 
-/** Cold-boots a VM with fresh writable disks. */
-export async function bootVm(dir: string, root: Root, memoryMiB = 256): Promise<TestVm> {
+/** Cold-boots a VM with fresh writable disks; CARD says what its card is on, instead of a socket, and its MAC address. */
+export async function bootVm(
+  dir: string,
+  root: Root,
+  memoryMiB = 256,
+  card?: { netdev: string; mac: string },
+): Promise<TestVm> {
   await mkdir(dir, { recursive: true })
   const kernel = await ensureKernel({ cacheDir })
   const initramfs = await ensureInitramfs({ cacheDir, modulesRoot: kernel.modulesRoot })
@@ -78,6 +85,11 @@ export async function bootVm(dir: string, root: Root, memoryMiB = 256): Promise<
   })
   const at = args.indexOf('ringbuf,id=console,size=65536')
   args[at] = `file,id=console,path=${join(dir, 'console')}`
+  if (card) {
+    const netdev = args.findIndex((arg) => arg.startsWith('stream,id=nic,'))
+    args[netdev] = card.netdev
+    args[netdev + 2] = args[netdev + 2]!.replace(/mac=[^,]+/, `mac=${card.mac}`)
+  }
   // nobody reads the console over QMP here: the VM ends when the guest does
   const action = args.indexOf('reboot=shutdown,shutdown=pause')
   args[action] = 'reboot=shutdown,shutdown=poweroff'
@@ -88,6 +100,7 @@ export async function bootVm(dir: string, root: Root, memoryMiB = 256): Promise<
   const gone = new Promise<void>((done) => qemu.once('exit', () => done()))
   const timer = setTimeout(() => qemu.kill('SIGKILL'), process.env.ZOS_FUZZ ? 3_600_000 : 240_000)
   return {
+    pid: qemu.pid!,
     socket: join(dir, 'agent'),
     nic: join(dir, 'nic'),
     console: () => readFile(join(dir, 'console'), 'utf8'),
