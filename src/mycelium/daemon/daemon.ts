@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import type { Duplex } from 'node:stream'
 import { Worker } from 'node:worker_threads'
 import { reasonOf, ZosError } from '#codec'
@@ -131,8 +132,12 @@ export class Daemon implements AsyncDisposable {
     })
     daemon = started
     if (options.discovery) await started.#discover(options)
-    // what loading, compiling and warming up took and gave back: a third of all
-    setTimeout(trimMemory, TRIM_AFTER).unref()
+    setTimeout(() => {
+      // nobody may get to end this process in order: the next one loads no parser of TypeScript, tens of megabytes
+      flushCompileCache()
+      // what loading, compiling and warming up took and gave back: a third of all
+      trimMemory()
+    }, TRIM_AFTER).unref()
     return started
   }
 
