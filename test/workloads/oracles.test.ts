@@ -47,7 +47,11 @@ function facts(seen: readonly Seen[]): Map<string, Omit<Seen, 'ino'> & { first: 
 }
 
 /** Gives LOOK the image's tree as others have it: one layer as GNU tar unpacks it, several as podman puts them together. */
-async function unpacked(image: string, work: string, look: (tree: string) => Promise<void>): Promise<void> {
+async function unpacked(
+  image: string,
+  work: string,
+  look: (tree: string, ofPodman: boolean) => Promise<void>,
+): Promise<void> {
   const blob = (digest: string) => join(image, 'blobs', digest.replace(':', '/'))
   const read = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
   const manifest = read(blob(read(join(image, 'index.json')).manifests[0].digest)) as { layers: { digest: string }[] }
@@ -56,7 +60,7 @@ async function unpacked(image: string, work: string, look: (tree: string) => Pro
     mkdirSync(tree)
     const flags = ['--numeric-owner', '--same-owner', '-p', '--xattrs', '--xattrs-include=*']
     await run('tar', [...flags, '-xzf', blob(manifest.layers[0]!.digest), '-C', tree], { timeout: 300_000 })
-    return look(tree)
+    return look(tree, false)
   }
   const places = { root: join(work, 'podman'), runroot: join(work, 'podman-run') }
   const name = 'localhost/it:1'
@@ -70,7 +74,7 @@ async function unpacked(image: string, work: string, look: (tree: string) => Pro
     return String((await run('podman', [...where, ...args], { timeout: 300_000 })).stdout).trim()
   }
   try {
-    await look(await podman('image', 'mount', name))
+    await look(await podman('image', 'mount', name), true)
   } finally {
     await podman('image', 'umount', name)
   }
@@ -174,8 +178,10 @@ async function diskIsImage(image: string, work: string): Promise<void> {
   try {
     const seen = facts(await walk(join(work, 'mount')))
     assert.equal(seen.size, files)
-    await unpacked(image, work, async (tree) => {
+    await unpacked(image, work, async (tree, ofPodman) => {
       const wanted = facts(await walk(tree))
+      // podman's storage gives the root directory a time of its own
+      if (ofPodman) wanted.set('', { ...wanted.get('')!, mtime: seen.get('')!.mtime })
       assert.deepEqual([...seen.keys()].sort(), [...wanted.keys()].sort())
       for (const [name, want] of wanted) assert.deepEqual(seen.get(name), want, Buffer.from(name, 'hex').toString())
     })
