@@ -81,7 +81,7 @@ describe('the agent in a microVM', {
         '-c',
         'id; hostname; cat /etc/hosts; ps; grep Cap /proc/self/status; cat /seed/first; pwd',
       ])
-      assert.match(text, /^uid=0\(root\) gid=0\(root\)\nguest1\n127.0.0.1 localhost\n/)
+      assert.match(text, /^uid=0\(root\) gid=0\(root\) groups=0\(root\)\nguest1\n127.0.0.1 localhost\n/)
       assert.match(text, /\n +1 root +sh -c read/)
       assert.match(text, /CapEff:\s+000001ffffffffff/)
       assert.match(text, /of the image\n\/\n$/)
@@ -114,8 +114,8 @@ describe('the agent in a microVM', {
 
     await t.test('users, groups, environment, limits', async () => {
       const who = async (user: string) => (await ask(agent, ['sh', '-c', 'id; echo $HOME'], { user })).text
-      assert.equal(await who('bob'), 'uid=1000(bob) gid=1000(bob) groups=10(wheel)\n/home/bob\n')
-      assert.equal(await who('7:10'), 'uid=7 gid=10(wheel)\n/\n')
+      assert.equal(await who('bob'), 'uid=1000(bob) gid=1000(bob) groups=10(wheel),1000(bob)\n/home/bob\n')
+      assert.equal(await who('7:10'), 'uid=7 gid=10(wheel) groups=10(wheel)\n/\n')
       const more = { env: ['A=ü', 'HOME=/x'], cwd: '/home', rlimits: [{ name: 'nofile', soft: 77, hard: 99 }] }
       assert.equal(
         (
