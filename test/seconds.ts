@@ -26,7 +26,7 @@ export function seconds(home: string, name: string): number[] {
 
 /** The two ran one after the other: the last second of one lies before the first of the other's stretch. */
 export function apart(first: number[], then: number[]): void {
-  assert.ok(first.length > 0 && then.length > 0, 'both ran')
+  assert.ok(first.length > 0 && then.length > 0, `one never ran: ${first.length} and ${then.length} seconds written`)
   const both = first.filter((s) => s >= then[0]! && s <= then.at(-1)!)
   assert.deepEqual(both, [], 'no second in which both ran')
 }

@@ -55,14 +55,17 @@ test('a node is killed: its fenced workload goes on at its standby, a keep workl
   await runs('web')
   await until('the primary to run', 60, async () => (await slots('db')).primary.state === 'running')
   assert.equal((await slots('db')).standby!.state, 'stopped')
+  await until('the primary to write', 60, () => wrote('node1', 'db').length > 0)
   const died = nodeNamed('node1')
   for (const pid of pidsOf(died)) process.kill(pid, 'SIGKILL')
+  const killed = Math.ceil(Date.now() / 1000)
   const took = await takeover('db')
   assert.equal(await grid.page('db/0'), 'hello from a node\n')
   z('grid', 'up')
   await until('the node is back', 60, () => nodeNamed('node1').state === 'up')
   await until('the node to see that it was replaced', 60, async () => (await slots('db')).primary.state === 'stopped')
-  // its machine was still there: nothing had told it to end but its own lease
+  // its machine was still there: nothing had told it to end but its own lease, and it kept what its program wrote
+  await until('what it wrote while nobody was there', 30, () => (wrote('node1', 'db').at(-1) ?? 0) > killed)
   const [lost, won] = [wrote('node1', 'db'), wrote('node2', 'db')]
   apart(lost, won)
   assert.ok(lost.at(-1)! < won[0]!)
