@@ -10,8 +10,10 @@ import {
   type Step,
   TRAILER,
 } from '../src/vm/agent/protocol.ts'
-import { changeEdges, everyTurn, IN, OUT, watchEdges } from './loop.ts'
-import { E, list, must, O, open, readText, sys } from './native.ts'
+import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
+import { after, cancel, changeEdges, everyTurn, IN, OUT, unwatch, watchEdges } from './loop.ts'
+import { close, E, must, sys } from './native.ts'
+import { openPortDevice, renewPortDevices } from './port-device.ts'
 
 /** The kernel takes at most 32 KiB per write to a virtio port, so one frame is one write. */
 const CHUNK = 32768
@@ -23,6 +25,12 @@ export type Source = {
   fill(out: Uint8Array): number
   queued: boolean
 }
+
+/** How long a host that said hello may hear nothing before the port is taken for a worn one. Milliseconds. */
+const WORN = 500
+/** Between two looks for a port that is being made anew, in milliseconds, and how many until that is done once more. */
+const LOOK_AGAIN = 10
+const LOOKS = 200
 
 type FrameHandler = (type: number, stream: number, payload: Uint8Array) => void
 
@@ -38,17 +46,23 @@ const out = new Uint8Array(CHUNK)
 let pending: Uint8Array | null = null
 let sent = 0
 let blocked = false
+/** Runs while nothing went out since the last hello. */
+let unheard: ReturnType<typeof after> | null = null
 let control: Uint8Array[] = []
 let rotation: Source[] = []
 
 /** Finds the port by its name and starts listening; the host may come at any time, even in another life of this VM. */
 export function openPort(name: string, onFrame: FrameHandler): void {
   handle = onFrame
-  const found = list('/sys/class/virtio-ports').find(
-    (p) => readText(`/sys/class/virtio-ports/${p}/name`).trim() === name,
-  )
-  if (!found) throw new Error(`Find port ${name}: no virtio-serial port has that name`)
-  fd = must(`Open port ${name}`, open(`/dev/${found}`, O.RDWR | O.NONBLOCK))
+  must(`Open port ${name}`, listen(name))
+  renew = () => makeAnew(name)
+  everyTurn(pull)
+  everyTurn(pump)
+}
+
+function listen(name: string): number {
+  fd = openPortDevice(name)
+  if (fd < 0) return fd
   // Edges only: while no host is connected the port is readable (end of file) all the time, and would spin
   watchEdges(fd, IN, (events) => {
     if (events & IN) readable = true
@@ -57,8 +71,32 @@ export function openPort(name: string, onFrame: FrameHandler): void {
       changeEdges(fd, IN)
     }
   })
-  everyTurn(pull)
-  everyTurn(pump)
+  return fd
+}
+
+let renew = (): void => {}
+
+/** What the old buffers held was for hosts that are gone; the one that is there says nothing before it heard from us. */
+function makeAnew(name: string): void {
+  const words = encodeUtf8('zinit: nothing goes out by the port; it is made anew\n')
+  sys('write', 2, words, words.length)
+  unheard = null
+  unwatch(fd)
+  close(fd)
+  readable = false
+  blocked = true
+  renewPortDevices()
+  let looks = 0
+  const look = () => {
+    if (listen(name) >= 0) {
+      readable = true
+      blocked = false
+      return
+    }
+    if (++looks % LOOKS === 0) renewPortDevices()
+    after(LOOK_AGAIN, look)
+  }
+  look()
 }
 
 /** Reads what is there, in portions that leave room for the rest of the loop. */
@@ -104,14 +142,21 @@ function pump(): boolean {
       sent = 0
     }
     const put = sys('write', fd, pending.subarray(sent), pending.length - sent)
-    if (put > 0) sent += put
-    else {
+    if (put > 0) {
+      sent += put
+      if (unheard) heard()
+    } else {
       blocked = true
       changeEdges(fd, IN | OUT)
     }
     if (sent === pending.length) pending = null
   }
   return !blocked
+}
+
+function heard(): void {
+  cancel(unheard)
+  unheard = null
 }
 
 /** Completes the frame whose payload of LENGTH bytes was put at OUT[HEADER]; returns the frame's length. */
@@ -146,4 +191,5 @@ export function forgetOutgoing(): void {
   rotation = []
   control = []
   pending = null
+  unheard ??= after(WORN, () => renew())
 }
