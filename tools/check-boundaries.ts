@@ -16,7 +16,7 @@ export const arrows: Record<string, readonly string[]> = {
   mycelium: ['codec', 'sys'],
   contract: ['npm', 'codec', 'sys'],
   node: ['npm', 'codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract'],
-  hub: ['npm', 'codec', 'sys', 'cas', 'zosfs'],
+  hub: ['npm', 'codec', 'sys', 'cas', 'zosfs', 'contract'],
   cli: ['codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract', 'keys', 'node', 'hub'],
 }
 

@@ -2,7 +2,7 @@ import { type KeyObject, randomBytes } from 'node:crypto'
 import { Agent, request } from 'node:http'
 import { reasonOf, ZosError } from '#codec'
 import type { ChunkBackend, Stored } from './backend.ts'
-import { signRequest } from './hub_auth.ts'
+import { signReads, signRequest } from './hub_auth.ts'
 import { BLOB_LIMIT } from './stored.ts'
 
 /** A hub's HTTP address: `http://HOST:PORT`, or `http+unix:SOCKET` for one that is reached through a unix socket. */
@@ -33,21 +33,42 @@ export type HubCall = (method: string, path: string, body?: Uint8Array | object)
 export type HubCallOptions = {
   /** Signs each request: who may upload, and read what is private, is known by its key. */
   key?: KeyObject | undefined
+  /** By which somebody lets KEY ask in their name at the hub known as `hub`, whose reads are then signed all at once. */
+  pass?: { hub: string; text: string } | undefined
   /** Sent with each request, such as a grant. */
   headers?: Record<string, string>
 }
 
-export function hubCall(
-  place: HttpPlace,
-  label: string,
-  options: HubCallOptions = {},
-): HubCall & { close: () => void } {
+/** A hub to be called; `as` gives it as others call it. */
+export type Hub = HubCall & { label: string; as: (options: HubCallOptions) => Hub; close: () => void }
+
+/** One signature serves for reads of so many milliseconds: half of what a hub's clock may be away from ours. */
+const READS = 150_000
+
+function authorizer({ key, pass }: HubCallOptions) {
+  let reads = ''
+  let since = Number.NEGATIVE_INFINITY
+  return (method: string, path: string, body: Uint8Array | undefined): Record<string, string> => {
+    if (!key) return {}
+    if (!pass) return { authorization: signRequest(key, { method, path, body: body ?? Buffer.alloc(0) }) }
+    const own = { 'x-zos-for': pass.text }
+    if (method !== 'GET' && method !== 'HEAD')
+      return { ...own, authorization: signRequest(key, { method, path, body: body ?? Buffer.alloc(0) }) }
+    if (performance.now() - since > READS) {
+      reads = signReads(key, pass.hub)
+      since = performance.now()
+    }
+    return { ...own, authorization: reads }
+  }
+}
+
+export function hubCall(place: HttpPlace, label: string, options: HubCallOptions = {}): Hub {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+  const authorize = authorizer(options)
   const upload = randomBytes(16).toString('hex')
   const once = (method: string, path: string, body: Uint8Array | undefined, json: boolean) =>
     new Promise<Answer>((resolve, reject) => {
-      const headers: Record<string, string> = { [UPLOAD_HEADER]: upload, ...options.headers }
-      if (options.key) headers.authorization = signRequest(options.key, { method, path, body: body ?? Buffer.alloc(0) })
+      const headers = { [UPLOAD_HEADER]: upload, ...options.headers, ...authorize(method, path, body) }
       const req = request({ ...place, method, path, agent, headers }, (res) => {
         const chunks: Buffer[] = []
         let size = 0
@@ -88,7 +109,11 @@ export function hubCall(
     if (answer.status === 404 || answer.status < 300) return answer
     throw refusal(method, path, label, answer)
   }
-  return Object.assign(call, { close: () => agent.destroy() })
+  return Object.assign(call, {
+    label,
+    as: (others: HubCallOptions) => hubCall(place, label, others),
+    close: () => agent.destroy(),
+  })
 }
 
 function refusal(method: string, path: string, label: string, { status, body }: Answer): ZosError {

@@ -44,6 +44,28 @@ export function signerOfRequest(
   return name
 }
 
+const reading = (hub: string, time: number) => Buffer.from(`zos hub reads 1\n${hub}\n${time}`)
+
+/** The `authorization` header of any GET and HEAD at the hub named HUB, for as long as its time is near. */
+export function signReads(key: KeyObject, hub: string, time = Math.floor(Date.now() / 1000)): string {
+  return `ZOS1-READS ${keyName(key)} ${time} ${sign(null, reading(hub, time), key).toString('hex')}`
+}
+
+/** Who signed such a header for one of HUBS, and until when it is good (Unix seconds). One that does not hold is refused. */
+export function signerOfReads(
+  header: string,
+  hubs: readonly string[],
+  now = Date.now() / 1000,
+): { by: string; until: number } {
+  const [, name, at, signature] = /^ZOS1-READS ([0-9a-f]{64}) (\d{1,12}) ([0-9a-f]{128})$/.exec(header) ?? []
+  if (!name) throw refuse('the header is not of the form "ZOS1-READS KEY TIME SIGNATURE"')
+  const time = Number(at)
+  if (Math.abs(time - now) > DRIFT) throw refuse(`its time is ${Math.round(Math.abs(time - now))} s from this hub's`)
+  if (!hubs.some((hub) => verify(null, reading(hub, time), publicOf(name), Buffer.from(signature!, 'hex'))))
+    throw refuse(`it is not by this key for reading at "${hubs.join('" or "')}"`)
+  return { by: name, until: time + DRIFT }
+}
+
 /** What an owner lets a reader read: one object, or all that are the owner's ("*"). until: Unix seconds. */
 export type Grant = { owner: string; reader: string; id: string; until: number }
 

@@ -2,8 +2,25 @@ export type { ChunkBackend, Stored } from './backend.ts'
 export { type Bucket, type BucketPlace, openBucket, parseBucketPlace } from './bucket.ts'
 export { type ChunkId, chunkIdOf, isZero, LEAF_BLOCK, leafHashes, wholeBlocks, zeroLeaf } from './chunk.ts'
 export { dirBackend } from './dir_backend.ts'
-export { type HttpPlace, type HubCall, httpBackend, hubCall, parseHttpPlace, UPLOAD_HEADER } from './http_backend.ts'
-export { type Grant, grants, keyName, signerOfRequest, signGrant, signRequest } from './hub_auth.ts'
+export {
+  type HttpPlace,
+  type Hub,
+  type HubCall,
+  httpBackend,
+  hubCall,
+  parseHttpPlace,
+  UPLOAD_HEADER,
+} from './http_backend.ts'
+export {
+  type Grant,
+  grants,
+  keyName,
+  signerOfReads,
+  signerOfRequest,
+  signGrant,
+  signReads,
+  signRequest,
+} from './hub_auth.ts'
 export {
   BATCH_BODY,
   BATCH_OBJECTS,

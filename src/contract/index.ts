@@ -39,6 +39,7 @@ export {
   proposalId,
   propose,
   proveDeployment,
+  type Readers,
   type Receipt,
   type Relayer,
   type Report,
@@ -47,6 +48,7 @@ export {
   readDeployment,
   readGroup,
   readNode,
+  readReaders,
   readReports,
   readSets,
   readWords,
@@ -80,6 +82,7 @@ export type { Spec, Workload } from './spec/schema.ts'
 export { type Expected, openSealed, type Salted, type Sealed, salted, sealSpecs } from './spec/seal.ts'
 export { resourcesOf, rulesOf, slotsOf, type WantedSlot } from './spec/slots.ts'
 export { countryHex, type Domain, deploymentId, digestOf, groupOf, typedData, ZERO } from './typed/digest.ts'
+export { type HubPass, hubDomain, openHubPass, signHubPass } from './typed/hub_key.ts'
 export { passkeySigner, type SignerKind, signerKind, signerOf } from './typed/passkey.ts'
 export {
   type Ack,

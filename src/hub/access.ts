@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { grants } from '#cas'
-import { reasonOf, ZosError } from '#codec'
+import { codeOf, reasonOf, ZosError } from '#codec'
 import { z } from '#npm'
+import type { Asker, Askers } from './asker.ts'
+import type { Groups } from './groups.ts'
 import type { Named } from './place.ts'
 
 const key = z.string().regex(/^[0-9a-f]{64}$/, 'take the 64 hex digits of an Ed25519 key')
@@ -26,9 +28,13 @@ export type Access = {
   /** Refuses who may not upload BYTES more, else counts them; gives what takes them back. */
   upload(by: string | undefined, bytes: number): () => void
   /** Whether whoever asks may know of the object. */
-  mayRead(id: string, by: string | undefined, grant: string | undefined): boolean
-  /** Notes an upload's domain: private to BY, or public. What is public already stays so. */
-  own(id: string, by: string, isNew: boolean): Promise<void>
+  mayRead(id: string, asker: Asker): Promise<boolean>
+  /** Refuses with words who says whom they ask for and may not ask so; to be called before something is absent for them. */
+  explain(asker: Asker): Promise<void>
+  /** Of whom an upload will be that goes into the domain SAID: of all (undefined), the signer's, or a group's that they are of. */
+  ownerOf(said: string | undefined, asker: Asker): Promise<string | undefined>
+  /** Notes whose an upload is: a key's (64 hex digits), or a domain's. What is public already stays so. */
+  own(id: string, owner: string, isNew: boolean): Promise<void>
   publish(id: string): Promise<void>
   used(): ReadonlyMap<string, number>
   flush(): Promise<void>
@@ -36,7 +42,14 @@ export type Access = {
 
 const nameless = 'sign the request: this hub takes uploads from known keys alone'
 
-export async function openAccess(named: Named, policy: Policy | undefined): Promise<Access> {
+const isDomain = (owner: string): boolean => owner.includes('/')
+const refuse = (reason: string) => new ZosError(reason, { code: 'not-authorized' })
+
+export async function openAccess(
+  named: Named,
+  policy: Policy | undefined,
+  { askers, groups }: { askers: Askers; groups: Groups | undefined },
+): Promise<Access> {
   const owners = new Map<string, string[]>()
   for await (const id of named.names('private')) {
     const list = JSON.parse(((await named.get('private', id)) ?? '[]').toString()) as string[]
@@ -71,15 +84,48 @@ export async function openAccess(named: Named, policy: Policy | undefined): Prom
       add(bytes)
       return () => add(-bytes)
     },
-    mayRead(id, by, grant) {
+    async mayRead(id, asker) {
       const list = owners.get(id)
       if (!list) return true
-      return by !== undefined && (list.includes(by) || grants(grant, { id, owners: list, reader: by }))
+      const { by, grant } = asker
+      if (by === undefined) return false
+      if (list.includes(by) || grants(grant, { id, owners: list, reader: by })) return true
+      if (!groups || asker.pass === undefined) return false
+      try {
+        const { domain, signer } = await askers.passOf(asker)
+        for (const owner of list)
+          if (isDomain(owner) && (domain === '*' || domain === owner) && (await groups.mayRead(owner, signer)))
+            return true
+      } catch (error) {
+        if (codeOf(error) !== 'not-authorized') throw error
+      }
+      return false
     },
-    async own(id, by, isNew) {
+    async explain(asker) {
+      // to a hub without a grid nobody can show for whom they ask: then they ask for themselves
+      if (!groups || asker.pass === undefined) return
+      const { domain, signer } = await askers.passOf(asker)
+      if (domain !== '*' && !(await groups.mayRead(domain, signer)))
+        throw refuse(
+          `Read "${domain}": ${signer} is neither a member of the group nor a node its deployment is placed on`,
+        )
+    },
+    async ownerOf(said, asker) {
+      if (said === undefined || said === 'public') return undefined
+      if (said === 'private') {
+        if (asker.by) return asker.by
+        throw refuse('Upload: sign the request: a private object has an owner')
+      }
+      const { domain, signer } = await askers.passOf(asker)
+      if (domain !== said) throw refuse(`Upload into "${said}": what was signed is for "${domain}"`)
+      if (!(await groups!.isMember(domain, signer)))
+        throw refuse(`Upload into "${said}": ${signer} is no member of the group`)
+      return domain
+    },
+    async own(id, owner, isNew) {
       const list = owners.get(id)
       if (!list && !isNew) return
-      if (!list?.includes(by)) await save(id, [...(list ?? []), by])
+      if (!list?.includes(owner)) await save(id, [...(list ?? []), owner])
     },
     async publish(id) {
       if (owners.has(id)) await save(id, [])

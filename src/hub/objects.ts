@@ -1,6 +1,7 @@
 import { type ChunkBackend, open } from '#cas'
 import { sha256Hex, ZosError } from '#codec'
 import type { Access } from './access.ts'
+import type { Asker } from './asker.ts'
 
 /** Ids in one question for what is missing, and in one for what there is. */
 const MISSING_IDS = 10_000
@@ -21,16 +22,14 @@ export function checkId(id: unknown): string {
   throw new ZosError(`Find object "${String(id).slice(0, 80)}": not 64 hex digits`, { code: 'bad-id' })
 }
 
-/** Who asks, and with whose leave. */
-export type Asker = { by: string | undefined; grant: string | undefined }
-
-export type Upload = { id: string; stored: Buffer; by: string | undefined; isPrivate: boolean }
+/** BY pays for it; OWNER is whose it is, undefined: everybody's. */
+export type Upload = { id: string; stored: Buffer; by: string | undefined; owner: string | undefined }
 
 /** Keeps an object, after looking at every byte of it: nobody can put one thing under another's id. */
 export async function takeObject(objects: ChunkBackend, access: Access, check: Check, u: Upload): Promise<void> {
-  const { id, stored, by, isPrivate } = u
+  const { id, stored, by, owner } = u
   // whether it is new matters to quotas and owners alone
-  const isNew = (access.limited || isPrivate) && !(await objects.has(id))
+  const isNew = (access.limited || owner !== undefined) && !(await objects.has(id))
   const undo = access.upload(by, isNew ? stored.length : 0)
   try {
     const wrong = check(id, stored)
@@ -38,12 +37,10 @@ export async function takeObject(objects: ChunkBackend, access: Access, check: C
       throw new ZosError(`Keep object "${id}": the bytes sent are not its own (found: ${wrong})`, {
         code: 'bad-object',
       })
-    if (isPrivate && by === undefined)
-      throw new ZosError('Upload: sign the request: a private object has an owner', { code: 'not-authorized' })
     // its owner first: killed in between, there is an owner without an object, never an object everybody may read
-    if (isPrivate) await access.own(id, by!, isNew)
+    if (owner !== undefined) await access.own(id, owner, isNew)
     await objects.put(id, stored)
-    if (!isPrivate) await access.publish(id)
+    if (owner === undefined) await access.publish(id)
   } catch (error) {
     undo()
     throw error
@@ -59,7 +56,7 @@ function idsOf(ids: unknown, most: number): string[] {
 export async function missing(objects: ChunkBackend, access: Access, ids: unknown, who: Asker): Promise<string[]> {
   const lacking: string[] = []
   for (const id of idsOf(ids, MISSING_IDS))
-    if (!access.mayRead(id, who.by, who.grant) || !(await objects.touch(id))) lacking.push(id)
+    if (!(await access.mayRead(id, who)) || !(await objects.touch(id))) lacking.push(id)
   return lacking
 }
 
@@ -81,7 +78,7 @@ export function batch(objects: ChunkBackend, access: Access, ids: unknown, who: 
         yield head(LATER)
         continue
       }
-      const stored = access.mayRead(id, who.by, who.grant) ? await objects.get(id) : undefined
+      const stored = (await access.mayRead(id, who)) ? await objects.get(id) : undefined
       left -= stored?.length ?? 0
       if (stored) yield* [head(stored.length), stored]
       else yield head(ABSENT)

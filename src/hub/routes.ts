@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
-import { BATCH_BODY, decodeObjects, signerOfRequest } from '#cas'
+import { BATCH_BODY, decodeObjects } from '#cas'
 import { ZosError } from '#codec'
 import { decodeTrace, TRACE_LIMIT } from '#zosfs'
 import type { Access } from './access.ts'
+import type { Asker, Askers } from './asker.ts'
 import { type Budget, readBody } from './body.ts'
 import type { Metrics } from './metrics.ts'
 import { batch, type Check, checkId, checkSpec, missing, takeObject } from './objects.ts'
@@ -21,6 +22,7 @@ export type Routes = Record<string, (ask: Ask) => Promise<Reply>>
 export type Serving = {
   place: HubPlace
   access: Access
+  askers: Askers
   metrics: Metrics
   budget: Budget
   check: Check
@@ -34,42 +36,46 @@ const SPEC_LIMIT = 4 << 20
 const JSON_LIMIT = 1 << 20
 
 /** What a hub answers, by method and pattern. docs/formats/hub.md. */
-export function routesOf({ place, access, metrics, budget, check, deletes, uploading }: Serving): Routes {
+export function routesOf({ place, access, askers, metrics, budget, check, deletes, uploading }: Serving): Routes {
   const { objects, named } = place
 
   /** Reads the body, tells who signed it, and gives the bytes back to the budget when WORK is done. */
   const withBody = async <T>(
     req: IncomingMessage,
     limit: number,
-    work: (bytes: Buffer, by: string | undefined) => Promise<T>,
+    work: (bytes: Buffer, who: Asker) => Promise<T>,
   ): Promise<T> => {
     const { bytes, release } = await readBody(req, limit, budget)
     try {
       metrics.count('zos_hub_received_bytes_total', {}, bytes.length)
-      return await work(bytes, signer(req, bytes))
+      return await work(bytes, askers.of(req, bytes))
     } finally {
       release()
     }
   }
-  const signer = (req: IncomingMessage, body: Uint8Array) =>
-    signerOfRequest(req.headers.authorization, { method: req.method!, path: req.url!, body })
-  const grantOf = (req: IncomingMessage) => req.headers['x-zos-grant'] as string | undefined
-  /** Whether whoever asks without a body may know of the object: else it is as if there were none. */
-  const mayRead = (req: IncomingMessage, id: string) =>
-    access.mayRead(checkId(id), signer(req, Buffer.alloc(0)), grantOf(req))
+  const without = (req: IncomingMessage) => askers.of(req, Buffer.alloc(0))
+  /** What FIND gives of an object, to whom may know of it: to others it is as if there were none. */
+  const found = async <T>(who: Asker, id: string, find: () => Promise<T | undefined>): Promise<T | undefined> => {
+    const it = (await access.mayRead(checkId(id), who)) ? await find() : undefined
+    // absent or another's, the same is said
+    if (it === undefined) await access.explain(who)
+    return it
+  }
+  const has = async (who: Asker, id: string): Promise<boolean> =>
+    (await found(who, id, async () => (await objects.has(id)) || undefined)) === true
+  const ownerOf = (req: IncomingMessage, who: Asker) =>
+    access.ownerOf(req.headers['x-zos-domain'] as string | undefined, who)
 
-  const asked = <T>(
-    req: IncomingMessage,
-    work: (ids: unknown, who: { by: string | undefined; grant: string | undefined }) => Promise<T>,
-  ) =>
-    withBody(req, JSON_LIMIT, (bytes, by) => {
+  const asked = <T>(req: IncomingMessage, work: (ids: unknown, who: Asker) => Promise<T>) =>
+    withBody(req, JSON_LIMIT, async (bytes, who) => {
       let json: { ids?: unknown }
       try {
         json = JSON.parse(bytes.toString()) as { ids?: unknown }
       } catch (cause) {
         throw new ZosError('Read request: not JSON', { code: 'bad-request', cause })
       }
-      return work(json?.ids, { by, grant: grantOf(req) })
+      await access.explain(who)
+      return work(json?.ids, who)
     })
 
   const kept = async (kind: string, id: string): Promise<Reply> => {
@@ -85,33 +91,32 @@ export function routesOf({ place, access, metrics, budget, check, deletes, uploa
       return { status: 200, body: metrics.text(gauges), headers: { 'content-type': 'text/plain; version=0.0.4' } }
     },
     'GET /objects': async ({ req }) => {
-      const by = signer(req, Buffer.alloc(0))
+      const who = without(req)
+      await access.explain(who)
       const lines = async function* () {
         for await (const item of objects.list())
-          if (access.mayRead(item.id, by, grantOf(req))) yield Buffer.from(`${JSON.stringify(item)}\n`)
+          if (await access.mayRead(item.id, who)) yield Buffer.from(`${JSON.stringify(item)}\n`)
       }
       return { status: 200, body: lines() }
     },
     'GET /objects/:id': async ({ req, id }) => {
-      const stored = mayRead(req, id) ? await objects.get(id) : undefined
+      const stored = await found(without(req), id, () => objects.get(id))
       return stored ? ranged(stored, req.headers.range) : { status: 404 }
     },
-    'HEAD /objects/:id': async ({ req, id }) => ({
-      status: mayRead(req, id) && (await objects.has(id)) ? 200 : 404,
-    }),
+    'HEAD /objects/:id': async ({ req, id }) => ({ status: (await has(without(req), id)) ? 200 : 404 }),
     'PUT /objects/:id': ({ req, id }) =>
-      withBody(req, OBJECT_LIMIT, async (stored, by) => {
-        const isPrivate = req.headers['x-zos-domain'] === 'private'
+      withBody(req, OBJECT_LIMIT, async (stored, who) => {
+        const owner = await ownerOf(req, who)
         uploading(req)
-        await takeObject(objects, access, check, { id: checkId(id), stored, by, isPrivate })
+        await takeObject(objects, access, check, { id: checkId(id), stored, by: who.by, owner })
         return { status: 201 }
       }),
     'POST /objects': ({ req }) =>
-      withBody(req, BATCH_BODY, async (bytes, by) => {
-        const isPrivate = req.headers['x-zos-domain'] === 'private'
+      withBody(req, BATCH_BODY, async (bytes, who) => {
+        const owner = await ownerOf(req, who)
         uploading(req)
         for (const { id, stored } of decodeObjects(bytes)) {
-          await takeObject(objects, access, check, { id, stored, by, isPrivate })
+          await takeObject(objects, access, check, { id, stored, by: who.by, owner })
           // writing is synchronous: others are served in between
           await setImmediate()
         }
@@ -119,7 +124,8 @@ export function routesOf({ place, access, metrics, budget, check, deletes, uploa
       }),
     'POST /objects/:id/touch': async ({ req, id }) => {
       uploading(req)
-      return { status: 200, body: { done: mayRead(req, id) && (await objects.touch(id)) } }
+      const touched = await found(without(req), id, async () => (await objects.touch(id)) || undefined)
+      return { status: 200, body: { done: touched === true } }
     },
     'DELETE /objects/:id': async ({ id, query }) => {
       if (!deletes) throw new ZosError('Delete object: this hub deletes nothing by request', { code: 'no-delete' })
@@ -141,7 +147,7 @@ export function routesOf({ place, access, metrics, budget, check, deletes, uploa
     },
     'GET /specs/:id': ({ id }) => kept('specs', id),
     'PUT /specs/:id': ({ req, id }) =>
-      withBody(req, SPEC_LIMIT, async (bytes, by) => {
+      withBody(req, SPEC_LIMIT, async (bytes, { by }) => {
         checkSpec(checkId(id), bytes)
         const undo = access.upload(by, bytes.length)
         await named.put('specs', id, bytes).catch((error) => {
@@ -150,11 +156,11 @@ export function routesOf({ place, access, metrics, budget, check, deletes, uploa
         })
         return { status: 201 }
       }),
-    'GET /traces/:id': ({ id }) => kept('traces', id),
+    'GET /traces/:id': async ({ req, id }) => ((await has(without(req), id)) ? kept('traces', id) : { status: 404 }),
     // advice, from nodes that have no key here: one for each manifest that is here, bounded, and worth nothing to forge
     'PUT /traces/:id': ({ req, id }) =>
-      withBody(req, TRACE_LIMIT, async (bytes) => {
-        if (!decodeTrace(bytes) || !(await objects.has(checkId(id))))
+      withBody(req, TRACE_LIMIT, async (bytes, who) => {
+        if (!decodeTrace(bytes) || !(await has(who, id)))
           throw new ZosError(`Keep trace "${id}": it is none, or there is no such manifest here`, { code: 'bad-trace' })
         await named.put('traces', id, bytes, { fast: true })
         return { status: 201 }

@@ -1,9 +1,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { openAccess, type Policy } from './access.ts'
+import { openAskers } from './asker.ts'
 import { busy } from './body.ts'
+import { openGroups } from './groups.ts'
 import { openMetrics } from './metrics.ts'
 import { byContent, type Check } from './objects.ts'
 import { openPlace } from './place.ts'
@@ -17,6 +20,12 @@ export type HubOptions = {
   port: number
   /** Who may upload, and how much; without one everybody who reaches the port. */
   policy?: Policy | undefined
+  /** A grid's file (`zos grid export`), which may come to be there later: whose groups may keep things to themselves here. */
+  grid?: string | undefined
+  /** Milliseconds for which the chain's word on who may read counts without asking again. */
+  fresh?: number
+  /** Addresses by which it is known besides its own on this machine, as its grid's file has them. */
+  names?: readonly string[]
   /** What an upload must satisfy; by default that its bytes are those its id names. */
   check?: Check
   /** Whether DELETE is served; a hub of others' content does not. */
@@ -35,11 +44,14 @@ const TIMES = { requestTimeout: 300_000, headersTimeout: 10_000, connectionsChec
 /** Serves a hub over HTTP on 127.0.0.1. Uploads are checked by content, so nobody can change what is there. */
 export async function serveHub(options: HubOptions): Promise<Server> {
   const place = await openPlace(options.at)
-  const access = await openAccess(place.named, options.policy)
+  const groups = options.grid === undefined ? undefined : openGroups(options.grid, options.fresh)
+  const names = [...(options.names ?? [])]
+  const askers = openAskers(names, groups)
+  const access = await openAccess(place.named, options.policy, { askers, groups })
   const metrics = openMetrics()
   const { check = byContent, deletes = false } = options
   const uploading = openUploading(place.objects, options.quiet)
-  const routes = routesOf({ place, access, metrics, budget: { left: BODY_BYTES }, check, deletes, uploading })
+  const routes = routesOf({ place, access, askers, metrics, budget: { left: BODY_BYTES }, check, deletes, uploading })
   let working = 0
 
   const serve = async (req: IncomingMessage, route: string, id: string, query: URLSearchParams): Promise<Reply> => {
@@ -92,10 +104,18 @@ export async function serveHub(options: HubOptions): Promise<Server> {
     )
     server.listen(options.port, '127.0.0.1', resolve)
   })
+  const { port } = server.address() as AddressInfo
+  names.push(`http://127.0.0.1:${port}`, `http://localhost:${port}`)
   return server
 }
 
-const STATUS: Record<string, number> = { 'not-authorized': 401, 'over-quota': 413, 'body-too-large': 413, busy: 503 }
+const STATUS: Record<string, number> = {
+  'not-authorized': 401,
+  'over-quota': 413,
+  'body-too-large': 413,
+  busy: 503,
+  'chain-away': 503,
+}
 
 function refusal(error: unknown): Reply {
   const code = codeOf(error) || 'bug'

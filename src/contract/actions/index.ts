@@ -47,6 +47,7 @@ export {
   submit,
 } from './proposals.ts'
 export { codeHashOf, type Proven, proveDeployment } from './prove.ts'
+export { type Readers, readReaders } from './readers.ts'
 export { deployContracts, openRelayer, type Receipt, type Relayer } from './relayer.ts'
 export {
   drained,

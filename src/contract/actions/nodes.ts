@@ -99,6 +99,11 @@ export async function readNode(grid: Grid, id: number): Promise<Node | undefined
   return (await readNodes(grid, [id]))[0]
 }
 
+/** The address of a node's key, as the contract has it. */
+export async function keyOfNode(grid: Grid, id: number): Promise<Hex> {
+  return ((await view(grid, 'nodes', [id])) as Row)[0].toLowerCase() as Hex
+}
+
 /** Every node on this chain. */
 export async function listNodes(grid: Grid): Promise<Node[]> {
   const count = Number(await view(grid, 'nodeCount', []))

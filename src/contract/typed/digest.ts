@@ -1,5 +1,5 @@
 import { encodeAbiParameters, hashTypedData, keccak256, stringToHex, type TypedDataDomain } from '#npm'
-import type { Ack, Beat, Freeze, MemberSet, Registration, Transition } from './schema.ts'
+import type { Ack, Beat, Freeze, HubKey, MemberSet, Registration, Transition } from './schema.ts'
 import { type TypedName, typedTypes } from './types.ts'
 
 type Hex = `0x${string}`
@@ -14,6 +14,7 @@ export type Signable = {
   Registration: Registration
   Ack: Ack
   Beat: Beat
+  HubKey: HubKey
 }
 
 export const typedDomain = (d: Domain): TypedDataDomain => ({

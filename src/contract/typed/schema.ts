@@ -135,6 +135,9 @@ export type Ack = {
 }
 export type Beat = { node: number; time: number }
 
+/** Whoever signs it lets the Ed25519 KEY ask the hub HUB in their name for what DOMAIN holds. UNTIL: Unix seconds. */
+export type HubKey = { domain: string; hub: string; key: Hex; until: number }
+
 /** What a slot's node says of it; 5 is the contract's own. */
 export const PHASE = { reserved: 1, running: 2, failed: 3, stopped: 4, released: 5 } as const
 export const STATE = { none: 0, active: 1, cancelled: 2, wiped: 3, expired: 4 } as const

@@ -1,4 +1,5 @@
-// The EIP-712 types of what is signed: the same strings as in ../solidity/Types.sol.
+// The EIP-712 types of what is signed: the same strings as in ../solidity/Types.sol, but for HubKey, of which the contract knows
+// nothing: hubs alone read it.
 export const typedTypes = {
   Resources: [
     { name: 'cpu', type: 'uint32' },
@@ -92,6 +93,12 @@ export const typedTypes = {
   Beat: [
     { name: 'node', type: 'uint24' },
     { name: 'time', type: 'uint64' },
+  ],
+  HubKey: [
+    { name: 'domain', type: 'string' },
+    { name: 'hub', type: 'string' },
+    { name: 'key', type: 'bytes32' },
+    { name: 'until', type: 'uint64' },
   ],
 } as const
 
