@@ -87,6 +87,19 @@ test('what is put is got back in whole blocks, under the id of its leaves, once'
   await store.flush()
 })
 
+test('what was read keeps its bytes while more is read, and has no memory of others behind it', async () => {
+  const { store } = make()
+  const plains = [text(100), randomBytes(4096), text(60_000), randomBytes(131_072), randomBytes(524_288)]
+  const ids = await Promise.all(plains.map(async (plain) => (await store.put(plain)).id))
+  const read = await Promise.all([...ids, ...ids].map((id) => store.get(id)))
+  for (const [n, bytes] of read.entries()) {
+    assert.deepEqual(bytes, wholeBlocks(plains[n % plains.length]!))
+    assert.equal(bytes.buffer.byteLength, bytes.length)
+  }
+  const long = randomBytes(3 << 20) // a manifest may be longer than any chunk
+  assert.deepEqual(await store.getBlob((await store.putBlob(long)).id), long)
+})
+
 test('what is published is kept once: at a hub that is a folder, else here; here too when the hub is far away', async () => {
   const objects = async ({ store, hub }: ReturnType<typeof make>) => [
     (await usage(store.local)).objects,

@@ -4,6 +4,7 @@ import { ZosError } from '#codec'
 import type { ChunkBackend } from './backend.ts'
 import type { ChunkId } from './chunk.ts'
 import { dirBackend } from './dir_backend.ts'
+import { objectPath } from './dir_sync.ts'
 import { type Limiter, limiter } from './limit.ts'
 import { merged } from './merged.ts'
 import { type Putter, putter } from './put.ts'
@@ -84,15 +85,14 @@ export function openStore(options: StoreOptions): Store {
 
   /** Reads from the local folder, else (or when damaged) from the hub, keeping what the hub gave. */
   const load = async (id: string): Promise<Extract<Opened, { ok: true }>> => {
-    const here = await local.get(id).catch(() => undefined) // an unreadable local disk is a cache miss
+    const here = await workers.load(id, objectPath(dir, id)) // an unreadable local disk is a cache miss
     let damage: string | undefined
     if (here) {
-      const opened = await workers.open(id, here)
-      if (opened.ok) {
-        limit?.used(id, here.length)
-        return opened
+      if (here.ok) {
+        limit?.used(id, here.stored)
+        return here
       }
-      damage = opened.found
+      damage = here.found
       if (!hub) throw corrupt(id, damage, local, true)
     }
     const stored = await hub?.get(id)

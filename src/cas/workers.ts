@@ -3,6 +3,7 @@ import { reasonOf, ZosError } from '#codec'
 import { chunkIdOf, leafHashes } from './chunk.ts'
 import type { Place } from './dir_sync.ts'
 import type { Bytes, FilePart, Kept } from './keep.ts'
+import type { Loaded } from './load.ts'
 import { type Kind, type Opened, open, seal } from './stored.ts'
 
 export type Hashed = { leaves: Buffer; id: Buffer }
@@ -10,8 +11,9 @@ export type Job =
   | { op: 'hash'; bytes: Uint8Array }
   | { op: 'seal'; kind: Kind; bytes: Uint8Array }
   | { op: 'open'; id: string; bytes: Uint8Array }
+  | { op: 'load'; id: string; path: string }
   | { op: 'keep'; contents: readonly (Bytes | FilePart)[]; place: Place }
-export type Reply = Hashed | Buffer | Opened | Kept
+export type Reply = Hashed | Buffer | Opened | Loaded | Kept
 
 type Waiting = { resolve: (reply: never) => void; reject: (error: unknown) => void }
 type Thread = { worker: Worker; waiting: Map<number, Waiting> }
@@ -21,6 +23,8 @@ export type Workers = {
   hash(bytes: Buffer): Promise<Hashed>
   seal(kind: Kind, bytes: Buffer): Promise<Buffer>
   open(id: string, stored: Buffer): Promise<Opened>
+  /** The stored object in the file PATH, read by the thread and checked against ID; undefined when it cannot be read. */
+  load(id: string, path: string): Promise<Loaded | undefined>
   /** Whole puts into a folder. Bytes are handed over; files are read by the thread. */
   keep(contents: readonly (Bytes | FilePart)[], place: Place): Promise<Kept>
   close(): Promise<void>
@@ -100,6 +104,10 @@ export function startWorkers(count = 2): Workers {
       if (stored.length <= INLINE / 4) return open(id, stored)
       const opened = await giveCopy<Opened>((bytes) => ({ op: 'open', id, bytes }), stored)
       return opened.ok ? { ...opened, plain: view(opened.plain) } : opened
+    },
+    async load(id, path) {
+      const loaded = await give<Loaded | undefined>({ op: 'load', id, path }, [])
+      return loaded?.ok ? { ...loaded, plain: view(loaded.plain) } : loaded
     },
     async keep(contents, place) {
       const bytes = contents.flatMap((c) => ('bytes' in c ? c.bytes : []))
