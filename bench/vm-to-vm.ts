@@ -5,11 +5,21 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { formatAddress, identityOf, ipv4OfSlot, NIC_MTU } from '../src/mycelium/index.ts'
+import { formatAddress, identityOf, ipv4OfSlot } from '../src/mycelium/index.ts'
 import { sleep } from '../src/sys/index.ts'
 import type { Agent } from '../src/vm/agent/agent.ts'
 import { connectAgent } from '../src/vm/agent/client.ts'
-import { bootVm, makeRoot, missing, processOf, type Root, startSpec, type TestVm } from '../src/vm/agent/vm.fixture.ts'
+import {
+  bootVm,
+  makeRoot,
+  missing,
+  processOf,
+  type Root,
+  startSpec,
+  type TestCard,
+  type TestVm,
+} from '../src/vm/agent/vm.fixture.ts'
+import { CARD_MTU } from '../src/vm/args.ts'
 import { inTurn } from './overlay/lab.ts'
 import { sh } from './overlay/net.ts'
 import { cpuSecondsOf } from './peer.ts'
@@ -54,11 +64,10 @@ async function reach({ sides: [from], to }: Pair): Promise<void> {
   }
 }
 
-type Card = { netdev: string; mac: string }
 type Network = NonNullable<Parameters<typeof startSpec>[2]>['network']
 
 /** A machine that waits for a client of iperf3, and can be one. */
-async function machine(dir: string, root: Root, network: Network, card?: Card): Promise<Side> {
+async function machine(dir: string, root: Root, network: Network, card?: TestCard): Promise<Side> {
   const vm = await bootVm(dir, root, 256, card)
   const agent = await connectAgent(vm.socket, { fresh: true, timeout: BOOT })
   await agent.start(
@@ -94,7 +103,7 @@ async function bridged(dir: string, root: Root): Promise<Pair> {
       clean.after(() => spawnSync('ip', ['link', 'del', tap]))
       sh('ip', ['tuntap', 'add', 'dev', tap, 'mode', 'tap', 'vnet_hdr'])
       sh('ip', ['link', 'set', tap, 'master', `${id}b`, 'up'])
-      const card = { netdev: `tap,id=nic,ifname=${tap},script=no,downscript=no`, mac: `02:7a:6f:73:01:0${i}` }
+      const card: TestCard = { link: { kind: 'tap', name: tap }, mac: `02:7a:6f:73:01:0${i}`, segments: true }
       const network = { address: identityOf(randomBytes(32)).address.toString('hex'), ipv4: ipv4OfSlot(i), mtu: 1500 }
       const side = await machine(join(dir, `b${i}`), root, network, card)
       clean.after(() => side.vm[Symbol.asyncDispose]())
@@ -114,6 +123,9 @@ async function overlaid(dir: string, root: Root): Promise<Pair> {
   const clean = cleaning()
   try {
     const ns = (i: number) => `${id}n${i}`
+    // as a node does: one for all machines, in which nothing but they is
+    clean.after(() => spawnSync('ip', ['netns', 'del', `${id}m`]))
+    sh('ip', ['netns', 'add', `${id}m`])
     for (const i of [0, 1]) {
       clean.after(() => spawnSync('ip', ['netns', 'del', ns(i)]))
       sh('ip', ['netns', 'add', ns(i)])
@@ -133,7 +145,8 @@ async function overlaid(dir: string, root: Root): Promise<Pair> {
     const sides: Side[] = []
     const nodes: ChildProcess[] = []
     for (const i of [0, 1]) {
-      const side = await machine(join(dir, `o${i}`), root, { ...members[i]!, mtu: NIC_MTU })
+      const card: TestCard = { link: { kind: 'tap', name: `zt${i}` }, namespace: `${id}m` }
+      const side = await machine(join(dir, `o${i}`), root, { ...members[i]!, mtu: CARD_MTU.tap }, card)
       clean.after(() => side.vm[Symbol.asyncDispose]())
       clean.after(() => side.agent[Symbol.asyncDispose]())
       sides.push(side)

@@ -25,7 +25,6 @@ export {
   formatIpv4,
   gatewayOf,
   ipv4OfSlot,
-  NIC_MTU,
   type NicMember,
   type NicNetwork,
   type NicPort,

@@ -22,6 +22,7 @@ const { functions: libc } = dlopen('libc.so.6', {
   lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
   poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
   read: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
+  setns: { arguments: ['i32', 'i32'], return: 'i32' },
   setsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'], return: 'i32' },
   socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
   socketpair: { arguments: ['i32', 'i32', 'i32', 'pointer'], return: 'i32' },
@@ -53,6 +54,9 @@ export function tryLock(fd: number): boolean {
 export function leaveNetwork(): boolean {
   return libc.unshare(CLONE_NEWNET) === 0
 }
+
+/** Moves this thread, and no other, into the network namespace that FD is open on: 0, -errno. */
+export const enterNetwork = (fd: number): number => result(libc.setns(fd, CLONE_NEWNET))
 
 /** asm-generic/errno.h */
 const EOPNOTSUPP = 95

@@ -44,4 +44,5 @@ export {
   tcpRtt,
   tuneTcp,
 } from './socket.ts'
+export { makeTap, openTap, refusesTaps, type TapOptions } from './tap.ts'
 export { openTun, type TunOptions } from './tun.ts'

@@ -4,24 +4,25 @@ import { closeFd, ioctlFd, ioctlNumber, socketFd } from './ffi.ts'
 import { errnoMessage } from './socket.ts'
 
 /** linux/if_tun.h, linux/sockios.h, linux/if.h */
-const TUNSETIFF = 0x400454ca
+export const TUNSETIFF = 0x400454ca
 const TUNSETOFFLOAD = 0x400454d0
 const IFF_TUN = 0x0001
-const IFF_NO_PI = 0x1000
-const IFF_VNET_HDR = 0x4000
+export const IFF_NO_PI = 0x1000
+export const IFF_VNET_HDR = 0x4000
 /** checksum, TCP over IPv4, TCP over IPv6 */
 const TUN_F_CSUM_TSO = 0x01 | 0x02 | 0x04
-const SIOCGIFINDEX = 0x8933
+export const SIOCGIFINDEX = 0x8933
 const SIOCSIFADDR = 0x8916
-const SIOCSIFFLAGS = 0x8914
-const SIOCSIFMTU = 0x8922
-const SIOCSIFTXQLEN = 0x8943
-const IFF_UP_RUNNING = 0x1 | 0x40
+export const SIOCSIFFLAGS = 0x8914
+export const SIOCSIFMTU = 0x8922
+export const SIOCSIFTXQLEN = 0x8943
+export const IFF_UP = 0x1
+const IFF_UP_RUNNING = IFF_UP | 0x40
 const AF_INET6 = 10
 const SOCK_DGRAM = 2
 const O_RDWR_NONBLOCK_CLOEXEC = 0o2 | 0o4000 | 0o2000000
 /** linux/if.h: IFNAMSIZ 16, sizeof(struct ifreq) 40 */
-const NAME_SIZE = 16
+export const NAME_SIZE = 16
 const IFREQ_SIZE = 40
 
 export type TunOptions = {
@@ -36,14 +37,14 @@ export type TunOptions = {
   queue: number
 }
 
-function ifreq(name: string, value?: (bytes: Buffer) => void): Buffer {
+export function ifreq(name: string, value?: (bytes: Buffer) => void): Buffer {
   const bytes = Buffer.alloc(IFREQ_SIZE)
   bytes.write(name, 0, NAME_SIZE - 1, 'latin1')
   value?.(bytes)
   return bytes
 }
 
-function check(what: string, name: string, code: number): void {
+export function check(what: string, name: string, code: number): void {
   if (code >= 0) return
   const errno = -code
   const hint =
@@ -61,16 +62,10 @@ function check(what: string, name: string, code: number): void {
   })
 }
 
-/** Creates the interface, gives it its address and brings it up: a non-blocking descriptor that carries IP packets. */
-export function openTun(options: TunOptions): number {
-  const { name } = options
-  if (!/^[a-zA-Z0-9_.-]{1,15}$/.test(name))
-    throw new ZosError(`Open TUN interface "${name}": the name must be 1 to 15 letters, digits, ".", "_" or "-"`, {
-      code: 'bad-tun-name',
-    })
-  let fd: number
+/** A descriptor on the kernel's TUN driver, for the interface NAME to be. */
+export function openTunDevice(name: string): number {
   try {
-    fd = openSync('/dev/net/tun', O_RDWR_NONBLOCK_CLOEXEC)
+    return openSync('/dev/net/tun', O_RDWR_NONBLOCK_CLOEXEC)
   } catch (cause) {
     const hint = codeOf(cause) === 'ENOENT' ? ': load the kernel module "tun"' : ': run it as root'
     throw new ZosError(`Open TUN interface "${name}": ${reasonOf(cause)}${hint}`, {
@@ -79,6 +74,16 @@ export function openTun(options: TunOptions): number {
       cause,
     })
   }
+}
+
+/** Creates the interface, gives it its address and brings it up: a non-blocking descriptor that carries IP packets. */
+export function openTun(options: TunOptions): number {
+  const { name } = options
+  if (!/^[a-zA-Z0-9_.-]{1,15}$/.test(name))
+    throw new ZosError(`Open TUN interface "${name}": the name must be 1 to 15 letters, digits, ".", "_" or "-"`, {
+      code: 'bad-tun-name',
+    })
+  const fd = openTunDevice(name)
   try {
     configure(fd, options)
     return fd

@@ -12,7 +12,8 @@ const base: QemuInput = {
   accel: 'tcg',
   class: { vcpus: 2, memoryMiB: 256 },
   name: 'zos-a',
-  sockets: { qmp: '/run/z/vm/a/qmp', agent: '/run/z/vm/a/agent', nic: '/run/z/vm/a/nic' },
+  sockets: { qmp: '/run/z/vm/a/qmp', agent: '/run/z/vm/a/agent' },
+  card: { kind: 'stream', path: '/run/z/vm/a/nic' },
   disks: { root: placeholder, upper: placeholder, modules: { kind: 'file', fd: 9, durable: false }, volumes: [] },
 }
 
@@ -79,4 +80,13 @@ test('cmpxchg16b is kept from the guest kernel where TCG gets it wrong, and only
   assert.match(kernelCommandLine('tcg', old), /clearcpuid=cx16/)
   assert.doesNotMatch(kernelCommandLine('tcg', recent), /cx16/)
   assert.doesNotMatch(kernelCommandLine('kvm', old), /cx16/)
+})
+
+test('a card is on a unix socket or on a tap, and never cuts packets', () => {
+  const [stream] = all(qemuArgs(base), '-netdev')
+  assert.equal(stream, 'stream,id=nic,server=on,addr.type=unix,addr.path=/run/z/vm/a/nic')
+  const args = qemuArgs({ ...base, card: { kind: 'tap', name: 'zt1' } })
+  assert.deepEqual(all(args, '-netdev'), ['tap,id=nic,ifname=zt1,script=no,downscript=no,vhost=off'])
+  const card = all(args, '-device').find((device) => device.startsWith('virtio-net-pci,'))
+  assert.match(card!, /host_tso6=off,guest_tso6=off/)
 })

@@ -10,7 +10,7 @@ export const DISK_SIZE = 2 ** 40
 /** `vol0` … `vol5`: PCI devices cannot be added on the fast path, so each guest has them from the start. */
 export const VOLUME_SLOTS = 6
 /** Raised whenever the arguments change the guest's hardware: old templates then no longer fit. */
-export const ARGS_VERSION = 6
+export const ARGS_VERSION = 7
 
 export type Disk =
   /** Reads as zeroes, forgets what is written. */
@@ -20,13 +20,27 @@ export type Disk =
   /** A raw file by an inherited descriptor. `durable`: a guest's flush reaches the host's disk. */
   | { kind: 'file'; fd: number; durable: boolean }
 
+/**
+ * Where the frames of a guest's card go. `stream`: over a unix socket. `tap`: an interface in the emulator's own network
+ * namespace, with which the guest leaves checksums to others and sends what it has in pieces; making one needs CAP_NET_ADMIN.
+ */
+export type CardLink = { kind: 'stream'; path: string } | { kind: 'tap'; name: string }
+
+/**
+ * What a guest is told to use. On a stream it is cut and summed up by the guest's kernel, for which the packet still has to fit
+ * the largest block (32 KiB) that is given without fail when memory is in pieces; on a tap neither, and the limit is the
+ * overlay's frame (65,499) with some room.
+ */
+export const CARD_MTU: Record<CardLink['kind'], number> = { stream: 30_000, tap: 65_000 }
+
 export type QemuInput = {
   qemu: Qemu
   accel: Accel
   class: VmClass
   name: string
   /** Each is made by QEMU, which lets one client in at a time and waits for none. */
-  sockets: { qmp: string; agent: string; nic: string }
+  sockets: { qmp: string; agent: string }
+  card: CardLink
   /** A RAM file; `share`: the guest writes into it (template), else copy-on-write. Absent: anonymous memory. */
   memory?: { path: string; share: boolean }
   disks: { root: Disk; upper: Disk; modules: Disk; volumes: readonly Disk[] }
@@ -102,16 +116,22 @@ function diskArgs(serial: string, disk: Disk, readOnly: boolean): string[] {
 }
 
 /**
- * The network card: Ethernet frames over a unix socket that the network plane connects to, and may let go of and connect
- * to again while the VM runs. Nobody there: what the guest sends vanishes. All guests have one address, as each is alone
- * on its link. No control queue: bringing the link up would wait for it. No option ROM: nobody boots from the network.
+ * The network card: Ethernet frames that the network plane takes and gives, and may let go of and come back to while the VM
+ * runs. Nobody there: what the guest sends vanishes. All guests have one address, as each is alone on its link. No control
+ * queue: bringing the link up would wait for it. No option ROM: nobody boots from the network. No segmentation by the card:
+ * packets may be as large as what would be segmented.
  */
 const NIC_MAC = '02:7a:6f:73:00:02'
 const NIC_CONTROL = ['vq', 'rx', 'rx_extra', 'vlan', 'mac_addr', 'guest_offloads'].map((name) => `ctrl_${name}=off`)
-const nicArgs = (socket: string): string[] => [
-  ...['-netdev', `stream,id=nic,server=on,addr.type=unix,addr.path=${socket}`],
+const NIC_SEGMENTATION = ['tso4', 'tso6', 'ecn', 'ufo'].flatMap((name) => [`host_${name}=off`, `guest_${name}=off`])
+const netdev = (card: CardLink): string =>
+  card.kind === 'stream'
+    ? `stream,id=nic,server=on,addr.type=unix,addr.path=${card.path}`
+    : `tap,id=nic,ifname=${card.name},script=no,downscript=no,vhost=off`
+const nicArgs = (card: CardLink): string[] => [
+  ...['-netdev', netdev(card)],
   '-device',
-  `virtio-net-pci,netdev=nic,mac=${NIC_MAC},romfile=,${NIC_CONTROL.join()},guest_announce=off,vectors=3`,
+  `virtio-net-pci,netdev=nic,mac=${NIC_MAC},romfile=,${[...NIC_CONTROL, ...NIC_SEGMENTATION].join()},guest_announce=off,vectors=3`,
 ]
 
 /** The whole command line of one VM: pure, so that two calls with one input give one guest. */
@@ -138,7 +158,7 @@ export function qemuArgs(input: QemuInput): string[] {
   args.push('-chardev', 'ringbuf,id=console,size=65536', '-serial', 'chardev:console')
   args.push('-chardev', `socket,id=agent,path=${sockets.agent},server=on,wait=off`)
   args.push('-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=agent,name=zos.agent')
-  args.push('-device', 'virtio-rng-pci', ...nicArgs(sockets.nic))
+  args.push('-device', 'virtio-rng-pci', ...nicArgs(input.card))
   args.push(...diskArgs('root', disks.root, true), ...diskArgs('upper', disks.upper, false))
   args.push(...diskArgs('modules', disks.modules, true))
   for (let n = 0; n < VOLUME_SLOTS; n++) {

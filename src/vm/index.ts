@@ -12,7 +12,7 @@ export {
   type StartSpec,
 } from './agent/index.ts'
 export { archivesOf, debianCodename } from './apt.ts'
-export { type Accel, DISK_SIZE, type VmClass, VOLUME_SLOTS } from './args.ts'
+export { type Accel, CARD_MTU, DISK_SIZE, type VmClass, VOLUME_SLOTS } from './args.ts'
 export { awaitAgent } from './await-agent.ts'
 export { CLASS_LIMITS, classFor, DEFAULT_LIMIT_MIB, defaultClass, type HostSize, hostSize } from './classes.ts'
 export { adoptMachine, coldBoot, killStrays, spawnMachine } from './clone.ts'

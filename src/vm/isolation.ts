@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
-import { randomInt } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { ZosError } from '#codec'
-import { tryRun } from '#sys'
+import { refusesTaps, tryRun } from '#sys'
 
 /** First of the 65536 uids (and gids of the same number) that VMs run under as root: far from people and subuid ranges. */
 export const UID_BASE = 0x5a4f_0000
@@ -22,11 +22,14 @@ export type Isolation = AsyncDisposable & {
   prefix(netFd: number): string[]
   /** An open empty network namespace, to be inherited; undefined: the prefix makes one, or there is none. */
   net: number | undefined
+  /** What the guests' network cards are on: taps need `net` and root. */
+  cards: 'tap' | 'stream'
 }
 
 /**
  * As root one empty network namespace is made and held open by a descriptor: entering it costs 1 ms where making one per
- * VM costs 10. Two VMs in it share nothing: it has no interface, and unix sockets go by path.
+ * VM costs 10. Two VMs in it share nothing: unix sockets go by path, and it has no interface but the taps of their cards, on
+ * which the kernel has no address and forwards nothing.
  */
 async function holdNamespace(): Promise<number> {
   const holder = spawn('unshare', ['--net', 'cat'], { stdio: ['pipe', 'pipe', 'ignore'] })
@@ -54,10 +57,12 @@ export async function openIsolation(): Promise<Isolation> {
 
 async function isolateAsRoot(): Promise<Isolation> {
   const net = await holdNamespace()
+  const refused = refusesTaps(`/proc/self/fd/${net}`, `zp${randomBytes(6).toString('hex')}`)
   const taken = new Set<number>()
   return {
-    text: `a uid of its own per VM (${UID_BASE}…${UID_BASE + UID_COUNT - 1}), an empty network namespace`,
+    text: `a uid of its own per VM (${UID_BASE}…${UID_BASE + UID_COUNT - 1}), a network namespace with nothing but their cards`,
     net,
+    cards: refused === undefined ? 'tap' : 'stream',
     prefix: (netFd) => ['nsenter', `--net=/proc/self/fd/${netFd}`, '--'],
     takeUid() {
       // random, so that daemons of two homes do not hand out the same ones
@@ -84,6 +89,7 @@ async function isolateAsUser(): Promise<Isolation> {
       ? 'an empty network namespace; VMs share your uid: run as root for one uid each'
       : 'none but seccomp: this kernel gives users no namespaces, and VMs share your uid; run as root for both',
     net: undefined,
+    cards: 'stream',
     prefix: () => (allowed ? words : []),
     takeUid: () => undefined,
     giveUid() {},

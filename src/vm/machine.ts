@@ -32,8 +32,8 @@ export type Stall = { disk: string; full: boolean }
 export type Machine = AsyncDisposable & {
   readonly record: MachineRecord
   readonly agentSocket: string
-  /** Where the Ethernet frames of its network card come and go. */
-  readonly nicSocket: string
+  /** Where the Ethernet frames of its network card come and go: a unix socket, or a file that says "tap PID NAME". */
+  readonly nic: string
   readonly qmp: Qmp
   /** Settles when QEMU is gone; never rejects. */
   readonly exited: Promise<ExitReport>
@@ -59,7 +59,7 @@ export type Machine = AsyncDisposable & {
 }
 
 export const agentSocketOf = (dir: string): string => join(dir, 'agent')
-export const nicSocketOf = (dir: string): string => join(dir, 'nic')
+export const nicOf = (dir: string): string => join(dir, 'nic')
 export const qmpSocketOf = (dir: string): string => join(dir, 'qmp')
 export const logOf = (dir: string): string => join(dir, 'qemu.log')
 
@@ -127,7 +127,7 @@ export function watchMachine(record: MachineRecord, qmp: Qmp, gone: () => void):
   return {
     record,
     agentSocket: agentSocketOf(record.dir),
-    nicSocket: nicSocketOf(record.dir),
+    nic: nicOf(record.dir),
     qmp,
     exited,
     lend: async (path) => {

@@ -1,21 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { closeSync, existsSync, openSync } from 'node:fs'
-import { chown, mkdir, readFile, rm } from 'node:fs/promises'
+import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { reasonOf, ZosError } from '#codec'
 import { sleep, until } from '#sys'
-import { type Disk, type QemuInput, qemuArgs, type VmClass } from './args.ts'
+import { type CardLink, type Disk, type QemuInput, qemuArgs, type VmClass } from './args.ts'
 import type { VmHost } from './host.ts'
 import { identify } from './identity.ts'
-import {
-  agentSocketOf,
-  logOf,
-  type Machine,
-  type MachineRecord,
-  nicSocketOf,
-  qmpSocketOf,
-  watchMachine,
-} from './machine.ts'
+import { agentSocketOf, logOf, type Machine, type MachineRecord, nicOf, qmpSocketOf, watchMachine } from './machine.ts'
 import { connectQmp, type Qmp } from './qmp.ts'
 import { restore } from './restore.ts'
 
@@ -59,7 +52,11 @@ const SOCKET_PATH_LIMIT = 107 // sun_path of unix(7), without its final 0
 /** Starts a QEMU of its own session and waits until it is reachable, with its saved state loaded. */
 export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow): Promise<Machine> {
   const dir = join(host.vmDir, spec.id)
-  const sockets = { qmp: qmpSocketOf(dir), agent: agentSocketOf(dir), nic: nicSocketOf(dir) }
+  const sockets = { qmp: qmpSocketOf(dir), agent: agentSocketOf(dir) }
+  const card: CardLink =
+    host.isolation.cards === 'tap'
+      ? { kind: 'tap', name: `zt${randomBytes(6).toString('hex')}` }
+      : { kind: 'stream', path: nicOf(dir) }
   if (!/^[A-Za-z0-9_-]{1,40}$/.test(spec.id) || sockets.agent.length > SOCKET_PATH_LIMIT)
     throw new ZosError(`Start VM "${spec.id}": its id or run folder is too long for a socket's name`, {
       code: 'bad-vm-id',
@@ -78,7 +75,7 @@ export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow):
     const disk = (source: DiskSource): Disk =>
       source.kind === 'file' ? { ...source, fd: pass(openSync(source.path, 'r+')) } : source
     const input: QemuInput = {
-      ...{ qemu: host.qemu, accel: host.accel, class: spec.class, name: `zos-${spec.id}`, sockets },
+      ...{ qemu: host.qemu, accel: host.accel, class: spec.class, name: `zos-${spec.id}`, sockets, card },
       disks: {
         root: disk(spec.root),
         upper: disk(spec.upper),
@@ -108,7 +105,8 @@ export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow):
     const qmp = await reach(child, sockets.qmp, dir, how.deadline ?? START_DEADLINE)
     child.unref()
     // made on a thread; the guest must not send before
-    await until("the network card's socket", START_DEADLINE, () => existsSync(sockets.nic), 1)
+    if (card.kind === 'stream') await until("the network card's socket", START_DEADLINE, () => existsSync(card.path), 1)
+    else await writeFile(nicOf(dir), `tap ${child.pid} ${card.name}\n`)
     if (state !== undefined) await restore(qmp, state)
     const identity = identify(child.pid!)
     if (!identity) throw await died(dir)

@@ -36,6 +36,7 @@ function baseKey(host: VmHost): string {
     initramfs: host.initramfs.sha256,
     qemu: host.qemu.text,
     accel: host.accel,
+    card: host.isolation.cards,
     // a KVM guest saw this very processor; TCG's is the same everywhere
     cpu: host.accel === 'kvm' ? hostCpu() : '',
   }

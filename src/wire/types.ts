@@ -67,7 +67,6 @@ export type NetworkRequest = {
   ipv4: number
   /** Where packets to the Internet go; absent: it may not go there. */
   ipv4Gateway?: number
-  mtu: number
   /** A line for /etc/hosts: its address and its names. */
   hosts: string
   resolvConf: string

@@ -76,11 +76,20 @@ export function readVnet(bytes: Buffer, at: number): Offload | undefined {
   }
 }
 
-/** Finishes a checksum the kernel left to us: the field holds the pseudo header's sum already. */
-export function finishChecksum(packet: PacketBuffer, at: number, length: number, offload: Offload): boolean {
+/**
+ * Finishes a checksum the kernel left to us: the field holds the pseudo header's sum already. It must not begin before FIRST,
+ * counted from AT as the header says it.
+ */
+export function finishChecksum(
+  packet: PacketBuffer,
+  at: number,
+  length: number,
+  offload: Offload,
+  first = IPV6_HEADER,
+): boolean {
   const start = at + offload.checksumStart
   const field = start + offload.checksumOffset
-  if (offload.checksumStart < IPV6_HEADER || field + 2 > at + length) return false
+  if (offload.checksumStart < first || field + 2 > at + length) return false
   const sum = fold(sumWords(packet, start, at + length))
   // UDP says "no checksum" by zero, so a sum of zero is sent as all ones (RFC 8200 §8.1); TCP does not mind
   putWord(packet.bytes, field, ~sum & 0xffff || 0xffff)

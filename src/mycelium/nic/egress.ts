@@ -5,7 +5,7 @@ import { IPV4_GATEWAY } from './network.ts'
 import { createOutside } from './outside.ts'
 import { ipv6Packet, TCP, UDP } from './packet.ts'
 import { IPV4_HEADER, writeHeader } from './translate.ts'
-import { ETHERNET, LENGTH, openWire, type Wire } from './wire.ts'
+import { ETHERNET, openWire, PREFIX, type Wire } from './wire.ts'
 
 const IPV4 = 0x0800
 const SMTP = 25
@@ -44,7 +44,7 @@ export function createEgress(options: EgressOptions) {
   const traffic = { sent: 0, received: 0 }
   /** By the guest's port: who asked whom, as IPv6 addresses. */
   const asked = new Map<number, { source: Buffer; asked: Buffer }>()
-  const framed = Buffer.alloc(LENGTH + ETHERNET + 0xffff)
+  const framed = Buffer.alloc(PREFIX + ETHERNET + 0xffff)
   let wire: Wire | undefined
 
   function put(packet: Buffer, at: number, length: number): void {
@@ -52,12 +52,11 @@ export function createEgress(options: EgressOptions) {
       count('egress-down')
       return
     }
-    framed.writeUInt32BE(ETHERNET + length)
-    ours.copy(framed, LENGTH)
-    guests.copy(framed, LENGTH + 6)
-    framed.writeUInt16BE(IPV4, LENGTH + 12)
-    packet.copy(framed, LENGTH + ETHERNET, at, at + length)
-    if (wire.send(framed, 0, LENGTH + ETHERNET + length)) traffic.sent += length
+    ours.copy(framed, PREFIX)
+    guests.copy(framed, PREFIX + 6)
+    framed.writeUInt16BE(IPV4, PREFIX + 12)
+    packet.copy(framed, PREFIX + ETHERNET, at, at + length)
+    if (wire.send(framed, PREFIX, ETHERNET + length)) traffic.sent += length
     else count('egress-full')
   }
 

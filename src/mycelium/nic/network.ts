@@ -32,12 +32,6 @@ export type NicNetwork = {
 /** Where a card's frames come and go, and what it is part of. */
 export type NicSpec = { kind: 'nic'; path: string; network: NicNetwork }
 
-/**
- * What the card's guest is told to use. Large, as there is no offload on a stream of frames; with headers it still fits the
- * largest block (32 KiB) that the guest's kernel gives without fail when its memory is in pieces.
- */
-export const NIC_MTU = 30_000
-
 /** Every network's private IPv4 range, a /24 as networks never meet: the node's end of the link, then slot 0, 1, … */
 export const IPV4_GATEWAY = 0x0a90_0001
 export const ipv4OfSlot = (slot: number): number => IPV4_GATEWAY + 1 + slot

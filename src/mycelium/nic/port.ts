@@ -1,4 +1,3 @@
-import { connectUnix } from '#sys'
 import type { Port } from '../daemon/local.ts'
 import { finishChecksum, type PacketBuffer, packetBuffer, readVnet } from '../daemon/offload.ts'
 import { HEADROOM } from '../daemon/plane-context.ts'
@@ -6,13 +5,14 @@ import type { PortHooks } from '../daemon/ports.ts'
 import { adminProhibited, IPV6_HEADER, icmpError, isIcmpError } from '../wire/icmp.ts'
 import { LARGEST } from '../wire/large.ts'
 import { createBucket } from './bucket.ts'
+import { openCard } from './card.ts'
 import { createEgress } from './egress.ts'
 import { createFirewall } from './firewall.ts'
 import { createGateway } from './gateway.ts'
 import { mappingOf } from './mapping.ts'
 import { gatewayOf, IPV4_GATEWAY, type NicSpec } from './network.ts'
 import { errorToIpv4, GROWTH, IPV4_HEADER, toIpv4, toIpv6 } from './translate.ts'
-import { ETHERNET, LENGTH, openWire, type Wire } from './wire.ts'
+import { ETHERNET, type Wire } from './wire.ts'
 
 const IPV4 = 0x0800
 const IPV6 = 0x86dd
@@ -58,13 +58,12 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
   let wire: Wire | undefined
 
   const dial = (): void => {
-    const fd = connectUnix(spec.path)
-    if (fd < 0) return
-    wire = openWire(reactor, fd, HEADROOM + GROWTH, {
+    wire = openCard(reactor, spec, HEADROOM + GROWTH, {
       frame: fromGuest,
       closed: () => {
         wire = undefined
       },
+      count,
     })
   }
 
@@ -84,15 +83,14 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     }
   }
 
-  /** A frame of TYPE around the packet at AT: its length and Ethernet header are put before it. */
+  /** A frame of TYPE around the packet at AT: its Ethernet header is put before it. */
   function put(type: number, bytes: Buffer, at: number, length: number): void {
     const frame = at - ETHERNET
-    bytes.writeUInt32BE(ETHERNET + length, frame - LENGTH)
     guestMac.copy(bytes, frame)
     OUR_MAC.copy(bytes, frame + 6)
     bytes.writeUInt16BE(type, frame + 12)
     if (!wire) return
-    if (wire.send(bytes, frame - LENGTH, LENGTH + ETHERNET + length)) traffic.received += length
+    if (wire.send(bytes, frame, ETHERNET + length)) traffic.received += length
     else count('nic-full')
   }
 

@@ -12,6 +12,9 @@ const BACKLOG = 512 << 10
 /** Read at once; a frame's rest waits for the next turn. */
 const ROOM = MAX_FRAME + LENGTH + (64 << 10)
 
+/** What a wire may write before a frame that it is to send. */
+export const PREFIX = 10
+
 export type WireEvents = {
   /** A frame at AT, behind its length: valid, and free to be overwritten, during the call. */
   frame: (frame: PacketBuffer, at: number, length: number) => void
@@ -106,18 +109,21 @@ export function openWire(reactor: Reactor, fd: number, headroom: number, events:
   }
 
   return {
-    /** Sends FRAME[at, at+length), its length before it included; false when too much waits already. */
+    /** Sends FRAME[at, at+length) and overwrites PREFIX bytes before it; false when too much waits already. */
     send(frame: Buffer, at: number, length: number): boolean {
       if (watch.closed) return false
-      if (tail > 0) return keep(frame, at, length)
-      const n = writeFd(fd, frame, at, length)
-      if (n === length) return true
+      const start = at - LENGTH
+      const total = length + LENGTH
+      frame.writeUInt32BE(length, start)
+      if (tail > 0) return keep(frame, start, total)
+      const n = writeFd(fd, frame, start, total)
+      if (n === total) return true
       if (n < 0 && n !== -EAGAIN) {
         close('the machine takes nothing')
         return false
       }
       const sent = Math.max(n, 0)
-      return keep(frame, at + sent, length - sent)
+      return keep(frame, start + sent, total - sent)
     },
     /** No further frame is handed over, and none taken from the machine, until `resume`. */
     pause(): void {

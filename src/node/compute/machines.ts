@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   awaitAgent,
+  CARD_MTU,
   classFor,
   connectAgent,
   createPool,
@@ -116,7 +117,8 @@ export async function openMachines(
     exportId,
     record: { vm: vm.record, exportId } satisfies Record_,
     agentSocket: vm.agentSocket,
-    nicSocket: vm.nicSocket,
+    nic: vm.nic,
+    mtu: CARD_MTU[host.isolation.cards],
     ended: vm.exited.then((e) => e.reason),
     pause: () => vm.pause(),
     resume: () => vm.resume(),

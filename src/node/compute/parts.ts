@@ -10,8 +10,9 @@ export type Machine = {
   record: unknown
   /** Unix socket of the agent's port. */
   agentSocket: string
-  /** Unix socket of its network card's frames. */
-  nicSocket: string
+  /** Where its network card's frames come and go, and how large packets may be. */
+  nic: string
+  mtu: number
   /** Resolves with the reason when QEMU has ended. */
   ended: Promise<string>
   pause: () => Promise<void>

@@ -61,7 +61,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
     await storage.check(machine.exportId, command)
     await save(workload, { machine: machine.record, hostPorts: workload.ports?.hosts ?? [] })
     if (workload.lease !== undefined) await tellLease(agent, workload.lease)
-    await Promise.race([agent.start(startSpec(workload, binding, machine.volumeSerials)), stalled.promise])
+    await Promise.race([agent.start(startSpec(workload, binding, machine)), stalled.promise])
   } catch (error) {
     await failed(workload, error)
     throw error
@@ -76,11 +76,11 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
 }
 
 /** What the guest is told of its card; its files are written apart. */
-const cardOf = ({ hosts: _, resolvConf: __, ...card }: NetworkRequest) => card
+const cardOf = ({ hosts: _, resolvConf: __, ...card }: NetworkRequest, mtu: number) => ({ ...card, mtu })
 
 /** Shows the network plane where the workload's card is; it is on the overlay before its program runs. */
 export function plugIn({ at, spec }: Workload, machine: Machine): void {
-  if (spec.network) at.cards.plug(spec.name, machine.nicSocket)
+  if (spec.network) at.cards.plug(spec.name, machine.nic)
 }
 
 /** Listens for its published ports; those that nobody chose a number for get one, or the one in CHOSEN. */
@@ -105,7 +105,7 @@ function hostsOf({ hostname, network, hosts = [] }: Workload['spec']): string {
   return `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${own}${more}`
 }
 
-function startSpec({ spec }: Workload, root: DiskBinding, serials: string[]): StartSpec {
+function startSpec({ spec }: Workload, root: DiskBinding, { volumeSerials, mtu }: Machine): StartSpec {
   return {
     hostname: spec.hostname,
     root: { dataBlocks: root.dataBlocks, hashStart: root.hashStart, rootHash: root.root },
@@ -119,10 +119,10 @@ function startSpec({ spec }: Workload, root: DiskBinding, serials: string[]): St
     // mount or open its way out of that, so it may not
     confined: spec.readOnly,
     tmpfs: spec.tmpfs,
-    volumes: spec.volumes.map((v, i) => ({ serial: serials[i]!, target: v.target, readOnly: v.readOnly })),
+    volumes: spec.volumes.map((v, i) => ({ serial: volumeSerials[i]!, target: v.target, readOnly: v.readOnly })),
     hosts: hostsOf(spec),
     resolvConf: spec.network?.resolvConf ?? '',
-    ...(spec.network ? { network: cardOf(spec.network) } : {}),
+    ...(spec.network ? { network: cardOf(spec.network, mtu) } : {}),
     init: spec.init,
     ...(spec.pidsLimit ? { pidsLimit: spec.pidsLimit } : {}),
     process: {

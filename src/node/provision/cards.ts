@@ -1,6 +1,6 @@
 import { reasonOf } from '#codec'
 import type { GroupState, SlotSpec, Workload } from '#contract'
-import { formatAddress, formatIpv4, gatewayOf, ipv4OfSlot, NIC_MTU, type NicPort } from '#mycelium'
+import { formatAddress, formatIpv4, gatewayOf, ipv4OfSlot, type NicPort } from '#mycelium'
 import { callUnix } from '#sys'
 import type { NetworkRequest } from '#wire'
 import { overlaySocket } from '../network/place.ts'
@@ -61,7 +61,6 @@ export function networkOf(
     address: own.address,
     ipv4: ipv4OfSlot(slot),
     ...((workload as Partial<Workload>).egress === 'internet' ? { ipv4Gateway: ipv4OfSlot(-1) } : {}),
-    mtu: NIC_MTU,
     hosts: `${formatAddress(address)}\t${names}\n${formatIpv4(ipv4OfSlot(slot))}\t${names}\n`,
     resolvConf: `nameserver ${formatAddress(gatewayOf(address))}\nsearch ${domain}\n`,
   }

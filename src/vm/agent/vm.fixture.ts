@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { chmod, copyFile, mkdir, open, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { run } from '#sys'
-import { DISK_SIZE, qemuArgs } from '../args.ts'
+import { type CardLink, DISK_SIZE, qemuArgs } from '../args.ts'
 import { ensureInitramfs } from '../initramfs.ts'
 import { ensureKernel } from '../kernel.ts'
 import { findQemu } from '../qemu.ts'
@@ -53,13 +53,11 @@ export type TestVm = AsyncDisposable & {
   gone: Promise<void>
 }
 
-/** Cold-boots a VM with fresh writable disks; CARD says what its card is on, instead of a socket, and its MAC address. */
-export async function bootVm(
-  dir: string,
-  root: Root,
-  memoryMiB = 256,
-  card?: { netdev: string; mac: string },
-): Promise<TestVm> {
+/** What a test machine's card is on instead of a socket; in which network namespace, and whether it cuts packets itself. */
+export type TestCard = { link: CardLink; namespace?: string; mac?: string; segments?: boolean }
+
+/** Cold-boots a VM with fresh writable disks. */
+export async function bootVm(dir: string, root: Root, memoryMiB = 256, card?: TestCard): Promise<TestVm> {
   await mkdir(dir, { recursive: true })
   const kernel = await ensureKernel({ cacheDir })
   const initramfs = await ensureInitramfs({ cacheDir, modulesRoot: kernel.modulesRoot })
@@ -79,26 +77,28 @@ export async function bootVm(
     accel: 'tcg',
     class: { vcpus: 1, memoryMiB },
     name: 'agent-test',
-    sockets: { qmp: join(dir, 'qmp'), agent: join(dir, 'agent'), nic: join(dir, 'nic') },
+    sockets: { qmp: join(dir, 'qmp'), agent: join(dir, 'agent') },
+    card: card?.link ?? { kind: 'stream', path: join(dir, 'nic') },
     disks: { root: disk(0), upper: disk(1), modules: disk(3), volumes: [disk(2)] },
     boot: { vmlinux: kernel.vmlinux, initramfs: initramfs.path },
   })
   const at = args.indexOf('ringbuf,id=console,size=65536')
   args[at] = `file,id=console,path=${join(dir, 'console')}`
-  if (card) {
-    const netdev = args.findIndex((arg) => arg.startsWith('stream,id=nic,'))
-    args[netdev] = card.netdev
-    args[netdev + 2] = args[netdev + 2]!.replace(/mac=[^,]+/, `mac=${card.mac}`)
-  }
+  const device = args.findIndex((arg) => arg.startsWith('virtio-net-pci,'))
+  if (card?.mac) args[device] = args[device]!.replace(/mac=[^,]+/, `mac=${card.mac}`)
+  if (card?.segments) args[device] = args[device]!.replace(/,(host|guest)_(tso4|tso6|ecn|ufo)=off/g, '')
   // nobody reads the console over QMP here: the VM ends when the guest does
   const action = args.indexOf('reboot=shutdown,shutdown=pause')
   args[action] = 'reboot=shutdown,shutdown=poweroff'
-  const qemu: ChildProcess = spawn('qemu-system-x86_64', args, {
+  const inside = card?.namespace ? ['ip', 'netns', 'exec', card.namespace] : []
+  const words = [...inside, 'qemu-system-x86_64', ...args]
+  const qemu: ChildProcess = spawn(words[0]!, words.slice(1), {
     stdio: ['ignore', 'inherit', 'inherit', ...handles.map((h) => h.fd)],
   })
   for (const handle of handles) await handle.close()
   const gone = new Promise<void>((done) => qemu.once('exit', () => done()))
   const timer = setTimeout(() => qemu.kill('SIGKILL'), process.env.ZOS_FUZZ ? 3_600_000 : 240_000)
+  if (card?.link.kind === 'tap') await writeFile(join(dir, 'nic'), `tap ${qemu.pid} ${card.link.name}\n`)
   return {
     pid: qemu.pid!,
     socket: join(dir, 'agent'),
