@@ -2,7 +2,7 @@ import { type KeyObject, randomBytes } from 'node:crypto'
 import { Agent, request } from 'node:http'
 import { reasonOf, ZosError } from '#codec'
 import type { ChunkBackend, Stored } from './backend.ts'
-import { signReads, signRequest } from './hub_auth.ts'
+import { readsSigner, signRequest } from './hub_auth.ts'
 import { BLOB_LIMIT } from './stored.ts'
 
 /** A hub's HTTP address: `http://HOST:PORT`, or `http+unix:SOCKET` for one that is reached through a unix socket. */
@@ -34,36 +34,30 @@ export type HubCallOptions = {
   /** Signs each request: who may upload, and read what is private, is known by its key. */
   key?: KeyObject | undefined
   /** By which somebody lets KEY ask in their name at the hub known as `hub`, whose reads are then signed all at once. */
-  pass?: { hub: string; text: string } | undefined
+  pass?: { hub: string; text: string | (() => string) } | undefined
   /** Sent with each request, such as a grant. */
   headers?: Record<string, string>
 }
 
-/** A hub to be called; `as` gives it as others call it. */
+/** A hub to be called; `as` gives it as others call it, over the same connections, which `close` ends. */
 export type Hub = HubCall & { label: string; as: (options: HubCallOptions) => Hub; close: () => void }
 
-/** One signature serves for reads of so many milliseconds: half of what a hub's clock may be away from ours. */
-const READS = 150_000
-
 function authorizer({ key, pass }: HubCallOptions) {
-  let reads = ''
-  let since = Number.NEGATIVE_INFINITY
-  return (method: string, path: string, body: Uint8Array | undefined): Record<string, string> => {
+  const reads = key && pass && readsSigner(key, pass.hub)
+  return (method: string, path: string, body: Uint8Array = Buffer.alloc(0)): Record<string, string> => {
     if (!key) return {}
-    if (!pass) return { authorization: signRequest(key, { method, path, body: body ?? Buffer.alloc(0) }) }
-    const own = { 'x-zos-for': pass.text }
-    if (method !== 'GET' && method !== 'HEAD')
-      return { ...own, authorization: signRequest(key, { method, path, body: body ?? Buffer.alloc(0) }) }
-    if (performance.now() - since > READS) {
-      reads = signReads(key, pass.hub)
-      since = performance.now()
-    }
-    return { ...own, authorization: reads }
+    const own = pass ? { 'x-zos-for': typeof pass.text === 'string' ? pass.text : pass.text() } : {}
+    const reading = reads && (method === 'GET' || method === 'HEAD')
+    return { ...own, authorization: reading ? reads() : signRequest(key, { method, path, body }) }
   }
 }
 
-export function hubCall(place: HttpPlace, label: string, options: HubCallOptions = {}): Hub {
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+export function hubCall(
+  place: HttpPlace,
+  label: string,
+  options: HubCallOptions = {},
+  agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS }),
+): Hub {
   const authorize = authorizer(options)
   const upload = randomBytes(16).toString('hex')
   const once = (method: string, path: string, body: Uint8Array | undefined, json: boolean) =>
@@ -111,7 +105,7 @@ export function hubCall(place: HttpPlace, label: string, options: HubCallOptions
   }
   return Object.assign(call, {
     label,
-    as: (others: HubCallOptions) => hubCall(place, label, others),
+    as: (others: HubCallOptions) => hubCall(place, label, others, agent),
     close: () => agent.destroy(),
   })
 }

@@ -51,6 +51,22 @@ export function signReads(key: KeyObject, hub: string, time = Math.floor(Date.no
   return `ZOS1-READS ${keyName(key)} ${time} ${sign(null, reading(hub, time), key).toString('hex')}`
 }
 
+/** One signature serves for reads of so many milliseconds: half of what a hub's clock may be away from ours. */
+const READS = 150_000
+
+/** Such headers, each used for a while. */
+export function readsSigner(key: KeyObject, hub: string): () => string {
+  let header = ''
+  let since = Number.NEGATIVE_INFINITY
+  return () => {
+    if (performance.now() - since > READS) {
+      header = signReads(key, hub)
+      since = performance.now()
+    }
+    return header
+  }
+}
+
 /** Who signed such a header for one of HUBS, and until when it is good (Unix seconds). One that does not hold is refused. */
 export function signerOfReads(
   header: string,

@@ -39,6 +39,9 @@ export function relayFlags(services: Record<string, number>, address: string, po
   return [...serve, ...known, ...(address === HERE ? [] : ['--listen', relayAt(address, port)])]
 }
 
+/** What the hub is told besides: whose groups may keep things there, and by which address nodes know it. */
+export const hubFlags = (place: string): string[] => ['--grid', join(gridDir(), 'grid.json'), '--name', place]
+
 const running = (name: Backing) => processesWith([...programOf(name), ''].join('\0')).map(({ identity }) => identity)
 
 /** Chain and hub answer HTTP; what they answer to this is their own affair. */
@@ -72,9 +75,11 @@ export async function backingState(name: Backing, port: number): Promise<Service
   return (await (name === 'relay' ? accepts : answers)(port)) ? { pid: found.pid, port } : undefined
 }
 
-/** Where nodes find chain and hub: the relay carries them over the overlay. */
+/** Where nodes find chain and hub: the relay carries them over the overlay, whose key is made here if need be. */
 export async function placesOfServices(): Promise<{ rpc: string; hub: string }> {
-  const { formatServicePlace, identityOf, readSecret } = await import('#mycelium')
+  const { createKeyFile, formatServicePlace, identityOf, readSecret } = await import('#mycelium')
+  mkdirSync(folder('relay'), { recursive: true, mode: 0o700 })
+  if (!existsSync(keyFile())) await createKeyFile(keyFile())
   const { address } = identityOf(await readSecret(keyFile()))
   const [rpc, hub] = ['chain', 'hub'].map((service) => formatServicePlace({ address, service })) as [string, string]
   return { rpc, hub }
@@ -86,7 +91,6 @@ export async function backingUp(name: Backing, port: number, more: string[] = []
   if (known) return known
   mkdirSync(folder(name), { recursive: true, mode: 0o700 })
   const at = port || (await freePort())
-  if (name === 'relay' && !existsSync(keyFile())) await (await import('#mycelium')).createKeyFile(keyFile())
   // a small young generation halves the chain's memory for a tenth of its speed
   const engine = name === 'chain' ? ['--max-semi-space-size=4'] : []
   const args = [...engine, ...programOf(name), ...portOf(name, at), ...more]

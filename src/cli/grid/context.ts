@@ -2,7 +2,7 @@ import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type HubCall, hubCall, parseHttpPlace } from '#cas'
+import { type Hub, type HubCall, hubCall, parseHttpPlace } from '#cas'
 import { codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
 import {
   connectRpc,
@@ -26,7 +26,7 @@ import { joined, openWay, type Way } from './way.ts'
 type Hex = `0x${string}`
 
 /** A grid as commands use it, and the way to it. */
-export type Context = AsyncDisposable & { facts: GridFacts; grid: Grid; relayer: Relayer; hubs: HubCall[] }
+export type Context = AsyncDisposable & { facts: GridFacts; grid: Grid; relayer: Relayer; hubs: Hub[] }
 
 /** The grid that is said by FILE or $ZOS_GRID, else the local one, else the one this home has joined; by the way GIVEN, if any. */
 export async function openContext(file?: string, given?: Way): Promise<Context> {
@@ -67,7 +67,7 @@ export async function openContext(file?: string, given?: Way): Promise<Context> 
 }
 
 /** $ZOS_HUB_KEY: a file with the Ed25519 key (PKCS #8, PEM) that hubs with an access file know this uploader by. */
-function hubKey(): KeyObject | undefined {
+export function hubKey(): KeyObject | undefined {
   const path = process.env.ZOS_HUB_KEY
   if (!path) return undefined
   try {
@@ -78,7 +78,7 @@ function hubKey(): KeyObject | undefined {
 }
 
 /** ACT at each hub; those out of reach are passed over while one answers. */
-export async function atEachHub(hubs: HubCall[], act: (hub: HubCall) => Promise<void>): Promise<void> {
+export async function atEachHub<H extends HubCall>(hubs: H[], act: (hub: H) => Promise<void>): Promise<void> {
   const done = await Promise.allSettled(hubs.map(act))
   const failed = done.flatMap((d) => (d.status === 'rejected' ? [d.reason as unknown] : []))
   const why = failed.find((error) => codeOf(error) !== 'source-away') ?? failed[0]

@@ -22,6 +22,7 @@ import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { type Context, groupNamed, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
 import { giveAddresses, neighboursOf } from './network.ts'
+import { flistsOf, hubsFor } from './private.ts'
 import { openPlaced, readersOf } from './sealed.ts'
 import { FLAGS, proposeStep } from './steps.ts'
 import { uploadMissing } from './upload.ts'
@@ -142,7 +143,8 @@ export default async function deploy(args: string[]): Promise<number> {
     addressed.map((w) => salted(w.spec)),
     (n) => [chosen[n]!.seal, ...readers],
   )
-  for (const flist of new Set(spec.workloads.map((w) => w.flist!))) await uploadMissing(context, library, flist)
+  const own = hubsFor(context, key, group, name)
+  for (const [flist, isPrivate] of flistsOf(spec)) await uploadMissing(isPrivate ? own : context, library, flist)
   for (const { bytes } of sealed) await putSpec(context, bytes)
   const act = { context, key, group, name, consent, json: flags.json }
   return await proposeStep(act, now.state === 'active' ? 'update' : 'deploy', {

@@ -18,7 +18,7 @@ import {
 import { type NodeStatus, overlayKeyOf, readConfig, supervisorSocket, writeConfig } from '#node'
 import { freePort, tryLock, until, writeAtomic } from '#sys'
 import { ensureNodeSetup } from '../setup/index.ts'
-import { backingDown, backingUp, placesOfServices, relayAt, relayFlags } from './backing.ts'
+import { backingDown, backingUp, hubFlags, placesOfServices, relayAt, relayFlags } from './backing.ts'
 import {
   factsOfLocal,
   gridDir,
@@ -173,13 +173,16 @@ export async function gridUp(
   const local: LocalGrid = localGrid() ?? { chainPort: 0, hubPort: 0, relayPort: 0, nodes: [] }
   const wanted = Math.max(count ?? (local.nodes.length || 3), local.nodes.length)
   const relayAddress = address ?? local.relayAddress ?? '127.0.0.1'
-  const [chain, hub] = await Promise.all([backingUp('chain', local.chainPort), backingUp('hub', local.hubPort)])
+  const services = await placesOfServices()
+  const [chain, hub] = await Promise.all([
+    backingUp('chain', local.chainPort),
+    backingUp('hub', local.hubPort, hubFlags(services.hub)),
+  ])
   // nodes dial it again when it comes back
   if (relayAddress !== (local.relayAddress ?? '127.0.0.1')) await backingDown('relay')
   const relayPort = local.relayPort || (await freePort())
   const flags = relayFlags({ chain: chain.port, hub: hub.port }, relayAddress, relayPort)
   await backingUp('relay', relayPort, flags)
-  const services = await placesOfServices()
   for (let n = local.nodes.length; n < wanted; n++)
     local.nodes.push({
       name: `node${n + 1}`,

@@ -14,7 +14,11 @@ const LARGE = 1 << 20
  * Brings to each of the grid's hubs what it lacks of the manifest DIGEST; a hub checks every object. Broken off, it goes on
  * where it ended: what is there is not sent again. Gives how many objects were sent.
  */
-export async function uploadMissing({ hubs }: Context, library: Library, digest: string): Promise<number> {
+export async function uploadMissing(
+  { hubs }: Pick<Context, 'hubs'>,
+  library: Library,
+  digest: string,
+): Promise<number> {
   const ids = new Set<string>()
   for await (const id of reachable(library.store, digest)) ids.add(id)
   let sent = 0

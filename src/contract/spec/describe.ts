@@ -61,6 +61,7 @@ function sayWorkload({ workload: w, network }: SlotSpec): string {
   const names = (key: string) => Object.keys((w[key] as Record<string, unknown> | undefined) ?? {})
   const parts = [`${text('name')}: image ${text('image')}`]
   if (text('flist')) parts.push(`flist ${text('flist')!.slice(0, 16)}…`)
+  if (w.private === true) parts.push('its image only for the group and its nodes')
   const ports = (w.ports as { port: number; protocol: string }[] | undefined) ?? []
   if (ports.length) parts.push(`ports ${ports.map((p) => `${p.port}/${p.protocol}`).join(' ')}`)
   const hidden = [...names('env'), ...names('secrets')]

@@ -130,6 +130,8 @@ export const workloadSchema = z
       .string()
       .regex(/^[0-9a-f]{64}$/, 'take the 64 hex digits of a flist')
       .optional(),
+    /** Hubs give its image to the group and the nodes it is placed on alone. */
+    private: flag.optional(),
     memory: mebibytes(16),
     cpus: cpus.default(1000),
     disk: mebibytes(1).optional(),

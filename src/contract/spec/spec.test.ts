@@ -137,6 +137,7 @@ test('each field refuses what it cannot be, at its line and by its name', () => 
     name: 'Upper_case',
     image: '""',
     flist: 'abc',
+    private: 'maybe',
     memory: '12 parsecs',
     cpus: '-1',
     disk: '0',

@@ -10,6 +10,7 @@ import { serveHubs } from './hubs.ts'
 import { nearNodes } from './near.ts'
 import { serveOverlay } from './overlay.ts'
 import { overlaySocket } from './place.ts'
+import { whatIsShown } from './shown.ts'
 
 const log = planeLog('network')
 const text = { type: 'string' } as const
@@ -25,11 +26,17 @@ const far = (values.far ? values.far.split(',') : []).map((said) => {
   const [socket, place] = said.split('=') as [string, string]
   return { socket, place }
 })
+/** What is reached by a socket of ours is known by its place on the overlay. */
+const nameOf = (url: string): string => far.find(({ socket }) => url === `http+unix:${join(run, socket)}`)?.place ?? url
 const endpoints = (list: string | undefined) => (list ? list.split(',').map(parseEndpoint) : [])
 const sockets = { hubs: join(run, 'network.sock'), api: join(run, 'mycelium.sock'), overlay: overlaySocket(run) }
 const near = nearNodes()
-await serveHubs(sockets.hubs, hub.split(','), near)
-const at = { listen: endpoints(values.listen), peers: endpoints(values.peer), api: sockets.api, far, near, log }
+const shown = whatIsShown()
+const hubs = hub.split(',').map((url) => ({ url, name: nameOf(url) }))
+await serveHubs(sockets.hubs, hubs, near, shown)
+const hubNames = hubs.map(({ name }) => name)
+const ends = { listen: endpoints(values.listen), peers: endpoints(values.peer), api: sockets.api }
+const at = { ...ends, far, near, hubs: hubNames, shown, log }
 await serveOverlay(run, at)
 log(`up: pid ${process.pid}`)
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

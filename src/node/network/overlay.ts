@@ -7,6 +7,7 @@ import { keepCards } from './cards.ts'
 import { serveFar } from './far.ts'
 import { CHUNKS, type Near } from './near.ts'
 import { overlaySocket } from './place.ts'
+import type { Shown } from './shown.ts'
 import type { Far } from './ways.ts'
 
 const bytes = (length: number) =>
@@ -17,6 +18,9 @@ const bytes = (length: number) =>
 
 const nodeSchema = z.strictObject({ secret: bytes(32) })
 const nodesSchema = z.strictObject({ keys: z.array(z.string().regex(/^[0-9a-f]{64}$/)).max(4096) })
+const passesSchema = z
+  .array(z.strictObject({ hub: z.string().max(200), text: z.string().max(8192), until: z.int() }))
+  .max(64)
 const label = z.string().regex(/^[a-z0-9-]{1,63}$/)
 const portSchema = z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) })
 const cardSchema = z.strictObject({
@@ -56,7 +60,7 @@ const cardSchema = z.strictObject({
 
 /**
  * The overlay of a node, told what it is by the provision plane: PUT /node, its identity; PUT /nodes, the public keys of
- * the grid's other nodes; PUT /cards/NAME, a workload's.
+ * the grid's other nodes; PUT /passes, what it signed for the HUBS, for the key that GET /ping names; PUT /cards/NAME, a workload's.
  * Nothing is kept on disk, so all are told again whenever another process answers GET /ping.
  */
 export async function serveOverlay(
@@ -67,10 +71,12 @@ export async function serveOverlay(
     api: string
     far: readonly Far[]
     near: Near
+    hubs: readonly string[]
+    shown: Shown
     log: (line: string) => void
   },
 ): Promise<Server> {
-  const { listen, peers, api, far, near, log } = at
+  const { listen, peers, api, far, near, hubs, shown, log } = at
   let overlay: Promise<{ daemon: Daemon; cards: ReturnType<typeof keepCards> }> | undefined
   const start = async (secret: Uint8Array) => {
     const daemon = await Daemon.start({ secret, listen, peers, services: { [CHUNKS]: near.service(run) } })
@@ -93,7 +99,8 @@ export async function serveOverlay(
   }
   return serveUnix(overlaySocket(run), {
     calls: {
-      'GET /ping': () => ({ pid: process.pid, ready: overlay !== undefined }),
+      'GET /ping': () => ({ pid: process.pid, ready: overlay !== undefined, hubs, hubKey: shown.key }),
+      'PUT /passes': ({ body }) => shown.set(passesSchema.parse(body)),
       'PUT /node': async ({ body }) => {
         const { secret } = nodeSchema.parse(body)
         overlay ??= start(secret).catch((error: unknown) => {

@@ -1,10 +1,11 @@
 import { reasonOf } from '#codec'
-import type { GroupState, SlotSpec, Workload } from '#contract'
+import type { Domain, GroupState, Key, SlotSpec, Workload } from '#contract'
 import { formatAddress, formatIpv4, gatewayOf, ipv4OfSlot, type NicPort } from '#mycelium'
 import { callUnix } from '#sys'
 import type { NetworkRequest } from '#wire'
 import { overlaySocket } from '../network/place.ts'
 import { overlaySecret } from './config.ts'
+import { hubPasses } from './passes.ts'
 import { peopleOf } from './people.ts'
 
 type Hex = `0x${string}`
@@ -74,12 +75,12 @@ const LOOK = 500
 export type CardKeeper = Pick<ReturnType<typeof cardKeeper>, 'want'>
 
 /**
- * Tells the network plane what this node and its workloads are on the overlay, and who of their groups (as GROUPS says) may
- * reach them; tells it again when that changes, and to its successor.
+ * Tells the network plane what this node (its KEY, on the grid DOMAIN) and its workloads are on the overlay and to hubs, and who of
+ * their groups (as GROUPS says) may reach them; tells it again when that changes, and to its successor.
  */
 export function cardKeeper(
   run: string,
-  secret: Uint8Array,
+  { key, domain }: { key: Key; domain: Domain },
   groups: () => Record<Hex, GroupState>,
   log: (line: string) => void,
 ) {
@@ -92,6 +93,7 @@ export function cardKeeper(
   let nodes: readonly string[] | undefined
   let toldNodes: readonly string[] | undefined
   const said = new Map<string, string>()
+  const passes = hubPasses(domain, key)
 
   const put = (path: string, body: unknown) => callUnix(socket, 'PUT', path, { body, timeout: 10_000 })
   /** A reason is worth one line, however often it comes. */
@@ -101,11 +103,13 @@ export function cardKeeper(
   }
 
   async function look(): Promise<void> {
-    const { pid } = await callUnix<{ pid: number }>(socket, 'GET', '/ping', { timeout: 3_000 })
+    type Ping = { pid: number; hubs: string[]; hubKey: string }
+    const { pid, hubs, hubKey } = await callUnix<Ping>(socket, 'GET', '/ping', { timeout: 3_000 })
+    await passes(hubs, hubKey, (signed) => put('/passes', signed))
     if (pid !== toldTo) {
       told.clear()
       toldNodes = undefined
-      await put('/node', { secret: overlaySecret(secret).toString('hex') })
+      await put('/node', { secret: overlaySecret(key.secret).toString('hex') })
       toldTo = pid
     }
     if (nodes && toldNodes !== nodes) {

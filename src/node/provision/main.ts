@@ -52,7 +52,12 @@ let words: Words = new Map()
 let away = ''
 let leases: Leases | undefined
 
-const cards = cardKeeper(run, key.secret, () => pinned.groups, log)
+const cards = cardKeeper(
+  run,
+  { key, domain: { chainId: config.chainId, contract: config.contract } },
+  () => pinned.groups,
+  log,
+)
 const keep = slotKeeper({
   me: config.node,
   sealSecret: key.sealSecret,
