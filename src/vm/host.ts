@@ -13,6 +13,8 @@ export type Initramfs = {
 /** Everything a VM of this node is made from. */
 export type VmHost = AsyncDisposable & {
   qemu: Qemu
+  /** A folder of libraries that QEMU takes before the system's: see spare.ts. */
+  spare: string | undefined
   accel: Accel
   /** Why this accelerator, for people. */
   accelReason: string

@@ -7,6 +7,7 @@ import type { Initramfs, VmHost } from './host.ts'
 import { openIsolation } from './isolation.ts'
 import type { Kernel } from './kernel.ts'
 import { findQemu, type Qemu } from './qemu.ts'
+import { ensureSpare } from './spare.ts'
 import { PLACEHOLDER, spawnQemu } from './spawn.ts'
 import { sweepTemplates } from './template.ts'
 
@@ -35,9 +36,10 @@ export async function openVmHost(options: VmHostOptions): Promise<VmHost> {
   await mkdir(runDir, { recursive: true, mode: 0o711 })
   await mkdir(vmDir, { recursive: true, mode: 0o711 })
   const qemu = options.qemu ?? (await findQemu())
+  const spare = await ensureSpare(options.cacheDir, qemu)
   const isolation = await openIsolation()
   const host: VmHost = {
-    ...{ qemu, kernel, initramfs, isolation, templatesDir, vmDir, awaitAgent },
+    ...{ qemu, spare, kernel, initramfs, isolation, templatesDir, vmDir, awaitAgent },
     accel: options.accel ?? 'kvm',
     accelReason: 'as asked for',
     [Symbol.asyncDispose]: () => isolation[Symbol.asyncDispose](),

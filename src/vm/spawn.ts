@@ -100,7 +100,7 @@ export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow):
       detached: true,
       cwd: dir,
       // QEMU reads no environment, and ours may hold secrets
-      env: { PATH: process.env.PATH ?? '', GLIBC_TUNABLES },
+      env: { PATH: process.env.PATH ?? '', GLIBC_TUNABLES, ...(host.spare ? { LD_LIBRARY_PATH: host.spare } : {}) },
     })
     const qmp = await reach(child, sockets.qmp, dir, how.deadline ?? START_DEADLINE)
     child.unref()
