@@ -30,7 +30,7 @@ async function cost(count: number): Promise<Cost> {
     const slots: Slot[] = [slot(0, n % (count / OWN) === 0 ? me : other, { cpu: 1, ram: 1, ssd: 1 })]
     const transition = draftTransition(group, noConsent(`d${n}`), 'deploy', { specRoot: root(n + 1), slots })
     const signatures = [signProposal(w.grid, group, w.members.alice, { transition })]
-    await submit(w.grid, w.relayer, group, { subject: { transition }, signatures })
+    await submit(w.grid, w.relayer, { subject: { transition }, signatures })
   }
   const node = { id: me, codeHash: await codeHashOf(w.grid) }
   const pinned: Pinned = { cursor: null, groups: {}, deployments: {} }

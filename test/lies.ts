@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type AbiEvent, encodeAbiParameters, encodeEventTopics, getAbiItem, toEventSelector } from 'viem'
+import { consentArgs } from '../src/contract/actions/consent.ts'
 import { ledger } from '../src/contract/artifact.ts'
 import {
   deploymentId,
@@ -47,7 +48,7 @@ export function approvedLog(grid: Grid, t: Transition, signatures: Signature[], 
   return {
     address: grid.contract,
     topics: encodeEventTopics({ abi: ledger.abi, eventName: 'Approved', args }) as Hex[],
-    data: encodeAbiParameters(plain, [t, signatures]),
+    data: encodeAbiParameters(plain, [t, ...consentArgs(signatures)]),
     blockNumber: `0x${at.toString(16)}`,
     blockHash: `0x${'ab'.repeat(32)}`,
     logIndex: '0x0',

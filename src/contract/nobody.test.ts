@@ -1,8 +1,10 @@
 // I10: nobody has a right that no group gave, whoever put the contract there included.
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { consentArgs, freezeArgs } from './actions/consent.ts'
 import {
   approve,
+  createGroup,
   draftMembership,
   draftTransition,
   propose,
@@ -13,13 +15,13 @@ import {
 import { write } from './actions/relayer.ts'
 import { ledger } from './artifact.ts'
 import { openWorld, refusal, root, slot } from './testing/world.ts'
-import { digestOf } from './typed/digest.ts'
+import { digestOf, ZERO } from './typed/digest.ts'
 import { KINDS } from './typed/schema.ts'
 
 /** Whatever changes state: one more, or one less, is to be thought of here. */
 const WRITES = [
-  ...['ack', 'approve', 'attest', 'beat', 'changeGroup', 'createFarm', 'createGroup', 'drained', 'expire', 'freeze'],
-  ...['notice', 'post', 'reclaim', 'registerNode', 'setNodeState', 'transferFarm'],
+  ...['ack', 'approve', 'attest', 'beat', 'drained', 'expire', 'freeze', 'notice', 'post', 'reclaim', 'registerNode'],
+  ...['setFarm', 'setGroup', 'setNodeState'],
 ]
 
 test('I10: who deployed the contract, and who relays, can do nothing for a group', { timeout: 60_000 }, async () => {
@@ -36,6 +38,9 @@ test('I10: who deployed the contract, and who relays, can do nothing for a group
   const set = members.set
   const none = ['0x', `0x${'00'.repeat(65)}`] as const
 
+  const mine = { ...set, members: [{ ...set.members[0]!, signer: deployer.address.toLowerCase() as `0x${string}` }] }
+  const founded = await createGroup(grid, relayer, { members: [{ address: deployer.address }], threshold: 1 })
+
   for (const kind of KINDS.filter((k) => k !== 'deploy')) {
     const spec = ['update', 'undo', 'migrate'].includes(kind)
     const placed = { specRoot: kind === 'migrate' ? before.specRoot : root(2), slots: [slot(0, n.id)] }
@@ -44,7 +49,7 @@ test('I10: who deployed the contract, and who relays, can do nothing for a group
     const tries = [[], ...[own, ...none].map((signature) => [0, 1].map((member) => ({ member, signature })))]
     for (const signatures of tries)
       assert.match(
-        await refusal(write(grid, relayer, 'approve', [t, set, signatures])),
+        await refusal(write(grid, relayer, 'approve', [t, ...consentArgs(signatures)])),
         /contract-(BadSignature|NotEnoughWeight)/,
       )
     // one member's own approval twice is no two
@@ -52,36 +57,61 @@ test('I10: who deployed the contract, and who relays, can do nothing for a group
       member: set.members.findIndex((m) => m.signer === k.address),
       signature: k.sign(digestOf(grid.domain, 'Transition', t)),
     }))
-    assert.match(await refusal(write(grid, relayer, 'approve', [t, set, [alice, alice]])), /contract-BadSignature/)
-    // a set in which the deployer is the only member is not the group's
-    const mine = { ...set, members: [{ ...set.members[0]!, signer: deployer.address.toLowerCase() as `0x${string}` }] }
     assert.match(
-      await refusal(write(grid, relayer, 'approve', [t, mine, [{ member: 0, signature: own }]])),
-      /contract-StaleEpoch/,
+      await refusal(write(grid, relayer, 'approve', [t, ...consentArgs([alice!, alice!])])),
+      /contract-BadSignature/,
     )
+    // a set in which the deployer is the only member is not the group's, whether it is a group of its own or none
+    for (const set of [digestOf(grid.domain, 'MemberSet', mine), founded.digest]) {
+      const other = { ...t, set }
+      const signature = await deployer.sign({ hash: digestOf(grid.domain, 'Transition', other) })
+      const said = await refusal(write(grid, relayer, 'approve', [other, ...consentArgs([{ member: 0, signature }])]))
+      assert.match(said, /contract-StaleEpoch/)
+    }
+    // nor does a group that nobody founded take anything
+    const nobody = { ...t, group: root(9), set: ZERO }
+    assert.match(await refusal(write(grid, relayer, 'approve', [nobody, ...consentArgs([])])), /contract-StaleEpoch/)
   }
 
   const next = draftMembership(members, { members: [{ address: deployer.address }], threshold: 1 }, 2 ** 32)
   const own = await deployer.sign({ hash: digestOf(grid.domain, 'MemberSet', next) })
   for (const signatures of [[], [{ member: 0, signature: own }]])
     assert.match(
-      await refusal(write(grid, relayer, 'changeGroup', [next, set, signatures])),
+      await refusal(write(grid, relayer, 'setGroup', [next, ...consentArgs(signatures)])),
       /contract-(BadSignature|NotEnough)/,
     )
+  // the members of another group, or of one that nobody founded, are none of this one's
+  const first = { ...next, epoch: 1 }
+  for (const [changed, signatures] of [
+    [{ ...next, previous: founded.digest }, [{ member: 0, signature: own }]],
+    [{ ...next, group: root(9), previous: ZERO }, []],
+    [{ ...first, group: root(9), previous: ZERO }, []],
+    [{ ...next, epoch: 0 }, []],
+  ] as const)
+    assert.match(
+      await refusal(write(grid, relayer, 'setGroup', [changed, ...consentArgs(signatures)])),
+      /contract-StaleEpoch/,
+    )
+  assert.match(
+    await refusal(
+      write(grid, relayer, 'setGroup', [{ ...first, group: ZERO }, ...consentArgs([{ member: 0, signature: own }])]),
+    ),
+    /contract-Invalid/,
+  )
   const f = {
     group,
-    set: members.digest,
+    epoch: set.epoch,
     name: 'web',
-    previous: before.head,
+    sequence: before.sequence,
     until: Math.floor(Date.now() / 1000) + 60,
   }
   const stop = { member: 0, signature: await deployer.sign({ hash: digestOf(grid.domain, 'Freeze', f) }) }
-  assert.match(await refusal(write(grid, relayer, 'freeze', [f, set, stop])), /contract-BadSignature/)
+  assert.match(await refusal(write(grid, relayer, 'freeze', freezeArgs(f, stop))), /contract-BadSignature/)
   for (const [verb, args] of [
     ['notice', [before.id, 0]],
     ['reclaim', [before.id, 0]],
     ['setNodeState', [n.id, 3]],
-    ['transferFarm', [w.farm, deployer.address, 'mine']],
+    ['setFarm', [w.farm, deployer.address, 'mine']],
     ['expire', [before.id]],
     ['drained', [before.id, 0]],
   ] as const)

@@ -5,6 +5,7 @@ import type { Evidence, GroupState } from '../approval/set.ts'
 import { type ConsentState, noConsent } from '../approval/step.ts'
 import { deploymentId } from '../typed/digest.ts'
 import { freezeSchema, type Resources, signatureSchema, transitionSchema } from '../typed/schema.ts'
+import { consentOf } from './consent.ts'
 import { evidenceOfLog, withEvidence } from './evidence.ts'
 import { type Grid, view } from './grid.ts'
 import { canonical, readSets, setDigest } from './groups.ts'
@@ -38,12 +39,12 @@ export type DeploymentStatus = {
   slots: SlotStatus[]
 }
 
-type Row = readonly [number, number, number, number, number, number, number, number, bigint, Hex, Hex]
+type Row = readonly [number, number, number, number, number, number, number, bigint, Hex, Hex]
 
 export async function readDeployment(grid: Grid, group: Hex, name: string): Promise<DeploymentStatus> {
   const id = deploymentId(group, name)
   const row = (await view(grid, 'deployments', [id])) as Row
-  const [sequence, version, expiry, frozenUntil, state, slots, standbys, , , head, specRoot] = row
+  const [sequence, version, expiry, frozenUntil, state, slots, standbys, , head, specRoot] = row
   const keys = [...Array(slots).keys(), ...Array.from({ length: standbys }, (_, n) => n + 128)]
   const found = await Promise.all(keys.map((key) => readSlot(grid, id, key)))
   return {
@@ -63,14 +64,14 @@ export async function readDeployment(grid: Grid, group: Hex, name: string): Prom
 /** The last step the contract took of a deployment. */
 export async function readStep(grid: Grid, group: Hex, name: string): Promise<{ sequence: number; head: Hex }> {
   const row = (await view(grid, 'deployments', [deploymentId(group, name)])) as Row
-  return { sequence: row[0], head: row[9] }
+  return { sequence: row[0], head: row[8] }
 }
 
 async function readSlot(grid: Grid, id: Hex, key: number): Promise<SlotStatus> {
-  type Placement = readonly [bigint, number, number, number, number]
+  type Placement = readonly [bigint, number, number, number]
   type Leaving = readonly [bigint, number, number]
-  const [booked, node, mode, phase, flags] = (await view(grid, 'slots', [id, key])) as Placement
-  const [, leavingNode, until] = flags & 1 ? ((await view(grid, 'leaving', [id, key])) as Leaving) : [0n, 0, 0]
+  const rows = await Promise.all(['slots', 'leaving'].map((name) => view(grid, name, [id, key])))
+  const [[booked, node, mode, phase], [, leavingNode, until]] = rows as [Placement, Leaving]
   return {
     index: key % 128,
     standby: key >= 128,
@@ -114,12 +115,14 @@ export async function readConsent(grid: Grid, group: Hex, name: string): Promise
     if (e.name === 'Approved') {
       const transition = transitionSchema.parse(e.args.transition)
       const set = setOf.get(transition.set)
-      const signatures = (e.args.signatures as unknown[]).map((s) => canonical(grid, set, signatureSchema.parse(s)))
+      const signatures = consentOf(e.args).map((s) => canonical(grid, set, s))
       approvals.push({ transition, signatures, freezes: [] })
     } else {
-      const freeze = freezeSchema.parse(e.args.freeze)
-      const signature = canonical(grid, setOf.get(freeze.set), signatureSchema.parse(e.args.signature))
-      approvals.at(-1)?.freezes.push({ freeze, signature })
+      const { epoch, sequence, until, member, signature } = e.args
+      const freeze = freezeSchema.parse({ group, epoch, name, sequence, until })
+      const set = sets.find((s) => s.set.epoch === epoch)?.set
+      const posted = signatureSchema.parse({ member, signature })
+      approvals.at(-1)?.freezes.push({ freeze, signature: canonical(grid, set, posted) })
     }
   }
   if (approvals.length === 0) return { group: current, state: noConsent(name), log: undefined }

@@ -4,7 +4,8 @@ import { keccak256 } from '#npm'
 import { applySet, foundGroup, type GroupState } from '../approval/set.ts'
 import { digestOf, ZERO } from '../typed/digest.ts'
 import { canonicalSignature, signerKind, signerOf } from '../typed/passkey.ts'
-import { type Member, type MemberSet, memberSetSchema, ROLE, type Signature, signatureSchema } from '../typed/schema.ts'
+import { type Member, type MemberSet, memberSetSchema, ROLE, type Signature } from '../typed/schema.ts'
+import { consentArgs, consentOf } from './consent.ts'
 import { evidenceOfSets, type SetEntry, withEvidence } from './evidence.ts'
 import { type Grid, view } from './grid.ts'
 import { events } from './logs.ts'
@@ -52,7 +53,7 @@ export async function createGroup(
   const salt = `0x${randomBytes(32).toString('hex')}` as Hex
   const set = memberSetSchema.parse({ group: ZERO, epoch: 1, previous: salt, ...terms(wanted), deadline: 0 })
   const state = foundGroup(grid.domain, set) // refused here with words, before the chain does
-  const { gas } = await write(grid, relayer, 'createGroup', [set])
+  const { gas } = await write(grid, relayer, 'setGroup', [set, ...consentArgs([])])
   return { ...state, gas }
 }
 
@@ -75,7 +76,7 @@ export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEn
   const entries: SetEntry[] = []
   for (const e of found) {
     const before = entries.at(-1)?.set
-    const signatures = (e.args.signatures as unknown[]).map((s) => canonical(grid, before, signatureSchema.parse(s)))
+    const signatures = consentOf(e.args).map((s) => canonical(grid, before, s))
     entries.push({ set: memberSetSchema.parse(e.args.set), signatures })
   }
   const [first, ...later] = entries
@@ -87,7 +88,7 @@ export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEn
     (evidence) => later.reduce((state, e) => applySet(state, e.set, e.signatures, evidence), founded),
     () => evidenceOfSets(grid, group, entries),
   )
-  const current = (await view(grid, 'sets', [group])) as Hex
+  const [current] = (await view(grid, 'groups', [group])) as [Hex, unknown]
   if (current !== state.digest) {
     throw new ZosError(`Read group "${group}": its member sets on this chain are not complete; ask another RPC`, {
       code: 'bad-chain',
@@ -122,14 +123,8 @@ export async function contractMembers(grid: Grid, set: Pick<MemberSet, 'members'
 }
 
 /** Takes the agreed next member set; the approvals of the old one die with its epoch. */
-export function submitMembership(
-  grid: Grid,
-  relayer: Relayer,
-  current: MemberSet,
-  next: MemberSet,
-  signatures: Signature[],
-) {
-  return write(grid, relayer, 'changeGroup', [next, current, signatures])
+export function submitMembership(grid: Grid, relayer: Relayer, next: MemberSet, signatures: Signature[]) {
+  return write(grid, relayer, 'setGroup', [next, ...consentArgs(signatures)])
 }
 
 /** A member's place in the set that counts now. */

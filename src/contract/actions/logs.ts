@@ -80,7 +80,8 @@ async function ask(
 
 /** ABI values as the JSON our schemas take: whole numbers as numbers, bytes in lower case. */
 export function plain(value: unknown): unknown {
-  if (typeof value === 'bigint') return Number(value)
+  // what no number holds stays as it is
+  if (typeof value === 'bigint') return BigInt(Number(value)) === value ? Number(value) : value
   if (typeof value === 'string') return value.startsWith('0x') ? value.toLowerCase() : value
   if (Array.isArray(value)) return value.map(plain)
   if (value && typeof value === 'object')

@@ -29,7 +29,7 @@ export type Node = {
 }
 
 export async function createFarm(grid: Grid, relayer: Relayer, owner: Hex, name: string): Promise<number> {
-  const { block, hash } = await write(grid, relayer, 'createFarm', [owner, name])
+  const { block, hash } = await write(grid, relayer, 'setFarm', [0, owner, name])
   const found = await events(grid, ['FarmSet'], [], { from: block, to: block })
   return found.find((e) => e.tx === hash)!.args.farm as number
 }

@@ -13,6 +13,7 @@ import {
   type Transition,
   transitionSchema,
 } from '../typed/schema.ts'
+import { consentArgs, freezeArgs } from './consent.ts'
 import { readConsent, readStep } from './deployments.ts'
 import type { Grid } from './grid.ts'
 import { canonical, contractMembers, placeOf, readGroup, submitMembership } from './groups.ts'
@@ -95,12 +96,11 @@ export async function propose(
   const signature = signProposal(grid, group, key, subject)
   const evidence = (await told(grid, group.set))(proposalId(grid, subject))
   const proposal = proposalOf(grid, group, subject, [signature], evidence)
-  if (proposal.approvals >= proposal.needs)
-    return { ...proposal, receipt: await submit(grid, relayer, group, proposal) }
+  if (proposal.approvals >= proposal.needs) return { ...proposal, receipt: await submit(grid, relayer, proposal) }
   // a step the contract would refuse is not put up: what would be short is weight alone
-  await rehearse(grid, relayer, group, proposal)
+  await rehearse(grid, relayer, proposal)
   const data = stringToHex(canonicalJson(subject))
-  await write(grid, relayer, 'post', [group.set, proposal.id, signature, data])
+  await write(grid, relayer, 'post', postArgs(group, proposal.id, signature, data))
   return proposal
 }
 
@@ -123,11 +123,15 @@ export async function approve(
     throw new ZosError(`Approve "${id}": "${key.name}" approved it before`, { code: 'approved-before' })
   const signatures = [...found.signatures, signature].sort((a, b) => a.member - b.member)
   const proposal = proposalOf(grid, state, found.subject, signatures, evidenceOf(id))
-  if (proposal.approvals >= proposal.needs)
-    return { ...proposal, receipt: await submit(grid, relayer, state, proposal) }
-  await write(grid, relayer, 'post', [state.set, id, signature, '0x'])
+  if (proposal.approvals >= proposal.needs) return { ...proposal, receipt: await submit(grid, relayer, proposal) }
+  await write(grid, relayer, 'post', postArgs(state, id, signature, '0x'))
   return proposal
 }
+
+const postArgs = ({ group, set }: GroupState, id: Hex, s: Signature, data: Hex) => [
+  ...[group, set.epoch, id],
+  ...[s.member, s.signature, data],
+]
 
 function proposalOf(
   grid: Grid,
@@ -151,23 +155,18 @@ function proposalOf(
 }
 
 /** Asks the contract what it would say; passes only when weight is all that is missing. */
-async function rehearse(grid: Grid, relayer: Relayer, group: GroupState, p: Proposal): Promise<void> {
+async function rehearse(grid: Grid, relayer: Relayer, p: Proposal): Promise<void> {
   try {
-    await submit(grid, relayer, group, p)
+    await submit(grid, relayer, p)
   } catch (error) {
     if ((error as { code?: string }).code !== 'contract-NotEnoughWeight') throw error
   }
 }
 
 /** Sends an agreed step; any relayer may. */
-export function submit(
-  grid: Grid,
-  relayer: Relayer,
-  group: GroupState,
-  p: Pick<Proposal, 'subject' | 'signatures'>,
-): Promise<Receipt> {
-  if ('set' in p.subject) return submitMembership(grid, relayer, group.set, p.subject.set, p.signatures)
-  return write(grid, relayer, 'approve', [p.subject.transition, group.set, p.signatures])
+export function submit(grid: Grid, relayer: Relayer, p: Pick<Proposal, 'subject' | 'signatures'>): Promise<Receipt> {
+  if ('set' in p.subject) return submitMembership(grid, relayer, p.subject.set, p.signatures)
+  return write(grid, relayer, 'approve', [p.subject.transition, ...consentArgs(p.signatures)])
 }
 
 /** The proposals of a group that can still be completed: of this epoch, next in their deployment, in time. */
@@ -188,7 +187,7 @@ async function openProposals(
   const subjects = new Map<Hex, Subject>()
   const signatures = new Map<Hex, Map<number, Signature>>()
   for (const e of posted) {
-    if (e.args.set !== state.digest) continue
+    if (e.args.epoch !== state.set.epoch) continue
     const id = e.args.digest as Hex
     if (only !== undefined && id !== only) continue
     const posted = { member: e.args.member as number, signature: e.args.signature as Hex }
@@ -259,10 +258,10 @@ export async function freeze(
     const member = placeOf(state, key.address)
     // a minute's room for a chain whose clock is behind ours
     const until = Math.floor(Date.now() / 1000) + Math.max(1, state.set.freezeSeconds - 60)
-    const f = { group, set: state.digest, name, previous: consent.head, until }
+    const f = { group, epoch: state.set.epoch, name, sequence: consent.sequence, until }
     const signature = { member, signature: key.sign(digestOf(grid.domain, 'Freeze', f)) }
     try {
-      await write(grid, relayer, 'freeze', [f, state.set, signature])
+      await write(grid, relayer, 'freeze', freezeArgs(f, signature))
       return { until }
     } catch (error) {
       // an update may have come in between; a stop must not fail for that

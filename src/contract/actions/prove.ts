@@ -43,7 +43,7 @@ const plus = (slot: Hex, n: bigint): Hex => `0x${(BigInt(slot) + n).toString(16)
 export async function proveDeployment(grid: Grid, group: Hex, name: string): Promise<Proven> {
   const what = `the state of "${name}"`
   const base = slotOf('deployments', deploymentId(group, name))
-  const slots = [slotOf('sets', group), base, plus(base, 1n), plus(base, 2n)]
+  const slots = [slotOf('groups', group), base, plus(base, 1n), plus(base, 2n)]
   const root = await finalRoot(grid, what)
   const { codeHash, words } = await proveAccount(grid, what, root, grid.contract, slots)
   if (codeHash === undefined) throw bad(what, 'the contract is not there')
@@ -54,7 +54,7 @@ export async function proveDeployment(grid: Grid, group: Hex, name: string): Pro
 export async function proveSet(grid: Grid, group: Hex): Promise<{ root: Root; set: Hex }> {
   const what = `the members of group ${group.slice(0, 10)}`
   const root = await finalRoot(grid, what)
-  const { words } = await proveAccount(grid, what, root, grid.contract, [slotOf('sets', group)])
+  const { words } = await proveAccount(grid, what, root, grid.contract, [slotOf('groups', group)])
   return { root, set: words[0]! }
 }
 

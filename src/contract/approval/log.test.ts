@@ -165,7 +165,7 @@ test('a reordered, skipped, repeated, late or altered step is refused', () => {
 test('one member freezes once an epoch; the quorum thaws', () => {
   const t = step(team, none, 'deploy', spec(1))
   const s = applyApproval(team, none, t, sign(team, t, [alice, bob]))
-  const f = { group: team.group, set: team.digest, name: 'web', previous: s.head, until: 9000 }
+  const f = { group: team.group, epoch: 1, name: 'web', sequence: 1, until: 9000 }
   const [by] = signed(team.set, digestOf(domain, 'Freeze', f), [carol])
   const frozen = applyFreeze(team, s, f, by!)
   assert.deepEqual([frozen.frozenUntil, frozen.version, frozen.head], [9000, 1, s.head])
@@ -194,7 +194,7 @@ function sample(): { log: ApprovalLog; text: string } {
   const t1 = step(team, none, 'deploy', spec(1))
   const first = sign(team, t1, [alice, bob])
   const s1 = applyApproval(team, none, t1, first)
-  const f = { group: team.group, set: team.digest, name: 'web', previous: s1.head, until: 9000 }
+  const f = { group: team.group, epoch: 1, name: 'web', sequence: 1, until: 9000 }
   const freezes = [{ freeze: f, signature: signed(team.set, digestOf(domain, 'Freeze', f), [carol])[0]! }]
   const set: MemberSet = { ...setOf([alice, bob, dave], 2), group: team.group, epoch: 2, previous: team.digest }
   const agreed = signed(team.set, digestOf(domain, 'MemberSet', set), [bob, carol])

@@ -62,18 +62,18 @@ export function verifyLog(text: string, evidence?: Evidence): VerifiedLog {
   if (founding!.signatures.length > 0) throw bad('the founding set carries signatures, which nothing asks for')
   let group = foundGroup(domain, founding!.set)
   let state = noConsent(log.approvals[0]!.transition.name)
-  const reach = (digest: string) => {
-    while (group.digest !== digest && later.length > 0) {
+  const reach = (there: () => boolean) => {
+    while (!there() && later.length > 0) {
       const next = later.shift()!
       group = applySet(group, next.set, next.signatures, evidence)
     }
   }
   for (const [n, entry] of log.approvals.entries()) {
     try {
-      reach(entry.transition.set)
+      reach(() => group.digest === entry.transition.set)
       state = applyApproval(group, state, entry.transition, entry.signatures, options)
       for (const f of entry.freezes) {
-        reach(f.freeze.set)
+        reach(() => group.set.epoch === f.freeze.epoch)
         state = applyFreeze(group, state, f.freeze, f.signature, options)
       }
     } catch (cause) {

@@ -133,8 +133,8 @@ export function applyFreeze(
 ): ConsentState {
   if (f.group !== group.group || f.name !== state.name)
     throw refuse('wrong-group', 'the freeze is of another deployment')
-  if (f.set !== group.digest) throw refuse('stale-epoch', 'the freeze is of another epoch')
-  if (f.previous !== state.head) throw refuse('not-the-successor', 'the freeze is of another version')
+  if (f.epoch !== group.set.epoch) throw refuse('stale-epoch', 'the freeze is of another epoch')
+  if (f.sequence !== state.sequence) throw refuse('not-the-successor', 'the freeze is of another version')
   if (state.status !== 'active') throw refuse('wrong-state', `a deployment that is ${state.status} cannot be frozen`)
   checkSignature(group, ROLE.stop, digestOf(group.domain, 'Freeze', f), signature, options.evidence)
   const by = `${group.set.epoch}:${signature.member}`

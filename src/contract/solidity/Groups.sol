@@ -4,20 +4,36 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {Hash, Invalid, Member, MemberSet, Signature, Why} from "./Types.sol";
+import {Hash, Invalid, Member, MemberSet, Thresholds, Why} from "./Types.sol";
 
-/// Groups of weighted members. Only the digest of the current member set is stored: whoever acts for a group brings
-/// the set, so every consent names exactly the members it counts, and a removed member's weight is nowhere.
+/// Groups of weighted members. A seat holds what one member's signature is held against; those of the set before are
+/// overwritten or deleted, so that what a removed member weighed is nowhere.
 abstract contract Groups is EIP712 {
     uint8 internal constant APPROVE = 1;
     uint8 internal constant STOP = 2;
     uint8 private constant ROLES = 7; // approve, stop, read
+    uint8 private constant LONG = 8; // of a seat: its signer is longer than an address
 
-    /// The digest of each group's current member set.
-    mapping(bytes32 group => bytes32 set) public sets;
+    struct Group {
+        bytes32 set; // the digest of the current member set
+        Thresholds thresholds;
+    }
 
-    event GroupSet(bytes32 indexed group, bytes32 indexed digest, MemberSet set, Signature[] signatures);
-    event Posted(bytes32 indexed group, bytes32 indexed digest, bytes32 set, uint8 member, bytes signature, bytes data);
+    /// What one signature has to be held against, in one word.
+    struct Seat {
+        address signer; // of a longer signer the hash, by which `signers` has it
+        uint32 weight;
+        uint8 roles;
+        uint32 epoch;
+        uint24 freezeSeconds;
+    }
+
+    mapping(bytes32 id => Group) public groups;
+    mapping(bytes32 group => mapping(uint256 member => Seat)) private seats;
+    mapping(address hash => bytes) private signers;
+
+    event GroupSet(bytes32 indexed group, bytes32 indexed digest, MemberSet set, uint256 by, bytes[] signatures);
+    event Posted(bytes32 indexed group, bytes32 indexed digest, uint32 epoch, uint8 member, bytes signature, bytes data);
 
     error StaleEpoch();
     error Expired();
@@ -25,78 +41,83 @@ abstract contract Groups is EIP712 {
     error BadSignature(uint8 member);
     error NotEnoughWeight(uint256 weight, uint256 needed);
 
-    /// Founds a group; needs no approval, for its id is the digest of its founding set.
-    function createGroup(MemberSet calldata s) external returns (bytes32 group) {
-        group = _hashTypedDataV4(Hash.memberSet(s));
-        if (s.group != 0 || s.epoch != 1) revert Invalid(Why.FoundingSet);
-        if (sets[group] != 0) revert Invalid(Why.GroupExists);
-        _validate(s);
-        sets[group] = group;
-        emit GroupSet(group, group, s, new Signature[](0));
-    }
-
-    /// The next epoch: new members and thresholds, by the membership threshold of the current ones (I8).
-    function changeGroup(MemberSet calldata next, MemberSet calldata current, Signature[] calldata signatures) external {
-        (bytes32 group, bytes32 digest) = _current(current);
-        if (next.group != group || next.epoch != current.epoch + 1 || next.previous != digest) revert StaleEpoch();
-        if (block.timestamp > next.deadline) revert Expired();
-        _validate(next);
-        bytes32 newDigest = _hashTypedDataV4(Hash.memberSet(next));
-        _enough(_consent(current, newDigest, signatures), current.thresholds.membership);
-        sets[group] = newDigest;
-        emit GroupSet(group, newDigest, next, signatures);
+    /// Founds a group, which needs no approval, for its id is the digest of its founding set; or gives a group its next
+    /// members and thresholds, by the membership threshold of the current ones.
+    function setGroup(MemberSet calldata s, uint256 by, bytes[] calldata signatures) external {
+        bytes32 digest = _hashTypedDataV4(Hash.memberSet(s));
+        bytes32 id = s.group == 0 ? digest : s.group;
+        Group storage g = groups[id];
+        uint256 weight = 0;
+        if (s.group == 0) {
+            if (s.epoch != 1 || by != 0 || signatures.length > 0) revert Invalid(Why.FoundingSet);
+            if (g.set != 0) revert Invalid(Why.GroupExists);
+        } else {
+            _current(id, s.previous);
+            if (s.epoch == 0) revert StaleEpoch();
+            if (block.timestamp > s.deadline) revert Expired();
+            weight = _consent(id, s.epoch - 1, digest, by, signatures);
+        }
+        _seat(id, s);
+        _enough(weight, g.thresholds.membership);
+        g.set = digest;
+        g.thresholds = s.thresholds;
+        emit GroupSet(id, digest, s, by, signatures);
     }
 
     /// The notice board: a current member's signature over a digest, with what it is the digest of. Changes no state.
-    function post(MemberSet calldata s, bytes32 digest, Signature calldata signature, bytes calldata data) external {
-        (bytes32 group, bytes32 set) = _current(s);
-        _verify(s, APPROVE, digest, signature);
-        emit Posted(group, digest, set, signature.member, signature.signature, data);
+    function post(bytes32 group, uint32 epoch, bytes32 digest, uint8 member, bytes calldata signature, bytes calldata data)
+        external
+    {
+        _verify(group, APPROVE, epoch, digest, member, signature);
+        emit Posted(group, digest, epoch, member, signature, data);
     }
 
-    /// The group whose current set this is; anything else is a stale epoch.
-    function _current(MemberSet calldata s) internal view returns (bytes32 group, bytes32 digest) {
-        digest = _hashTypedDataV4(Hash.memberSet(s));
-        group = s.group == 0 ? digest : s.group;
-        if (sets[group] != digest) revert StaleEpoch();
+    /// Only a group's current set counts.
+    function _current(bytes32 group, bytes32 set) internal view {
+        if (set == 0 || groups[group].set != set) revert StaleEpoch();
     }
 
-    /// I3: the weight of members in ascending order, so none counts twice, each with the right to approve.
-    function _consent(MemberSet calldata s, bytes32 digest, Signature[] calldata signatures)
+    /// I3: the weight of the members BY, each with the right to approve: a bit for each place, so that none counts twice.
+    /// Signatures are in the order of places.
+    function _consent(bytes32 group, uint32 epoch, bytes32 digest, uint256 by, bytes[] calldata signatures)
         internal
         view
         returns (uint256 weight)
     {
-        for (uint256 i = 0; i < signatures.length; i++) {
-            if (i > 0 && signatures[i].member <= signatures[i - 1].member) revert BadSignature(signatures[i].member);
-            weight += _verify(s, APPROVE, digest, signatures[i]);
+        uint256 n = 0;
+        for (uint256 member = 0; by >> member != 0; member++) {
+            if (by >> member & 1 == 0) continue;
+            if (n == signatures.length) revert BadSignature(uint8(member));
+            weight += _verify(group, APPROVE, epoch, digest, uint8(member), signatures[n++]).weight;
         }
+        if (n != signatures.length) revert BadSignature(uint8(n));
     }
 
     function _enough(uint256 weight, uint256 needed) internal pure {
         if (weight < needed) revert NotEnoughWeight(weight, needed);
     }
 
-    function _verify(MemberSet calldata s, uint8 role, bytes32 digest, Signature calldata signature)
+    /// The seat of a MEMBER of that epoch who has that right and signed that digest.
+    function _verify(bytes32 group, uint8 role, uint32 epoch, bytes32 digest, uint8 member, bytes calldata signature)
         internal
         view
-        returns (uint256 weight)
+        returns (Seat memory seat)
     {
-        if (signature.member >= s.members.length) revert NotAMember(signature.member);
-        Member calldata m = s.members[signature.member];
-        if (m.roles & role == 0) revert NotAMember(signature.member);
+        seat = seats[group][member];
+        if (seat.epoch != epoch) revert StaleEpoch();
+        if (seat.roles & role == 0) revert NotAMember(member);
+        bool isLong = seat.roles & LONG != 0;
         // a key first: no look at its account, and what counts offline counts here, whatever code the account has
-        if (m.signer.length == 20) {
-            (address by,,) = ECDSA.tryRecover(digest, signature.signature);
-            if (by != address(0) && by == address(bytes20(m.signer))) return m.weight;
+        if (!isLong) {
+            (address signer,,) = ECDSA.tryRecover(digest, signature);
+            if (signer != address(0) && signer == seat.signer) return seat;
         }
-        if (!SignatureChecker.isValidSignatureNow(m.signer, digest, signature.signature)) {
-            revert BadSignature(signature.member);
-        }
-        return m.weight;
+        bytes memory known = isLong ? signers[seat.signer] : abi.encodePacked(seat.signer);
+        if (!SignatureChecker.isValidSignatureNow(known, digest, signature)) revert BadSignature(member);
     }
 
-    function _validate(MemberSet calldata s) private pure {
+    /// Gives each member its seat. I8: every threshold can be reached.
+    function _seat(bytes32 group, MemberSet calldata s) private {
         uint256 total = 0;
         bytes32 last = 0;
         if (s.members.length == 0 || s.members.length > 56) revert Invalid(Why.MemberCount);
@@ -110,8 +131,13 @@ abstract contract Groups is EIP712 {
                 if (m.weight == 0) revert Invalid(Why.NoWeight);
                 total += m.weight;
             }
+            bool isLong = m.signer.length > 20;
+            address signer = address(isLong ? bytes20(id) : bytes20(m.signer));
+            if (isLong) signers[signer] = m.signer;
+            seats[group][i] = Seat(signer, m.weight, isLong ? m.roles | LONG : m.roles, s.epoch, s.freezeSeconds);
             last = id;
         }
+        for (uint256 i = s.members.length; seats[group][i].roles != 0; i++) delete seats[group][i];
         _reachable(s.thresholds.deploy, total);
         _reachable(s.thresholds.control, total);
         _reachable(s.thresholds.wipe, total);

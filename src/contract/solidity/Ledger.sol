@@ -7,25 +7,15 @@ import {ERC7913WebAuthnVerifier} from "@openzeppelin/contracts/utils/cryptograph
 import {Groups} from "./Groups.sol";
 import {Names} from "./Names.sol";
 import {Nodes} from "./Nodes.sol";
-import {Ack, Freeze, Hash, Invalid, MemberSet, Pack, Rules, Signature, Slot, Transition, Why} from "./Types.sol";
+import {Ack, Hash, Invalid, Pack, Rules, Slot, Thresholds, Transition, Why} from "./Types.sol";
 
 /// Deployments and their slots. Orders what groups agreed on and books capacity for it; nodes verify the consent again
 /// themselves. Immutable; nobody, the deployer included, has a right no group gave (I10).
 contract Ledger is Groups, Nodes, Names {
-    uint8 private constant ACTIVE = 1;
-    uint8 private constant CANCELLED = 2;
-    uint8 private constant WIPED = 3;
-    uint8 private constant EXPIRED = 4;
+    enum State { None, Active, Cancelled, Wiped, Expired }
+    enum Phase { None, Reserved, Running, Failed, Stopped, Released }
 
-    // phases of a slot
-    uint8 private constant RESERVED = 1;
-    uint8 private constant RUNNING = 2;
-    uint8 private constant STOPPED = 4; // FAILED is 3
-    uint8 private constant RELEASED = 5;
-
-    uint8 private constant STANDBY = 2;
-    uint8 private constant DRAINING = 1; // flags of a slot
-    uint8 private constant NOTICED = 2;
+    uint8 private constant STANDBY = 2; // mode of a slot; keep is 0, fenced 1
 
     bytes32 private constant DEPLOY = keccak256("deploy");
     bytes32 private constant UPDATE = keccak256("update");
@@ -39,16 +29,16 @@ contract Ledger is Groups, Nodes, Names {
     /// How long before its end an operator must announce that a slot will be reclaimed (I9).
     uint40 public constant NOTICE = 7 days;
 
+    /// All but head and specRoot in one word; a thaw and a freeze touch little else.
     struct Deployment {
         uint32 sequence;
         uint32 version;
         uint40 expiry;
         uint40 frozenUntil;
-        uint8 state;
+        State state;
         uint8 slots;
         uint8 standbys;
-        uint32 frozeEpoch;
-        uint56 froze; // which members froze in that epoch, a bit for each place in the set
+        uint88 froze; // an epoch, and which members froze in it: a bit for each place in the set
         bytes32 head;
         bytes32 specRoot;
     }
@@ -57,10 +47,10 @@ contract Ledger is Groups, Nodes, Names {
         uint200 booked;
         uint24 node;
         uint8 mode;
-        uint8 phase;
-        uint8 flags;
+        Phase phase;
     }
 
+    /// What a migration left behind, booked until the new node runs or the time is over.
     struct Leaving {
         uint200 booked;
         uint24 node;
@@ -74,19 +64,24 @@ contract Ledger is Groups, Nodes, Names {
     mapping(bytes32 id => mapping(uint32 key => uint40 time)) private notices;
 
     event Approved(
-        bytes32 indexed id, bytes32 indexed group, bytes32 indexed digest, Transition transition, Signature[] signatures
+        bytes32 indexed id,
+        bytes32 indexed group,
+        bytes32 indexed digest,
+        Transition transition,
+        uint256 by,
+        bytes[] signatures
     );
     event Placed(bytes32 indexed id, uint24 indexed node, uint32 key, uint32 sequence);
     event Draining(bytes32 indexed id, uint24 indexed node, uint32 key, uint32 until);
     event Released(bytes32 indexed id, uint24 indexed node, uint32 key);
-    event Frozen(bytes32 indexed id, bytes32 indexed group, Freeze freeze, Signature signature);
-    event Ended(bytes32 indexed id, uint8 state);
+    event Frozen(bytes32 indexed id, uint32 epoch, uint32 sequence, uint64 until, uint8 member, bytes signature);
+    event Ended(bytes32 indexed id, State state);
     event Noticed(bytes32 indexed id, uint24 indexed node, uint32 key, uint40 time);
     event Acked(
         bytes32 indexed id, uint24 indexed node, uint32 key, uint32 sequence, uint8 phase, uint64 time, bytes report
     );
 
-    error WrongState(uint8 state);
+    error WrongState(State state);
     error NotTheSuccessor(uint32 sequence, bytes32 head);
     error NotAllowedThere(uint24 node);
     error NodeTakesNoSlots(uint24 node);
@@ -103,83 +98,92 @@ contract Ledger is Groups, Nodes, Names {
 
     /// Names are unique within a group, so a deployment's id needs no counter.
     function deploymentId(bytes32 group, string calldata name) public pure returns (bytes32) {
-        return keccak256(abi.encode(group, keccak256(bytes(name))));
+        return _id(group, keccak256(bytes(name)));
+    }
+
+    function _id(bytes32 group, bytes32 name) private pure returns (bytes32) {
+        return keccak256(abi.encode(group, name));
     }
 
     /// Takes one agreed step: I3 (consent), I4 and I7 (the one successor of the head), I1 and I2 (capacity).
-    function approve(Transition calldata t, MemberSet calldata s, Signature[] calldata signatures) external {
-        bytes32 digest = _hashTypedDataV4(Hash.transition(t));
-        bytes32 id = deploymentId(t.group, t.name);
-        {
-            (bytes32 group, bytes32 set) = _current(s);
-            if (t.group != group || t.set != set || t.epoch != s.epoch) revert StaleEpoch();
-            if (block.timestamp > t.deadline) revert Expired();
-        }
+    function approve(Transition calldata t, uint256 by, bytes[] calldata signatures) external {
+        _current(t.group, t.set);
+        if (block.timestamp > t.deadline) revert Expired();
         bytes32 kind = keccak256(bytes(t.kind));
-        uint256 weight = _consent(s, digest, signatures);
+        bytes32 name = keccak256(bytes(t.name));
+        bytes32 digest = _hashTypedDataV4(Hash.transition(t, kind, name));
+        uint256 weight = _consent(t.group, t.epoch, digest, by, signatures);
+        bytes32 id = _id(t.group, name);
         Deployment storage d = deployments[id];
         if (t.sequence != d.sequence + 1 || t.previous != d.head) revert NotTheSuccessor(d.sequence, d.head);
         bool grows = kind == DEPLOY || kind == UPDATE || kind == UNDO;
         if (t.version != d.version + (grows ? 1 : 0)) revert Invalid(Why.Version);
-        if (kind == DEPLOY ? d.state == ACTIVE : d.state != ACTIVE && (kind != WIPE || d.state == 0)) {
-            revert WrongState(d.state);
-        }
+        State state = d.state;
+        bool isOver = kind == DEPLOY || (kind == WIPE && state != State.None && state != State.Active);
+        if (isOver == (state == State.Active)) revert WrongState(state);
         if (grows || kind == MIGRATE) {
             if (kind == MIGRATE && t.specRoot != d.specRoot) revert Invalid(Why.KeepsSpec);
             if (t.sequence == 1) _checkLabel(t.name);
-            (d.slots, d.standbys) = _place(id, t);
+            _place(id, t);
             _claim(id, t.names);
             d.expiry = t.expiry;
             d.specRoot = t.specRoot;
-            d.state = ACTIVE;
+            d.state = State.Active;
             if (kind == DEPLOY) d.frozenUntil = 0;
         } else {
             if (t.slots.length + t.names.length > 0 || t.specRoot != 0) revert Invalid(Why.CarriesSpec);
             if (kind == THAW) d.frozenUntil = 0;
             else if (kind == FREEZE) d.frozenUntil = type(uint40).max;
-            else _end(id, kind == CANCEL ? CANCELLED : WIPED);
+            else _end(id, kind == CANCEL ? State.Cancelled : State.Wiped);
         }
         d.sequence = t.sequence;
-        d.version = t.version;
+        if (grows) d.version = t.version;
         d.head = digest;
         // last, so that a call with too few signatures tells whether anything else stands in the way
-        _enough(weight, _threshold(kind, s));
-        emit Approved(id, t.group, digest, t, signatures);
+        _enough(weight, _threshold(kind, groups[t.group].thresholds));
+        emit Approved(id, t.group, digest, t, by, signatures);
     }
 
     /// Any one member with the right to stop, once per epoch and deployment. I5: frees neither capacity nor data.
-    function freeze(Freeze calldata f, MemberSet calldata s, Signature calldata signature) external {
-        (bytes32 group, bytes32 set) = _current(s);
-        if (f.group != group || f.set != set) revert StaleEpoch();
-        bytes32 id = deploymentId(f.group, f.name);
+    function freeze(
+        bytes32 group,
+        uint32 epoch,
+        string calldata name,
+        uint32 sequence,
+        uint64 until,
+        uint8 member,
+        bytes calldata signature
+    ) external {
+        bytes32 nameHash = keccak256(bytes(name));
+        bytes32 id = _id(group, nameHash);
         Deployment storage d = deployments[id];
-        if (d.state != ACTIVE) revert WrongState(d.state);
-        if (f.previous != d.head) revert NotTheSuccessor(d.sequence, d.head);
-        if (f.until <= block.timestamp || f.until > block.timestamp + s.freezeSeconds) revert TooEarly(f.until);
-        _verify(s, STOP, _hashTypedDataV4(Hash.freeze(f)), signature);
-        uint56 bit = uint56(1) << signature.member;
-        uint56 froze = d.frozeEpoch == s.epoch ? d.froze : 0;
-        if (froze & bit != 0) revert AlreadyFroze(signature.member);
-        d.froze = froze | bit;
-        d.frozeEpoch = s.epoch;
-        if (f.until > d.frozenUntil) d.frozenUntil = uint40(f.until);
-        emit Frozen(id, group, f, signature);
+        if (d.state != State.Active) revert WrongState(d.state);
+        if (sequence != d.sequence) revert NotTheSuccessor(d.sequence, d.head);
+        bytes32 hash = keccak256(abi.encode(Hash.FREEZE, group, epoch, nameHash, sequence, until));
+        Seat memory seat = _verify(group, STOP, epoch, _hashTypedDataV4(hash), member, signature);
+        if (until <= block.timestamp || until > block.timestamp + seat.freezeSeconds) revert TooEarly(until);
+        uint256 froze = d.froze >> 56 == epoch ? d.froze : uint256(epoch) << 56;
+        if (froze >> member & 1 != 0) revert AlreadyFroze(member);
+        d.froze = uint88(froze | 1 << member);
+        if (until > d.frozenUntil) d.frozenUntil = uint40(until);
+        emit Frozen(id, epoch, sequence, until, member, signature);
     }
 
     /// A node's report. The new node running, or the old one stopped, ends a migration.
     function ack(Ack calldata a, bytes calldata signature) external {
         if (a.report.length > 256) revert Invalid(Why.ReportLength);
-        _signed(nodes[a.node].key, _hashTypedDataV4(Hash.ack(a)), signature);
+        bytes memory said = abi.encode(a.sequence, a.phase, a.time, keccak256(a.report));
+        bytes memory all = bytes.concat(abi.encode(Hash.ACK, a.deployment, a.slot, a.node), said);
+        _signed(nodes[a.node].key, _hashTypedDataV4(keccak256(all)), signature);
         Placement storage p = slots[a.deployment][a.slot];
         if (a.sequence != deployments[a.deployment].sequence) revert Invalid(Why.Sequence);
-        if (p.node == a.node && p.phase != RELEASED) {
-            if (a.phase < RUNNING || a.phase > STOPPED) revert Invalid(Why.Phase);
-            p.phase = a.phase;
-            if (a.phase == RUNNING && p.flags & DRAINING != 0) _leave(a.deployment, a.slot);
-        } else if (leaving[a.deployment][a.slot].node == a.node && a.phase == STOPPED) {
-            _leave(a.deployment, a.slot);
+        if (p.node == a.node && p.phase != Phase.Released) {
+            if (a.phase < uint8(Phase.Running) || a.phase > uint8(Phase.Stopped)) revert Invalid(Why.Phase);
+            p.phase = Phase(a.phase);
+            if (p.phase == Phase.Running) _leave(a.deployment, a.slot);
         } else {
-            revert NotTheOwner();
+            if (leaving[a.deployment][a.slot].node != a.node || a.phase != uint8(Phase.Stopped)) revert NotTheOwner();
+            _leave(a.deployment, a.slot);
         }
         emit Acked(a.deployment, a.node, a.slot, a.sequence, a.phase, a.time, a.report);
     }
@@ -194,133 +198,127 @@ contract Ledger is Groups, Nodes, Names {
     /// Anyone may end a deployment that outlived its expiry.
     function expire(bytes32 id) external {
         Deployment storage d = deployments[id];
-        if (d.state != ACTIVE) revert WrongState(d.state);
+        if (d.state != State.Active) revert WrongState(d.state);
         if (d.expiry == 0 || block.timestamp <= d.expiry) revert TooEarly(d.expiry);
-        _end(id, EXPIRED);
+        _end(id, State.Expired);
     }
 
     /// The operator announces that it wants a slot back.
     function notice(bytes32 id, uint32 key) external {
-        Placement storage p = slots[id][key];
-        if (msg.sender != farms[nodes[p.node].farm]) revert NotTheOwner();
-        if (p.flags & NOTICED != 0 || p.phase == RELEASED) revert Invalid(Why.Noticed);
-        p.flags |= NOTICED;
-        notices[id][key] = uint40(block.timestamp) + NOTICE;
-        emit Noticed(id, p.node, key, notices[id][key]);
+        Placement storage p = _operated(id, key);
+        if (notices[id][key] != 0 || p.phase == Phase.Released) revert Invalid(Why.Noticed);
+        uint40 due = uint40(block.timestamp) + NOTICE;
+        notices[id][key] = due;
+        emit Noticed(id, p.node, key, due);
     }
 
     /// I9: the operator takes it back once the notice is over.
     function reclaim(bytes32 id, uint32 key) external {
-        Placement storage p = slots[id][key];
-        if (msg.sender != farms[nodes[p.node].farm]) revert NotTheOwner();
-        if (p.flags & NOTICED == 0 || p.phase == RELEASED || block.timestamp < notices[id][key]) {
-            revert TooEarly(notices[id][key]);
-        }
+        Placement storage p = _operated(id, key);
+        uint40 due = notices[id][key];
+        if (due == 0 || p.phase == Phase.Released || block.timestamp < due) revert TooEarly(due);
         _free(p.node, p.booked);
         delete p.booked;
-        p.phase = RELEASED; // the node's name stays: it is the proof of release
+        p.phase = Phase.Released; // the node's name stays: it is the proof of release
         emit Released(id, p.node, key);
     }
 
-    function _active(bytes32 id) internal view override returns (bool) {
-        return deployments[id].state == ACTIVE;
+    /// A slot of the caller's own farm.
+    function _operated(bytes32 id, uint32 key) private view returns (Placement storage p) {
+        p = slots[id][key];
+        if (msg.sender != farms[nodes[p.node].farm]) revert NotTheOwner();
     }
 
-    function _threshold(bytes32 kind, MemberSet calldata s) private pure returns (uint256) {
-        if (kind == DEPLOY || kind == UPDATE || kind == UNDO || kind == MIGRATE) return s.thresholds.deploy;
-        if (kind == THAW || kind == FREEZE || kind == CANCEL) return s.thresholds.control;
-        if (kind == WIPE) return s.thresholds.wipe;
+    function _active(bytes32 id) internal view override returns (bool) {
+        return deployments[id].state == State.Active;
+    }
+
+    function _threshold(bytes32 kind, Thresholds storage needed) private view returns (uint256) {
+        if (kind == DEPLOY || kind == UPDATE || kind == UNDO || kind == MIGRATE) return needed.deploy;
+        if (kind == THAW || kind == FREEZE || kind == CANCEL) return needed.control;
+        if (kind == WIPE) return needed.wipe;
         revert Invalid(Why.Kind);
     }
 
-    /// The keys a deployment's slots may have.
-    function _keys(bytes32 id) private view returns (uint32[] memory keys) {
-        uint256 first = deployments[id].slots;
-        keys = new uint32[](first + deployments[id].standbys);
-        for (uint256 i = 0; i < keys.length; i++) keys[i] = uint32(i < first ? i : i - first + 128);
-    }
-
     /// Frees the old placements, books the new: all of it or nothing, in one transaction.
-    function _place(bytes32 id, Transition calldata t) private returns (uint8 primaries, uint8 standbys) {
+    function _place(bytes32 id, Transition calldata t) private {
         if (t.slots.length == 0 || t.slots.length > 128) revert Invalid(Why.SlotCount);
         if (t.expiry != 0 && t.expiry <= block.timestamp) revert Expired();
-        uint32[] memory old = _keys(id);
-        for (uint256 i = 0; i < old.length; i++) {
-            Placement memory p = slots[id][old[i]];
-            if (p.node != 0 && p.phase != RELEASED) _free(p.node, p.booked);
-        }
-        uint256 o = 0;
-        uint256 last = 0;
+        uint256 kept = 0;
         for (uint256 i = 0; i < t.slots.length; i++) {
             Slot calldata s = t.slots[i];
             if (s.index > 127 || s.mode > STANDBY) revert Invalid(Why.SlotForm);
-            uint32 key = s.mode == STANDBY ? s.index + 128 : s.index;
-            if (i > 0 && key <= last) revert Invalid(Why.SlotOrder);
-            last = key;
-            for (; o < old.length && old[o] < key; o++) _drop(id, old[o]);
-            if (o < old.length && old[o] == key) o++;
-            _put(id, key, s, t);
-            if (s.mode == STANDBY) standbys = uint8(s.index + 1);
-            else primaries = uint8(s.index + 1);
+            uint256 bit = 1 << _key(s);
+            if (kept >= bit) revert Invalid(Why.SlotOrder);
+            kept |= bit;
         }
-        for (; o < old.length; o++) _drop(id, old[o]);
+        _release(id, kept);
+        for (uint256 i = 0; i < t.slots.length; i++) _put(id, t.slots[i], t);
         if (t.rules.farms > 1) _spread(t);
     }
 
-    function _put(bytes32 id, uint32 key, Slot calldata s, Transition calldata t) private {
+    function _key(Slot calldata s) private pure returns (uint32) {
+        return s.mode == STANDBY ? s.index + 128 : s.index;
+    }
+
+    /// I6: frees what each live slot booked, once, and forgets those whose bit is not among the KEPT.
+    function _release(bytes32 id, uint256 kept) private {
+        Deployment storage d = deployments[id];
+        uint256 primaries = d.slots;
+        uint256 count = primaries + d.standbys;
+        (d.slots, d.standbys) = (0, 0);
+        for (uint256 i = 0; i < count; i++) {
+            uint32 key = uint32(i < primaries ? i : i - primaries + 128);
+            Placement memory p = slots[id][key];
+            bool live = p.node != 0 && p.phase != Phase.Released;
+            if (live) _free(p.node, p.booked);
+            if (p.node == 0 || kept >> key & 1 != 0) continue;
+            _leave(id, key);
+            delete notices[id][key];
+            delete slots[id][key];
+            if (live) emit Released(id, p.node, key);
+        }
+    }
+
+    /// Books one slot; what it leaves for another node stays booked for `drain` seconds.
+    function _put(bytes32 id, Slot calldata s, Transition calldata t) private {
+        uint32 key = _key(s);
         Placement memory p = slots[id][key];
-        if (p.node != s.node || p.phase == RELEASED) {
+        bool live = p.node != 0 && p.phase != Phase.Released;
+        if (!live || p.node != s.node) {
             if (nodes[s.node].state != UP) revert NodeTakesNoSlots(s.node);
-            if (p.flags & NOTICED != 0) delete notices[id][key];
-            p.flags &= DRAINING;
-            if (p.node != 0 && p.phase != RELEASED) {
-                if (t.drain > 0) {
-                    if (p.flags & DRAINING != 0) revert StillDraining(key);
-                    _reserve(p.node, p.booked); // counted until the new node runs or the time is over
-                    uint32 until = uint32(block.timestamp + t.drain);
-                    leaving[id][key] = Leaving(p.booked, p.node, until);
-                    p.flags |= DRAINING;
-                    emit Draining(id, p.node, key, until);
-                } else {
-                    emit Released(id, p.node, key);
-                }
+            delete notices[id][key];
+            if (live && t.drain > 0) {
+                if (leaving[id][key].node != 0) revert StillDraining(key);
+                _reserve(p.node, p.booked);
+                uint32 until = uint32(block.timestamp + t.drain);
+                leaving[id][key] = Leaving(p.booked, p.node, until);
+                emit Draining(id, p.node, key, until);
+            } else if (live) {
+                emit Released(id, p.node, key);
             }
         }
         _permitted(t.rules, s.node);
         uint200 booked = Pack.pack(s.resources);
         _reserve(s.node, booked);
-        slots[id][key] = Placement(booked, s.node, s.mode, RESERVED, p.flags);
+        slots[id][key] = Placement(booked, s.node, s.mode, Phase.Reserved);
+        if (s.mode == STANDBY) deployments[id].standbys = uint8(s.index + 1);
+        else deployments[id].slots = uint8(s.index + 1);
         emit Placed(id, s.node, key, t.sequence);
     }
 
-    /// Forgets a slot whose booking is already freed.
-    function _drop(bytes32 id, uint32 key) private {
-        Placement memory p = slots[id][key];
-        if (p.node == 0) return;
-        if (p.flags & DRAINING != 0) _leave(id, key);
-        if (p.flags & NOTICED != 0) delete notices[id][key];
-        delete slots[id][key];
-        if (p.phase != RELEASED) emit Released(id, p.node, key);
-    }
-
+    /// Ends what a migration left behind, if anything.
     function _leave(bytes32 id, uint32 key) private {
         Leaving memory l = leaving[id][key];
+        if (l.node == 0) return;
         _free(l.node, l.booked);
         delete leaving[id][key];
-        slots[id][key].flags &= ~DRAINING;
         emit Released(id, l.node, key);
     }
 
-    /// I6: frees every slot, once.
-    function _end(bytes32 id, uint8 state) private {
-        uint32[] memory keys = _keys(id);
-        for (uint256 i = 0; i < keys.length; i++) {
-            Placement memory p = slots[id][keys[i]];
-            if (p.node != 0 && p.phase != RELEASED) _free(p.node, p.booked);
-            _drop(id, keys[i]);
-        }
-        Deployment storage d = deployments[id];
-        (d.slots, d.standbys, d.state) = (0, 0, state);
+    function _end(bytes32 id, State state) private {
+        _release(id, 0);
+        deployments[id].state = state;
         emit Ended(id, state);
     }
 

@@ -39,16 +39,12 @@ abstract contract Nodes is EIP712 {
     error NotTheOwner();
     error OverCapacity(uint24 node);
 
-    function createFarm(address owner, string calldata name) external returns (uint32 farm) {
-        farm = ++farmCount;
-        farms[farm] = owner;
-        emit FarmSet(farm, owner, name);
-    }
-
-    function transferFarm(uint32 farm, address owner, string calldata name) external {
-        if (msg.sender != farms[farm]) revert NotTheOwner();
-        farms[farm] = owner;
-        emit FarmSet(farm, owner, name);
+    /// Opens a farm (id = 0), or gives one another owner or name.
+    function setFarm(uint32 id, address owner, string calldata name) external {
+        if (id == 0) id = ++farmCount;
+        else if (msg.sender != farms[id]) revert NotTheOwner();
+        farms[id] = owner;
+        emit FarmSet(id, owner, name);
     }
 
     /// Adds a node (r.node = 0) or changes one. Signatures: the node's key, the farm's owner, and the old key on rotation.
@@ -101,7 +97,7 @@ abstract contract Nodes is EIP712 {
             Beat calldata b = beats[i];
             Node storage n = nodes[b.node];
             if (b.time <= n.seen || b.time > block.timestamp + 300) continue;
-            (address by,,) = ECDSA.tryRecover(_hashTypedDataV4(Hash.beat(b)), b.r, b.vs);
+            (address by,,) = ECDSA.tryRecover(_hashTypedDataV4(keccak256(abi.encode(Hash.BEAT, b.node, b.time))), b.r, b.vs);
             if (by != address(0) && by == n.key) n.seen = uint40(b.time);
         }
     }

@@ -69,12 +69,6 @@ struct MemberSet {
     uint64 deadline;
 }
 
-/// One member's signature: the member's place in the set, then the bytes SignatureChecker takes.
-struct Signature {
-    uint8 member;
-    bytes signature;
-}
-
 /// One placement. blob: SHA-256 of the sealed spec. mode: 0 keep, 1 fenced, 2 standby.
 struct Slot {
     uint32 index;
@@ -108,15 +102,6 @@ struct Transition {
     uint40 expiry;
     uint24 drain;
     uint64 deadline;
-}
-
-/// One member's stop, at most freezeSeconds ahead.
-struct Freeze {
-    bytes32 group;
-    bytes32 set;
-    string name;
-    bytes32 previous;
-    uint64 until;
 }
 
 struct Registration {
@@ -153,34 +138,19 @@ struct Beat {
     bytes32 vs;
 }
 
+/// The structs above as EIP-712 hashes them. A type's string says what is in it, so it is one line however long.
 library Hash {
-    bytes32 private constant RESOURCES = keccak256(
-        "Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)"
-    );
+    bytes32 private constant RESOURCES = keccak256("Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)");
     bytes32 private constant MEMBER = keccak256("Member(bytes signer,uint32 weight,uint8 roles,bytes32 seal)");
-    bytes32 private constant THRESHOLDS = keccak256(
-        "Thresholds(uint32 deploy,uint32 control,uint32 wipe,uint32 membership)"
-    );
-    bytes32 private constant MEMBER_SET = keccak256(
-        "MemberSet(bytes32 group,uint32 epoch,bytes32 previous,Member[] members,Thresholds thresholds,uint24 freezeSeconds,uint64 deadline)Member(bytes signer,uint32 weight,uint8 roles,bytes32 seal)Thresholds(uint32 deploy,uint32 control,uint32 wipe,uint32 membership)"
-    );
-    bytes32 private constant SLOT = keccak256(
-        "Slot(uint32 index,uint24 node,uint8 mode,bytes32 blob,Resources resources)Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)"
-    );
+    bytes32 private constant THRESHOLDS = keccak256("Thresholds(uint32 deploy,uint32 control,uint32 wipe,uint32 membership)");
+    bytes32 private constant MEMBER_SET = keccak256("MemberSet(bytes32 group,uint32 epoch,bytes32 previous,Member[] members,Thresholds thresholds,uint24 freezeSeconds,uint64 deadline)Member(bytes signer,uint32 weight,uint8 roles,bytes32 seal)Thresholds(uint32 deploy,uint32 control,uint32 wipe,uint32 membership)");
+    bytes32 private constant SLOT = keccak256("Slot(uint32 index,uint24 node,uint8 mode,bytes32 blob,Resources resources)Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)");
     bytes32 private constant RULES = keccak256("Rules(bytes2[] allow,bytes2[] deny,uint8 farms)");
-    bytes32 private constant TRANSITION = keccak256(
-        "Transition(string kind,bytes32 group,uint32 epoch,bytes32 set,string name,uint32 sequence,uint32 version,bytes32 previous,bytes32 specRoot,Slot[] slots,Rules rules,string[] names,uint40 expiry,uint24 drain,uint64 deadline)Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)Rules(bytes2[] allow,bytes2[] deny,uint8 farms)Slot(uint32 index,uint24 node,uint8 mode,bytes32 blob,Resources resources)"
-    );
-    bytes32 private constant FREEZE = keccak256(
-        "Freeze(bytes32 group,bytes32 set,string name,bytes32 previous,uint64 until)"
-    );
-    bytes32 private constant REGISTRATION = keccak256(
-        "Registration(uint24 node,uint32 farm,address key,bytes32 seal,Resources capacity,bytes2 country,bytes6 region,int32 latitude,int32 longitude,bytes32 attributes,uint16 nonce,uint64 deadline)Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)"
-    );
-    bytes32 private constant ACK = keccak256(
-        "Ack(bytes32 deployment,uint32 slot,uint24 node,uint32 sequence,uint8 phase,uint64 time,bytes report)"
-    );
-    bytes32 private constant BEAT = keccak256("Beat(uint24 node,uint64 time)");
+    bytes32 private constant TRANSITION = keccak256("Transition(string kind,bytes32 group,uint32 epoch,bytes32 set,string name,uint32 sequence,uint32 version,bytes32 previous,bytes32 specRoot,Slot[] slots,Rules rules,string[] names,uint40 expiry,uint24 drain,uint64 deadline)Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)Rules(bytes2[] allow,bytes2[] deny,uint8 farms)Slot(uint32 index,uint24 node,uint8 mode,bytes32 blob,Resources resources)");
+    bytes32 internal constant FREEZE = keccak256("Freeze(bytes32 group,uint32 epoch,string name,uint32 sequence,uint64 until)");
+    bytes32 private constant REGISTRATION = keccak256("Registration(uint24 node,uint32 farm,address key,bytes32 seal,Resources capacity,bytes2 country,bytes6 region,int32 latitude,int32 longitude,bytes32 attributes,uint16 nonce,uint64 deadline)Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)");
+    bytes32 internal constant ACK = keccak256("Ack(bytes32 deployment,uint32 slot,uint24 node,uint32 sequence,uint8 phase,uint64 time,bytes report)");
+    bytes32 internal constant BEAT = keccak256("Beat(uint24 node,uint64 time)");
 
     function resources(Resources calldata r) private pure returns (bytes32) {
         return keccak256(abi.encode(RESOURCES, r));
@@ -194,9 +164,8 @@ library Hash {
         }
         bytes32 thresholds = keccak256(abi.encode(THRESHOLDS, s.thresholds));
         bytes32 members = keccak256(abi.encodePacked(list));
-        return keccak256(
-            abi.encode(MEMBER_SET, s.group, s.epoch, s.previous, members, thresholds, s.freezeSeconds, s.deadline)
-        );
+        bytes memory head = abi.encode(MEMBER_SET, s.group, s.epoch, s.previous, members, thresholds);
+        return keccak256(bytes.concat(head, abi.encode(s.freezeSeconds, s.deadline)));
     }
 
     function slots(Slot[] calldata all) private pure returns (bytes32) {
@@ -214,50 +183,23 @@ library Hash {
         return keccak256(abi.encodePacked(list));
     }
 
-    function transition(Transition calldata t) internal pure returns (bytes32) {
-        // EIP-712 pads each bytes2 of an array to a word, as abi.encodePacked does with array elements
-        bytes32 rules = keccak256(
-            abi.encode(
-                RULES,
-                keccak256(abi.encodePacked(t.rules.allow)),
-                keccak256(abi.encodePacked(t.rules.deny)),
-                t.rules.farms
-            )
-        );
-        bytes memory head = abi.encode(
-            TRANSITION,
-            keccak256(bytes(t.kind)),
-            t.group,
-            t.epoch,
-            t.set,
-            keccak256(bytes(t.name)),
-            t.sequence,
-            t.version,
-            t.previous
-        );
-        bytes memory tail =
-            abi.encode(t.specRoot, slots(t.slots), rules, strings(t.names), t.expiry, t.drain, t.deadline);
-        return keccak256(bytes.concat(head, tail));
+    /// kind and name: the hashes of the transition's own.
+    function transition(Transition calldata t, bytes32 kind, bytes32 name) internal pure returns (bytes32) {
+        bytes memory a = abi.encode(TRANSITION, kind, t.group, t.epoch, t.set);
+        bytes memory b = abi.encode(name, t.sequence, t.version, t.previous, t.specRoot);
+        bytes memory c = abi.encode(slots(t.slots), rules(t.rules), strings(t.names), t.expiry, t.drain, t.deadline);
+        return keccak256(bytes.concat(a, b, c));
     }
 
-    function freeze(Freeze calldata f) internal pure returns (bytes32) {
-        return keccak256(abi.encode(FREEZE, f.group, f.set, keccak256(bytes(f.name)), f.previous, f.until));
+    function rules(Rules calldata r) private pure returns (bytes32) {
+        // EIP-712 pads each bytes2 of an array to a word, as abi.encodePacked does with array elements
+        bytes32 allow = keccak256(abi.encodePacked(r.allow));
+        return keccak256(abi.encode(RULES, allow, keccak256(abi.encodePacked(r.deny)), r.farms));
     }
 
     function registration(Registration calldata r) internal pure returns (bytes32) {
         bytes memory head = abi.encode(REGISTRATION, r.node, r.farm, r.key, r.seal, resources(r.capacity));
-        bytes memory tail =
-            abi.encode(r.country, r.region, r.latitude, r.longitude, r.attributes, r.nonce, r.deadline);
-        return keccak256(bytes.concat(head, tail));
-    }
-
-    function ack(Ack calldata a) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encode(ACK, a.deployment, a.slot, a.node, a.sequence, a.phase, a.time, keccak256(a.report))
-        );
-    }
-
-    function beat(Beat calldata b) internal pure returns (bytes32) {
-        return keccak256(abi.encode(BEAT, b.node, b.time));
+        bytes memory place = abi.encode(r.country, r.region, r.latitude, r.longitude);
+        return keccak256(bytes.concat(head, place, abi.encode(r.attributes, r.nonce, r.deadline)));
     }
 }

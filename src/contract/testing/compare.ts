@@ -54,7 +54,7 @@ export async function compareDeployment(w: World, m: model.Model, id: Hex): Prom
   const row = await view(w, 'deployments', [id])
   const [sequence, version, expiry, frozenUntil, state] = row.slice(0, 5).map(Number)
   assert.deepEqual(
-    { sequence, version, expiry, frozenUntil, state, head: row[9], specRoot: row[10] },
+    { sequence, version, expiry, frozenUntil, state, head: row[8], specRoot: row[9] },
     {
       sequence: d.sequence,
       version: d.version,

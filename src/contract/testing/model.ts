@@ -136,21 +136,16 @@ export function approve(m: Model, t: Transition, by: number[], now: number): voi
   m.deployments.set(id, d)
 }
 
-/** Frees all that is placed, then books anew, in the contract's order: what is dropped late is not free early. */
+/** Frees all that is placed and drops what is not placed again, then books anew. */
 function place(m: Model, d: ModelDeployment, t: Transition, now: number): void {
   must(t.slots.length > 0 && (t.expiry === 0 || t.expiry > now), 'slots or expiry')
-  for (const p of d.slots.values()) if (live(p)) free(m, p.node, p.booked)
-  const old = [...d.slots.keys()].sort((a, b) => a - b)
-  let last = -1
-  for (const s of t.slots) {
-    const key = keyOf(s)
-    must(key > last, 'order')
-    last = key
-    while (old.length > 0 && old[0]! < key) drop(m, d, old.shift()!)
-    if (old[0] === key) old.shift()
-    put(m, d, key, s, t, now)
+  const keys = t.slots.map(keyOf)
+  for (const [n, key] of keys.entries()) must(n === 0 || key > keys[n - 1]!, 'order')
+  for (const [key, p] of [...d.slots]) {
+    if (live(p)) free(m, p.node, p.booked)
+    if (!keys.includes(key)) drop(m, d, key)
   }
-  for (const key of old) drop(m, d, key)
+  for (const [n, s] of t.slots.entries()) put(m, d, keys[n]!, s, t, now)
   const farms = t.slots.filter((s) => s.mode !== 2).map((s) => m.nodes.get(s.node)!.farm)
   must(t.rules.farms <= 1 || new Set(farms).size >= t.rules.farms, 'farms')
 }
@@ -190,9 +185,9 @@ function end(m: Model, d: ModelDeployment, state: number): void {
 
 export function freeze(m: Model, f: Freeze, member: number, now: number): void {
   const known = m.sets.get(f.group)
-  must(known !== undefined && known.digest === f.set, 'stale')
+  must(known !== undefined && known.set.epoch === f.epoch, 'stale')
   const d = deploymentOf(m, f.group, f.name)
-  must(d.state === STATE.active && f.previous === d.head, 'state or head')
+  must(d.state === STATE.active && f.sequence === d.sequence, 'state or step')
   must(f.until > now && f.until <= now + known!.set.freezeSeconds, 'time')
   must(((known!.set.members[member]?.roles ?? 0) & ROLE.stop) !== 0, 'no right')
   const used = `${known!.set.epoch}:${member}`

@@ -1,5 +1,6 @@
 // The steps of the random walk over the contract (../invariants.test.ts): each calls contract and model.
 import assert from 'node:assert/strict'
+import { consentArgs, freezeArgs } from '../actions/consent.ts'
 import { draftMembership, draftTransition } from '../actions/index.ts'
 import { countryHex, type Domain, deploymentId, digestOf, ZERO } from '../typed/digest.ts'
 import { type Ack, KINDS, type MemberSet, ROLE, type Signature, type Slot, type Transition } from '../typed/schema.ts'
@@ -112,14 +113,14 @@ export async function step(walk: Walk): Promise<void> {
   // a signature for another chain, or over something else, is no signature: the model then hears of nobody
   const domain: Domain = walk.random(20) ? m.domain : { ...m.domain, chainId: 1 }
   const sigs = signatures(set, digestOf(domain, 'Transition', t), by)
-  const said = await walk.call('approve', [t, set, sigs])
+  const said = await walk.call('approve', [t, ...consentArgs(sigs)])
   const expected = model.attempt(m, (x) => {
     if (domain !== m.domain && by.length > 0) throw new model.Refused('signatures of another chain')
     model.approve(x, t, by, now)
   })
   if (!same(walk, `${kind} ${name}`, said, expected)) return
   // I7: what was taken once is not taken again
-  assert.ok(await walk.call('approve', [t, set, sigs]), 'I7: a step was taken twice')
+  assert.ok(await walk.call('approve', [t, ...consentArgs(sigs)]), 'I7: a step was taken twice')
   await compareDeployment(w, m, deploymentId(group, name))
   await compareNodes(w, m)
 }
@@ -127,21 +128,18 @@ export async function step(walk: Walk): Promise<void> {
 export async function stop(walk: Walk): Promise<void> {
   const { m } = walk
   const group = pick(walk, [...m.sets.keys()])
-  const { set, digest } = m.sets.get(group)!
+  const { set } = m.sets.get(group)!
   const name = pick(walk, ['p', 'q'])
   const d = model.deploymentOf(m, group, name)
   const before = JSON.stringify([...d.slots])
   const member = walk.random(set.members.length)
   const until = walk.now() + (walk.random(8) ? 1 + walk.random(3600) : 3601)
-  const f = { group, set: digest, name, previous: walk.random(12) ? d.head : root(4), until }
+  const mostly = (n: number) => n + (walk.random(12) ? 0 : 1)
+  const f = { group, epoch: mostly(set.epoch), name, sequence: mostly(d.sequence), until }
   const [signature] = signatures(set, digestOf(m.domain, 'Freeze', f), [member])
-  const said = await walk.call('freeze', [f, set, signature])
-  same(
-    walk,
-    'freeze',
-    said,
-    model.attempt(m, (x) => model.freeze(x, f, member, walk.now())),
-  )
+  const said = await walk.call('freeze', freezeArgs(f, signature!))
+  const expected = model.attempt(m, (x) => model.freeze(x, f, member, walk.now()))
+  same(walk, 'freeze', said, expected)
   await compareDeployment(walk.w, m, deploymentId(group, name))
   assert.equal(JSON.stringify([...model.deploymentOf(m, group, name).slots]), before, 'I5: a freeze frees nothing')
 }
@@ -155,7 +153,7 @@ export async function members(walk: Walk): Promise<void> {
   if (walk.random(10) === 0) next.epoch++
   const by = some(walk, set)
   const sigs = signatures(set, digestOf(m.domain, 'MemberSet', next), by)
-  const said = await walk.call('changeGroup', [next, set, sigs])
+  const said = await walk.call('setGroup', [next, ...consentArgs(sigs)])
   same(
     walk,
     'members',

@@ -101,9 +101,9 @@ export type Transition = z.infer<typeof transitionSchema>
 
 export const freezeSchema = z.strictObject({
   group: word,
-  set: word,
+  epoch: uint(32),
   name: z.string().max(63),
-  previous: word,
+  sequence: uint(32),
   until: uint(53),
 })
 export type Freeze = z.infer<typeof freezeSchema>

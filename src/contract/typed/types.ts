@@ -62,9 +62,9 @@ export const typedTypes = {
   ],
   Freeze: [
     { name: 'group', type: 'bytes32' },
-    { name: 'set', type: 'bytes32' },
+    { name: 'epoch', type: 'uint32' },
     { name: 'name', type: 'string' },
-    { name: 'previous', type: 'bytes32' },
+    { name: 'sequence', type: 'uint32' },
     { name: 'until', type: 'uint64' },
   ],
   Registration: [

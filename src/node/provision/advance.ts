@@ -40,15 +40,15 @@ export function advance(
     const next = later.shift()!
     group = applySet(group, next.set, next.signatures, evidence)
   }
-  const reach = (digest: string) => {
-    while (group.digest !== digest && later.length > 0) step()
+  const reach = (there: () => boolean) => {
+    while (!there() && later.length > 0) step()
   }
   let state = consent ?? noConsent(at.name)
   const known = state.sequence
   if (known > log.approvals.length)
     throw refuse('went-back', `it has ${log.approvals.length} steps where ${known} were seen`)
   for (const [n, entry] of log.approvals.entries()) {
-    reach(entry.transition.set)
+    reach(() => group.digest === entry.transition.set)
     if (n + 1 < known) continue
     if (n + 1 === known) {
       if (digestOf(domain, 'Transition', entry.transition) !== state.head)
@@ -58,7 +58,7 @@ export function advance(
       state = applyApproval(group, state, entry.transition, entry.signatures, options)
     }
     for (const f of entry.freezes) {
-      reach(f.freeze.set)
+      reach(() => group.set.epoch === f.freeze.epoch)
       if (state.froze.includes(`${group.set.epoch}:${f.signature.member}`)) continue
       state = applyFreeze(group, state, f.freeze, f.signature, options)
     }
