@@ -70,12 +70,14 @@ export function startTalkers(nodes: number, groups: string[]): Talkers {
           (l) => `    ${l}`,
         ),
       ])
+      const replicas = lines.flatMap((line) => /^ *replicas: ([0-9]+)$/.exec(line)?.[1] ?? [])
+      const wanted = replicas.reduce((sum, n) => sum + Number(n) - 1, workloads.length)
       const file = join(node.work, `${name}.yaml`)
       writeFileSync(file, `name: ${name}\nworkloads:\n${lines.join('\n')}\n`)
       z('deploy', file, '--group', group, '--as', as)
       await until(`"${name}" to run`, 120, () => {
         const { slots } = JSON.parse(z('status', name, '--group', group, '--json')) as View
-        return slots.length === workloads.length && slots.every((s) => s.state === 'running')
+        return slots.length === wanted && slots.every((s) => s.state === 'running')
       })
     },
     run: (slot, group, command) =>

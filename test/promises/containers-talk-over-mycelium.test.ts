@@ -64,6 +64,15 @@ test('deployments of one group reach each other where both their specs say so, a
   )
   assert.match(await fetched('shop/1', `http://[${db}]/`), /Permission denied\nexit 1/, 'not the one that was named')
   assert.match(await fetched('store/0', `http://[${web}]/`), /Permission denied\nexit 1/, 'nor the other way')
+  // the shop, which is left as it is, was told of one db alone
+  await grid.deploy('store', 'team', [['db', 'node2, node2', '80, 8080', rule, 'replicas: 2']])
+  const later = await until('the later replica to be reached', 60, async () => {
+    const page = await grid.run('shop/0', 'team', 'timeout 15 wget -q -O - http://db-1.store.zos/')
+    return page.includes('exit 0') && page
+  })
+  assert.equal(later, 'db-1\nexit 0\n')
+  const second = await address('store/1')
+  assert.match(await fetched('shop/1', `http://[${second}]/`), /Permission denied\nexit 1/, 'by who is named alone')
 })
 
 test('a network plane that is killed takes nothing with it: the same workloads, the same addresses', async () => {

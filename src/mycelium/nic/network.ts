@@ -19,10 +19,12 @@ export type NicNetwork = {
   people?: Uint8Array[]
   /** Workloads of other networks, under their whole names: it may open connections to them, they not to it. */
   others?: { names: string[]; address: Uint8Array }[]
+  /** What those were named by, `DEPLOYMENT/WORKLOAD` or `DEPLOYMENT/*`: who comes later joins by it. */
+  reach?: string[]
   /** Where members and people may open connections to; nobody else may to any. */
   ports: NicPort[]
   /** Said otherwise: who may open connections to which port, and nobody else. */
-  allow?: { from: Uint8Array[]; people: boolean; ports: NicPort[] }[]
+  allow?: { from: Uint8Array[]; of?: string[]; people: boolean; ports: NicPort[] }[]
   /** Whether it may reach the Internet, over IPv4 and through this node. */
   egress?: boolean
   /** Kilobits per second it may send; absent: what there is. */

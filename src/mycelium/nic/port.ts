@@ -11,6 +11,8 @@ import { createFirewall } from './firewall.ts'
 import { createGateway } from './gateway.ts'
 import { mappingOf } from './mapping.ts'
 import { gatewayOf, IPV4_GATEWAY, type NicSpec } from './network.ts'
+import { readUpper, UDP, type Upper } from './packet.ts'
+import { createSiblings, SIBLINGS_PORT } from './siblings.ts'
 import { errorToIpv4, GROWTH, IPV4_HEADER, toIpv4, toIpv6 } from './translate.ts'
 import { ETHERNET, type Wire } from './wire.ts'
 
@@ -23,12 +25,14 @@ const GUEST_MAC = Buffer.from('027a6f730002', 'hex')
 const MULTICAST = 0xff
 /** Refusals told per second, to this card's guest and to those who try to reach it. */
 const REFUSALS = 50
+const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
 
 /**
  * The network card of a virtual machine as a port: Ethernet on a unix socket whose other end is QEMU, packets in between
  * under the firewall of its network. While no machine answers there, packets for it vanish; `tick` looks again.
  */
 export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortHooks): Port {
+  const siblings = createSiblings(identity.address, spec.network, performance.now())
   const firewall = createFirewall(spec.network, performance.now() / 1000)
   const gateway = gatewayOf(identity.address)
   const map = mappingOf(spec.network, identity.address)
@@ -112,6 +116,22 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     tell(icmpError(from, packet.subarray(8, 24), adminProhibited, packet))
   }
 
+  /** Decides and answers names by whom the rules mean now. */
+  function follow(): void {
+    firewall.reform(siblings.network)
+    ours = createGateway(siblings.network, { forward: egress?.ask })
+  }
+
+  /** The node's end of another card's link tells who is with it now. */
+  function introduced(bytes: Buffer, at: number, length: number): void {
+    const packet = bytes.subarray(at, at + length)
+    const source = packet.subarray(8, 24)
+    const isSaid =
+      readUpper(bytes, at, length, upper) && upper.protocol === UDP && upper.destinationPort === SIBLINGS_PORT
+    if (!isSaid || !source.equals(gatewayOf(source))) count('not-here')
+    else if (siblings.heard(source, bytes.subarray(upper.at, at + length), performance.now())) follow()
+  }
+
   function tellOther(error: Buffer): void {
     const copy = packetBuffer(HEADROOM + error.length + 1)
     error.copy(copy.bytes, HEADROOM)
@@ -176,6 +196,10 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     traffic,
     write(packet: PacketBuffer, at: number, length: number) {
       const { bytes } = packet
+      if (isTo(bytes, at, gateway)) {
+        introduced(bytes, at, length)
+        return
+      }
       const offload = readVnet(bytes, at)
       if (offload && offload.checksumStart > 0) finishChecksum(packet, at, length, offload)
       const here = isTo(bytes, at, identity.address) || isTo(bytes, at, own4)
@@ -194,15 +218,16 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
         refusals = REFUSALS
         if (!wire) dial()
       }
-      if (heldUntil === 0) return nextSecond
-      if (now < heldUntil) return Math.min(heldUntil, nextSecond)
+      const next = Math.min(nextSecond, siblings.tick(now, tellOther))
+      if (heldUntil === 0) return next
+      if (now < heldUntil) return Math.min(heldUntil, next)
       heldUntil = 0
       wire?.resume()
-      return heldUntil || nextSecond
+      return heldUntil || next
     },
     reform(network) {
-      firewall.reform(network)
-      ours = createGateway(network, { forward: egress?.ask })
+      siblings.reform(network, performance.now())
+      follow()
     },
     ...(egress ? { egress: egress.take } : {}),
     close() {

@@ -22,6 +22,7 @@ const passesSchema = z
   .array(z.strictObject({ hub: z.string().max(200), text: z.string().max(8192), until: z.int() }))
   .max(64)
 const label = z.string().regex(/^[a-z0-9-]{1,63}$/)
+const rule = z.string().regex(/^[a-z0-9-]{1,63}\/([a-z0-9-]{1,63}|\*)$/)
 const portSchema = z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) })
 const cardSchema = z.strictObject({
   secret: bytes(32),
@@ -42,10 +43,16 @@ const cardSchema = z.strictObject({
       )
       .max(1024)
       .exactOptional(),
+    reach: z.array(rule).max(32).exactOptional(),
     ports: z.array(portSchema).max(64),
     allow: z
       .array(
-        z.strictObject({ from: z.array(bytes(16)).max(4096), people: z.boolean(), ports: z.array(portSchema).max(64) }),
+        z.strictObject({
+          from: z.array(bytes(16)).max(4096),
+          of: z.array(rule).max(64).exactOptional(),
+          people: z.boolean(),
+          ports: z.array(portSchema).max(64),
+        }),
       )
       .max(64)
       .exactOptional(),

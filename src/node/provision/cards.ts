@@ -17,8 +17,9 @@ export type CardWanted = {
     domain: string
     members: { names: string[]; address: string; ipv4: number }[]
     others?: { names: string[]; address: string }[]
+    reach?: string[]
     ports: NicPort[]
-    allow?: { from: string[]; people: boolean; ports: NicPort[] }[]
+    allow?: { from: string[]; of: string[]; people: boolean; ports: NicPort[] }[]
     /** The Internet, over IPv4 and through this node. */
     egress?: boolean
     /** Kilobits per second, as booked. */
@@ -29,11 +30,19 @@ export type CardWanted = {
 /** Names of a deployment's workloads end in this; unique in the deployment's network alone. */
 const domainOf = (deployment: string): string => `${deployment}.zos`
 
+const MOST_RULES = 32
+/** Of what a rule names the workloads of other deployments: those of its own are told anew with each version. */
+const beyond = (said: unknown): string[] =>
+  (Array.isArray(said) ? said : [])
+    .filter((name) => typeof name === 'string' && /^[a-z0-9-]{1,63}\/([a-z0-9-]{1,63}|\*)$/.test(name))
+    .slice(0, MOST_RULES)
+
 /** What an approved spec says of its slot's card; undefined for one without a network. */
 export function cardOf({ deployment, network, workload }: SlotSpec): CardWanted | undefined {
   if (!network) return undefined
   const { secret, members, others, allow } = network
   const { ports = [], uplink, egress } = workload as Partial<Workload>
+  const { reach, allow: rules } = workload
   return {
     secret,
     network: {
@@ -41,7 +50,15 @@ export function cardOf({ deployment, network, workload }: SlotSpec): CardWanted 
       members: members.map(({ slot, names, address }) => ({ names, address, ipv4: ipv4OfSlot(slot) })),
       ports,
       ...(others ? { others: others.map((o) => ({ ...o, names: o.names.map((name) => `${name}.zos`) })) } : {}),
-      ...(allow ? { allow } : {}),
+      ...(reach ? { reach: beyond(reach) } : {}),
+      ...(allow
+        ? {
+            allow: allow.map((rule, n) => ({
+              ...rule,
+              of: beyond((Array.isArray(rules) ? rules[n] : undefined)?.from),
+            })),
+          }
+        : {}),
       ...(egress === 'internet' ? { egress: true } : {}),
       ...(uplink ? { rate: uplink } : {}),
     },
