@@ -57,6 +57,8 @@ type Parts = {
 
 /** Milliseconds. */
 const TRIM_AFTER = 1_000
+/** Of the packet thread: what it makes dies at once, and V8 never gives back what attaching a hundred identities took. */
+const LIMITS = { maxYoungGenerationSizeMb: 3 }
 
 // what few nodes need is loaded where it is needed: TLS alone is megabytes
 const openIn = async (dir: string, identity: Identity, send: (to: Buffer, payloads: Buffer[]) => void) =>
@@ -122,7 +124,7 @@ export class Daemon implements AsyncDisposable {
     }
     const messages = dir === undefined ? undefined : await openIn(dir, identity, send(MESSAGE))
     const streams = openStreams(identity, options.services ?? {}, send(STREAM), options.admission)
-    const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData })
+    const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData, resourceLimits: LIMITS })
     const started = await new Promise<Daemon>((resolve, reject) => {
       worker.once('error', reject)
       worker.once('message', (event: ThreadEvent) => {
