@@ -10,12 +10,13 @@ const skip = process.env.ZOS_NIGHTLY ? false : 'half a minute: ZOS_NIGHTLY=1 run
 
 type Near = { near: { given: number; lied: number } }
 
+// private: then the other node is given it by the group's word alone
 test('a node takes what another node has from it: an image runs on, though the hub has lost every byte of it', {
   skip,
 }, async () => {
   using grid = startGrid(2)
   const { z, spec, second, runs, page } = grid
-  z('deploy', spec('web', ['ports: [80]', 'nodes: [node1]']), '--as', 'alice')
+  z('deploy', spec('web', ['private: true', 'ports: [80]', 'nodes: [node1]']), '--as', 'alice')
   second()
   await runs('web')
   const hub = join(grid.node.home, 'grid/hub')

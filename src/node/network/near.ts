@@ -21,6 +21,8 @@ const AWAY = 30_000
 const LIED = 600_000
 
 type Node = { address: Buffer; took: number; absent: number; after: number }
+/** An image that is here, and the public keys of the nodes that are given of it; absent: all of the grid's. */
+export type Shared = { digest: string; to?: readonly string[] }
 type Dial = (address: Uint8Array, service: string) => Duplex
 
 export type Near = ReturnType<typeof nearNodes>
@@ -53,6 +55,7 @@ function ask(dial: Dial, { address }: Node, id: string): Promise<{ status: numbe
 export function nearNodes() {
   let nodes: Node[] = []
   let keys: ReadonlySet<string> = new Set()
+  let images: readonly Shared[] = []
   let dial: Dial | undefined
   const counters = { given: 0, absent: 0, failed: 0, lied: 0 }
 
@@ -91,8 +94,9 @@ export function nearNodes() {
     by(now: Dial): void {
       dial = now
     },
-    /** Public keys (hex) of the other nodes, as the chain has them. */
-    set(now: readonly string[]): void {
+    /** Public keys (hex) of the other nodes, as the chain has them; what of IMAGES here they may have, as their groups say. */
+    set(now: readonly string[], shared: readonly Shared[] = []): void {
+      images = shared
       const known = new Map(nodes.map((node) => [node.address.toString('hex'), node]))
       keys = new Set(now)
       nodes = now.map((key) => {
@@ -109,12 +113,15 @@ export function nearNodes() {
       }
       return undefined
     },
-    /** What this node offers the others: what its storage plane, of the run folder RUN, has. */
+    /** What this node offers the others: what its storage plane, of the run folder RUN, has of images that are for them. */
     service:
       (run: string): Service =>
       ({ publicKey }) => {
         if (!keys.has(publicKey)) throw new ZosError('only nodes of the grid are served', { code: 'not-a-node' })
-        return connect({ path: join(run, CHUNKS_SOCKET), allowHalfOpen: true })
+        const theirs = images.filter(({ to }) => !to || to.includes(publicKey)).map(({ digest }) => digest)
+        const storage = connect({ path: join(run, CHUNKS_SOCKET), allowHalfOpen: true })
+        storage.write(`${theirs.join(' ')}\n`)
+        return storage
       },
   }
 }

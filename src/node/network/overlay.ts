@@ -17,7 +17,11 @@ const bytes = (length: number) =>
     .transform((text) => new Uint8Array(Buffer.from(text, 'hex')))
 
 const nodeSchema = z.strictObject({ secret: bytes(32) })
-const nodesSchema = z.strictObject({ keys: z.array(z.string().regex(/^[0-9a-f]{64}$/)).max(4096) })
+const name = z.string().regex(/^[0-9a-f]{64}$/)
+const nodesSchema = z.strictObject({
+  keys: z.array(name).max(4096),
+  images: z.array(z.strictObject({ digest: name, to: z.array(name).max(128).exactOptional() })).max(512),
+})
 const passesSchema = z
   .array(z.strictObject({ hub: z.string().max(200), text: z.string().max(8192), until: z.int() }))
   .max(64)
@@ -67,7 +71,7 @@ const cardSchema = z.strictObject({
 
 /**
  * The overlay of a node, told what it is by the provision plane: PUT /node, its identity; PUT /nodes, the public keys of
- * the grid's other nodes; PUT /passes, what it signed for the HUBS, for the key that GET /ping names; PUT /cards/NAME, a workload's.
+ * the grid's other nodes and what they are given of images here; PUT /passes, what it signed for the HUBS, for the key that GET /ping names; PUT /cards/NAME, a workload's.
  * Nothing is kept on disk, so all are told again whenever another process answers GET /ping.
  */
 export async function serveOverlay(
@@ -121,9 +125,9 @@ export async function serveOverlay(
         await cards.set(params.name!, cardSchema.parse(body))
       },
       'PUT /nodes': async ({ body }) => {
-        const { keys } = nodesSchema.parse(body)
+        const { keys, images } = nodesSchema.parse(body)
         const { daemon } = await running('Take the list of nodes')
-        near.set(keys)
+        near.set(keys, images)
         await daemon.demand({ ours: keys, others: 'session' })
       },
       'GET /cards': async () => (overlay ? (await overlay).cards.list() : []),

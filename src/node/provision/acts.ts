@@ -6,6 +6,7 @@ import type { Desired, Run } from './desired.ts'
 import { slotName } from './names.ts'
 import type { Said, Watched } from './pinned.ts'
 import type { openedSpecs } from './sealed.ts'
+import type { Noted } from './shared.ts'
 
 type Hex = `0x${string}`
 
@@ -33,9 +34,10 @@ export function slotActs(at: {
   compute: Compute
   open: ReturnType<typeof openedSpecs>
   cards: CardKeeper
+  note: (workload: string, noted: Noted) => void
   log: (line: string) => void
 }) {
-  const { compute, open, cards, log } = at
+  const { compute, open, cards, note, log } = at
   /** Of starts that failed: for which step, and when to try again. */
   const retry = new Map<string, { sequence: number; after: number; delay: number; why: string }>()
   /** What was started, or stopped, for which step under which compute plane. */
@@ -45,7 +47,8 @@ export function slotActs(at: {
   const told = new Map<string, number>()
 
   const start = async (id: Hex, d: Watched, want: Run, mine: Running[], pid: number): Promise<Word> => {
-    const { workload, wanted, restart, card } = await open(id, d, want)
+    const { workload, wanted, restart, card, isPrivate } = await open(id, d, want)
+    note(workload, { id, isPrivate })
     if (card) await cards.want(workload, card, d.group)
     const found = mine.find((w) => w.name === workload)
     const others = mine.filter((w) => w.name !== workload)

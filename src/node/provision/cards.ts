@@ -5,8 +5,10 @@ import { callUnix } from '#sys'
 import type { NetworkRequest } from '#wire'
 import { overlaySocket } from '../network/place.ts'
 import { overlaySecret } from './config.ts'
+import type { OtherNode } from './nodes.ts'
 import { hubPasses } from './passes.ts'
 import { peopleOf } from './people.ts'
+import type { SharedImage } from './shared.ts'
 
 type Hex = `0x${string}`
 
@@ -89,7 +91,16 @@ const KEPT = 512
 const LOOK = 500
 
 /** What the slots need of it. */
-export type CardKeeper = Pick<ReturnType<typeof cardKeeper>, 'want'>
+export type CardKeeper = Pick<ReturnType<typeof cardKeeper>, 'want' | 'share'>
+
+/** What the network plane is told of the other nodes: their keys, and which of them are given which image (absent: all). */
+export const othersOf = (nodes: readonly OtherNode[], images: readonly SharedImage[]) => ({
+  keys: nodes.map(({ key }) => key),
+  images: images.slice(0, KEPT).map(({ digest, nodes: to }) => ({
+    digest,
+    ...(to ? { to: nodes.filter(({ id }) => to.includes(id)).map(({ key }) => key) } : {}),
+  })),
+})
 
 /**
  * Tells the network plane what this node (its KEY, on the grid DOMAIN) and its workloads are on the overlay and to hubs, and who of
@@ -106,9 +117,10 @@ export function cardKeeper(
   /** Which network plane knows of which workload, and that its group has which members. */
   let toldTo = 0
   const told = new Map<string, string>()
-  /** The overlay keys of the grid's other nodes, and those that were told. */
-  let nodes: readonly string[] | undefined
-  let toldNodes: readonly string[] | undefined
+  /** The grid's other nodes, what they may fetch from this one, and what was told of both. */
+  let nodes: readonly OtherNode[] | undefined
+  let images: readonly SharedImage[] = []
+  let toldNodes = ''
   const said = new Map<string, string>()
   const passes = hubPasses(domain, key)
 
@@ -125,13 +137,14 @@ export function cardKeeper(
     await passes(hubs, hubKey, (signed) => put('/passes', signed))
     if (pid !== toldTo) {
       told.clear()
-      toldNodes = undefined
+      toldNodes = ''
       await put('/node', { secret: overlaySecret(key.secret).toString('hex') })
       toldTo = pid
     }
-    if (nodes && toldNodes !== nodes) {
-      await put('/nodes', { keys: nodes })
-      toldNodes = nodes
+    const others = nodes && JSON.stringify(othersOf(nodes, images))
+    if (others && toldNodes !== others) {
+      await put('/nodes', JSON.parse(others))
+      toldNodes = others
     }
     for (const [name, { card, group }] of wanted) {
       const state = groups()[group]
@@ -160,9 +173,13 @@ export function cardKeeper(
   setInterval(lookOnce, LOOK).unref()
 
   return {
-    /** KEYS: of the grid's other nodes on the overlay. */
-    nodes(keys: readonly string[]): void {
-      if (JSON.stringify(keys) !== JSON.stringify(nodes)) nodes = keys
+    /** The grid's other nodes. */
+    nodes(now: readonly OtherNode[]): void {
+      nodes = now
+    },
+    /** What they may fetch from this one. */
+    share(now: readonly SharedImage[]): void {
+      images = now
     },
     /** The card of GROUP's WORKLOAD, now or as soon as there is a network plane. */
     async want(workload: string, card: CardWanted, group: Hex): Promise<void> {

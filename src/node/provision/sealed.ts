@@ -15,7 +15,14 @@ type Hex = `0x${string}`
  * A slot's sealed spec as the planes take it: under which name, what runs, and what its card is; RESTART is what its
  * author wrote.
  */
-export type Opened = { workload: string; wanted: Wanted; restart: RestartPolicy; card: CardWanted | undefined }
+export type Opened = {
+  workload: string
+  wanted: Wanted
+  restart: RestartPolicy
+  card: CardWanted | undefined
+  /** Its image is for its group and the nodes of its deployment alone. */
+  isPrivate: boolean
+}
 
 /** Specs kept open: those of the slots here, and of as many versions before. */
 const KEPT = 512
@@ -48,7 +55,8 @@ export function openedSpecs(specs: Specs, secret: Uint8Array) {
     const { restart } = wanted.request
     // a fenced one starts again only under a lease, and that is held here
     if (slot.mode !== MODE.keep) wanted.request.restart = { name: 'no' }
-    const made = { workload, wanted, restart, card: cardOf(spec) }
+    const isPrivate = (spec.workload as Partial<Workload>).private === true
+    const made = { workload, wanted, restart, card: cardOf(spec), isPrivate }
     if (opened.size >= KEPT) opened.delete(opened.keys().next().value!)
     opened.set(slot.blob, made)
     return made

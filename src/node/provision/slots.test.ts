@@ -102,7 +102,7 @@ const keeper = (model: Model) =>
     ...{ me: ME, sealSecret: key.sealSecret, compute: model.call, log: () => {} },
     specs: { get: async (blob) => blobs.get(blob)! },
     leaseOf: () => ({ held: false, why: 'no lease' }),
-    cards: { want: async () => {} },
+    cards: { want: async () => {}, share: () => {} },
   })
 
 /** Killed at call AT and started anew, the slots come to the same end. True when the kill fell within the work. */

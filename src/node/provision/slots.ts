@@ -8,6 +8,7 @@ import type { Lease } from './leases.ts'
 import { slotName } from './names.ts'
 import type { Said, Watched } from './pinned.ts'
 import { openedSpecs } from './sealed.ts'
+import { type Noted, sharedImages } from './shared.ts'
 import type { Specs } from './specs.ts'
 
 type Hex = `0x${string}`
@@ -37,7 +38,10 @@ export function slotKeeper(at: {
   log: (line: string) => void
 }) {
   const { me, compute, leaseOf, cards, log } = at
-  const actOn = slotActs({ compute, cards, log, open: openedSpecs(at.specs, at.sealSecret) })
+  /** Of the workloads here, what their specs say of their images. */
+  const noted = new Map<string, Noted>()
+  const note = (workload: string, of: Noted) => void noted.set(workload, of)
+  const actOn = slotActs({ compute, cards, note, log, open: openedSpecs(at.specs, at.sealSecret) })
   /** Slots at work, one act at a time each, and what came of the last one. */
   const acting = new Map<string, Promise<void>>()
   const last = new Map<string, Said>()
@@ -69,6 +73,10 @@ export function slotKeeper(at: {
         acting.set(name, done)
       }
     }
+    // of what is not here any more, nor about to be
+    if (acting.size === 0)
+      for (const name of noted.keys()) if (!running.some((w) => w.name === name)) noted.delete(name)
+    cards.share(sharedImages(deployments, running, noted, me, Date.now()))
     const patience = new AbortController()
     await Promise.race([Promise.all(acting.values()), sleep(PATIENCE, patience.signal).catch(() => {})])
     patience.abort()

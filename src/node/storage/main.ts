@@ -35,7 +35,7 @@ if (other) {
 const plane = openPlane({ home: values.home, hub: values.hub ?? process.env.ZOS_HUB, log })
 const server = await serveUnix(path, routes(plane))
 const chunks = join(run, CHUNKS_SOCKET)
-const shared = await serveChunks(chunks, plane.library.store)
+const shared = await serveChunks(chunks, plane.library.store, plane.images)
 log(`up: pid ${process.pid}`)
 
 let ending = false
