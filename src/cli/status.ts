@@ -3,13 +3,15 @@ import { JSON_FLAG, parseFlags } from './flags.ts'
 
 type Status = {
   pid: number
-  accel: string
+  accel: string | null
   home: string
   hub: string
   workloads: Record<string, number>
   pool: unknown[]
   storage: { pid: number | null }
   uptime: number
+  /** Of one that is still starting: what that waits for. */
+  waitsFor?: string
 }
 
 /** Of the node daemon; with a deployment's name, of that. */
@@ -20,6 +22,8 @@ export default async function status(args: string[]): Promise<number> {
   const { flags } = parseFlags('status', args, { json: JSON_FLAG })
   const now = await daemonCall<Status>('GET', '/status')
   if (flags.json) process.stdout.write(`${JSON.stringify(now)}\n`)
+  else if (now.waitsFor !== undefined)
+    process.stdout.write(`daemon     ${now.pid}, starting for ${Math.floor(now.uptime)} s: waits for ${now.waitsFor}\n`)
   else {
     const counts = Object.entries(now.workloads).map(([state, n]) => `${n} ${state}`)
     process.stdout.write(

@@ -5,13 +5,13 @@ import { call, places } from '#wire'
 import { parseFlags } from './flags.ts'
 import { formatter } from './format.ts'
 
-type Status = { pid: number; accel: string }
+type Status = { pid: number; accel: string | null }
 
 /** Of the running daemon; undefined when none runs, which is not started for this. */
 async function server(): Promise<{ Pid: number; Accel: string } | undefined> {
   try {
     const { pid, accel } = await call<Status>(places().api, 'GET', '/status')
-    return { Pid: pid, Accel: accel }
+    return { Pid: pid, Accel: accel ?? 'starting' }
   } catch (error) {
     if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ECONNREFUSED') return undefined
     throw error

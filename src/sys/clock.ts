@@ -5,6 +5,20 @@ import { ZosError } from '#codec'
 /** Resolves after MS milliseconds; rejects at once when SIGNAL aborts. */
 export const sleep = (ms: number, signal?: AbortSignal): Promise<void> => delay(ms, undefined, signal ? { signal } : {})
 
+/** Whether WORK is done within MS milliseconds; it goes on when it is not. Rejects when WORK did. */
+export async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
+  const done = new AbortController()
+  const late = sleep(ms, done.signal).then(
+    () => false,
+    () => false,
+  )
+  try {
+    return await Promise.race([work.then(() => true), late])
+  } finally {
+    done.abort()
+  }
+}
+
 /** Polls until ASK gives something truthy; after MS milliseconds throws, naming WHAT was waited for. */
 export async function until<T>(
   what: string,

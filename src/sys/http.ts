@@ -82,12 +82,16 @@ function answer(res: ServerResponse, status: number, body: string): void {
   res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body)
 }
 
-/** Serves ROUTES on a unix socket at PATH (mode 0600), replacing a stale one. */
-export async function serveUnix(path: string, routes: Routes): Promise<Server> {
+/**
+ * Serves ROUTES on a unix socket at PATH (mode 0600), replacing a stale one. ROUTES may be still to come: what is asked
+ * meanwhile waits for them, but for EARLY's.
+ */
+export async function serveUnix(path: string, routes: Routes | Promise<Routes>, early: Routes = {}): Promise<Server> {
   const server = http().createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, async (req, res) => {
     try {
       const url = new URL(req.url ?? '/', 'http://unix')
-      const found = match(routes.calls, req.method ?? 'GET', url.pathname)
+      const find = ({ calls }: Routes) => match(calls, req.method ?? 'GET', url.pathname)
+      const found = find(early) ?? find(await routes)
       if (!found) throw new ZosError(`${req.method} ${url.pathname}: no such call`, { code: 'no-such-call' })
       const body = await readJson(req)
       const value = await found.handler({ params: found.params, query: url.searchParams, body, request: req })
@@ -106,24 +110,22 @@ export async function serveUnix(path: string, routes: Routes): Promise<Server> {
         `HTTP/1.1 ${status} Refused\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
       )
     }
-    const url = new URL(req.url ?? '/', 'http://unix')
-    const found = match(routes.upgrades, req.method ?? 'GET', url.pathname)
-    if (!found) return refuse(new ZosError(`${req.method} ${url.pathname}: no such stream`, { code: 'no-such-call' }))
     const open = () => {
       socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: zos\r\n\r\n')
       if (head.length) socket.unshift(head)
       return socket
     }
-    // the options of a stream travel in a header, so that the body is the stream from its first byte
-    let body: unknown
-    try {
-      body = JSON.parse(Buffer.from(String(req.headers['x-zos-body'] ?? 'bnVsbA=='), 'base64').toString())
-    } catch (error) {
-      return refuse(error)
+    const serve = async () => {
+      const url = new URL(req.url ?? '/', 'http://unix')
+      const found = match((await routes).upgrades, req.method ?? 'GET', url.pathname)
+      if (!found) throw new ZosError(`${req.method} ${url.pathname}: no such stream`, { code: 'no-such-call' })
+      // the options of a stream travel in a header, so that the body is the stream from its first byte
+      const body: unknown = JSON.parse(
+        Buffer.from(String(req.headers['x-zos-body'] ?? 'bnVsbA=='), 'base64').toString(),
+      )
+      await found.handler({ params: found.params, query: url.searchParams, body, request: req }, open)
     }
-    Promise.resolve(found.handler({ params: found.params, query: url.searchParams, body, request: req }, open)).catch(
-      refuse,
-    )
+    serve().catch(refuse)
   })
   rmSync(path, { force: true })
   await new Promise<void>((resolve, reject) => {

@@ -1,4 +1,4 @@
-export { bootClock, sleep, until } from './clock.ts'
+export { bootClock, sleep, until, within } from './clock.ts'
 export {
   closeFd,
   dataRanges,

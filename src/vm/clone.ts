@@ -1,6 +1,8 @@
 import { readdirSync, rmSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf, ZosError } from '#codec'
+import { until } from '#sys'
 import type { VmHost } from './host.ts'
 import { identify, isRunning, killProcess, processesWith } from './identity.ts'
 import { type Machine, type MachineRecord, qmpSocketOf, watchMachine } from './machine.ts'
@@ -38,22 +40,33 @@ export function spawnMachine(
 
 /**
  * Takes over a VM that an earlier daemon started; undefined when it has ended meanwhile. Only one daemon can hold a
- * VM's control socket at a time.
+ * VM's control socket at a time. Throws `qemu-gone` when it does not answer; its uid is nobody else's all the same.
  */
 export async function adoptMachine(host: VmHost, record: MachineRecord): Promise<Machine | undefined> {
   if (!isRunning(record)) return undefined
+  host.isolation.keepUid(record.uid)
   try {
     const qmp = await connectQmp(qmpSocketOf(record.dir), 5000, () => !isRunning(record))
-    host.isolation.keepUid(record.uid)
     return watchMachine(record, qmp, () => host.isolation.giveUid(record.uid))
   } catch (error) {
-    if (!isRunning(record)) return undefined
+    if (!isRunning(record)) {
+      host.isolation.giveUid(record.uid)
+      return undefined
+    }
     throw new ZosError(`Adopt VM "${record.id}": ${error instanceof Error ? error.message : error}`, {
       code: codeOf(error) || 'qemu-gone',
       kind: 'node',
       cause: error,
     })
   }
+}
+
+/** Ends the VM of RECORD, whether it answers or not, and removes its folder; nothing of the guest is flushed. */
+export async function endMachine(host: VmHost, record: MachineRecord): Promise<void> {
+  killProcess(record)
+  await until(`killed QEMU ${record.pid} to end`, 10_000, () => !isRunning(record), 5)
+  await rm(record.dir, { recursive: true, force: true })
+  host.isolation.giveUid(record.uid)
 }
 
 /**

@@ -15,7 +15,7 @@ export { archivesOf, debianCodename } from './apt.ts'
 export { type Accel, CARD_MTU, DISK_SIZE, type VmClass, VOLUME_SLOTS } from './args.ts'
 export { awaitAgent } from './await-agent.ts'
 export { CLASS_LIMITS, classFor, DEFAULT_LIMIT_MIB, defaultClass, type HostSize, hostSize } from './classes.ts'
-export { adoptMachine, coldBoot, killStrays, spawnMachine } from './clone.ts'
+export { adoptMachine, coldBoot, endMachine, killStrays, spawnMachine } from './clone.ts'
 export type { Initramfs, VmHost } from './host.ts'
 export { isRunning, killProcess, type ProcessIdentity, processesWith } from './identity.ts'
 export {

@@ -1,62 +1,150 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { until } from '#sys'
 import type { RunRequest } from '#wire'
 import { openCards } from './cards.ts'
 import { Engine } from './engine.ts'
-import type { Machine } from './parts.ts'
+import type { Machine, Machines } from './parts.ts'
 import { resolveSpec } from './spec.ts'
-import { FRESH, loadWorkloads, saveSpec, saveStatus } from './store.ts'
+import { kill, stop } from './stop.ts'
+import { FRESH, loadWorkloads, saveSpec, saveStatus, type WorkloadStatus } from './store.ts'
 import { Volumes } from './volumes.ts'
+import { takenUp, view } from './workload.ts'
 
 const request: RunRequest = {
   ...{ image: 'box', command: ['true'], env: [], tty: false, interactive: false, detach: true, remove: false },
   ...{ init: false, readOnly: false, volumes: [], tmpfs: [], ports: [], restart: { name: 'no' } },
 }
+const RECORD = { its: 'record' }
+const unused = () => assert.fail('nothing else is asked of the machines or the storage plane')
 
-/** A home with one workload that a daemon was killed over, and what became of its machine. */
-async function recovered(change: Partial<RunRequest>, record: unknown = { its: 'record' }) {
+type Setting = { change?: Partial<RunRequest>; status: Partial<WorkloadStatus>; machines: Partial<Machines> }
+
+/** A home with one workload "left" that a daemon was killed over. */
+async function left({ change, status, machines }: Setting) {
   const home = mkdtempSync(join(tmpdir(), 'zos-adopt-'))
-  try {
-    const image = { digest: '0'.repeat(64), config: {} }
-    const spec = resolveSpec({ ...request, ...change }, image, { id: 'a1', name: 'half', createdAt: '2026-01-01' })
-    await saveSpec(home, spec)
-    await saveStatus(home, spec, { ...FRESH, machine: record })
-    let destroyed = 0
-    const adopt = async (record: unknown) => {
-      assert.deepEqual(record, { its: 'record' })
-      return machine
-    }
-    const machine = { destroy: async () => void destroyed++ } as Partial<Machine> as Machine
-    const unused = () => assert.fail('nothing else is asked of the machines or the storage plane')
-    const engine = new Engine({
-      home,
-      machines: { get: unused, adopt, refill: unused },
-      storage: { image: unused, bind: unused, check: unused, ready: unused },
-      volumes: new Volumes(home),
-      cards: openCards(home),
-      log: assert.fail,
-    })
-    await engine.recover()
-    return { destroyed, views: engine.views(), onDisk: loadWorkloads(home) }
-  } finally {
-    rmSync(home, { recursive: true })
+  const image = { digest: '0'.repeat(64), config: {} }
+  const spec = resolveSpec({ ...request, ...change }, image, { id: 'a1', name: 'left', createdAt: '2026-01-01' })
+  await saveSpec(home, spec)
+  await saveStatus(home, spec, { ...FRESH, ...status })
+  const said: string[] = []
+  const engine = new Engine({
+    home,
+    machines: { get: unused, adopt: unused, end: unused, refill: unused, pidOf: () => 7, ...machines },
+    storage: {
+      image: unused,
+      bind: async () => ({ root: '', dataBlocks: 0, hashStart: 0 }),
+      check: unused,
+      ready: unused,
+    },
+    volumes: new Volumes(home),
+    cards: openCards(home),
+    log: (line) => said.push(line),
+  })
+  const begun = performance.now()
+  await engine.recover()
+  return {
+    ...{ home, engine, said, took: performance.now() - begun },
+    onDisk: () => loadWorkloads(home),
+    [Symbol.dispose]: () => rmSync(home, { recursive: true }),
   }
 }
 
+/** One whose daemon was killed while it started, and how often its machine was ended. */
+async function halfStarted(change: Partial<RunRequest>, machine: unknown = RECORD) {
+  let ends = 0
+  const end = async (record: unknown) => {
+    assert.deepEqual(record, RECORD)
+    ends++
+  }
+  using it = await left({ change, status: { machine }, machines: { end } })
+  return { ends, views: it.engine.views(), onDisk: it.onDisk() }
+}
+
 test('a workload whose daemon was killed while it started: its machine ends, its status says why', async () => {
-  const { destroyed, views, onDisk } = await recovered({})
-  assert.equal(destroyed, 1)
+  const { ends, views, onDisk } = await halfStarted({})
+  assert.equal(ends, 1)
   assert.deepEqual([views[0]!.state, views[0]!.exitCode], ['exited', 125])
   assert.match(views[0]!.reason, /daemon ended while it was being started/)
   assert.equal(onDisk[0]!.status.machine, null)
 })
 
 test('one that was to be removed after its end is gone with its machine', async () => {
-  const { destroyed, views, onDisk } = await recovered({ remove: true })
-  assert.deepEqual([destroyed, views, onDisk], [1, [], []])
-  assert.deepEqual((await recovered({ remove: true }, null)).onDisk, [], 'nor one that had no machine yet')
-  assert.equal((await recovered({}, null)).views[0]!.state, 'created')
+  const { ends, views, onDisk } = await halfStarted({ remove: true })
+  assert.deepEqual([ends, views, onDisk], [1, [], []])
+  assert.deepEqual((await halfStarted({ remove: true }, null)).onDisk, [], 'nor one that had no machine yet')
+  assert.equal((await halfStarted({}, null)).views[0]!.state, 'created')
+})
+
+const running = { state: 'running', reason: '', machine: RECORD, startedAt: new Date().toISOString() } as const
+const never = new Promise<never>(() => {})
+
+test('a QEMU that does not answer holds nobody up; what needs it is told where it hangs; it can be ended', async () => {
+  const endings: [string, (it: Awaited<ReturnType<typeof left>>) => Promise<void>][] = [
+    ['kill', ({ engine }) => kill(engine.find('left'))],
+    ['stop', ({ engine }) => stop(engine.find('left'), 0.1)],
+    ['rm -f', ({ engine }) => engine.remove('left', { force: true, volumes: false })],
+  ]
+  await Promise.all(
+    endings.map(async ([what, act]) => {
+      let ends = 0
+      const end = async (record: unknown) => {
+        assert.deepEqual(record, RECORD)
+        ends++
+      }
+      const adopt: Machines['adopt'] = (_, { step }) => {
+        step('its QEMU')
+        return never
+      }
+      using it = await left({ status: running, machines: { adopt, end } })
+      assert.ok(it.took < 10_000, `${what}: the start waited ${it.took} ms`)
+      assert.deepEqual(it.said, ['1 machines do not answer yet'])
+      const workload = it.engine.find('left')
+      assert.deepEqual([view(workload).state, view(workload).pid], ['running', 7])
+      assert.match(view(workload).reason, /^not taken up for \d+ s since the daemon came up: its QEMU does not answer$/)
+      await assert.rejects(takenUp(workload, 10), /its QEMU does not answer; try again, or end it with "zos kill left"/)
+      await act(it)
+      assert.equal(ends, 1, what)
+      await takenUp(workload, 10)
+      if (what !== 'rm -f') assert.equal(it.onDisk()[0]!.status.exitCode, 137)
+      else assert.deepEqual(it.onDisk(), [])
+    }),
+  )
+})
+
+test('an agent that stays silent is tried again; the end of its machine is noticed meanwhile', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'zos-adopt-'))
+  const hosts: Socket[] = []
+  const agent = createServer((socket) => void hosts.push(socket.on('error', () => {})))
+  await new Promise<void>((done) => agent.listen(join(home, 'agent'), done))
+  const ended = Promise.withResolvers<string>()
+  let tries = 0
+  const machine: Partial<Machine> = {
+    ...{ pid: 8, exportId: 'e', agentSocket: join(home, 'agent'), ended: ended.promise },
+    ...{ onStall: () => {}, destroy: async () => {} },
+  }
+  const adopt = async () => {
+    if (++tries < 3) throw new Error('no control socket')
+    return machine as Machine
+  }
+  try {
+    using it = await left({ status: running, machines: { adopt, end: unused } })
+    const workload = it.engine.find('left')
+    assert.equal(it.said[0], 'adopt left: its QEMU does not answer, trying on: no control socket')
+    assert.equal(tries, 3)
+    await until('a second hello, on a connection of its own', 30_000, () => hosts.length === 2)
+    await assert.rejects(takenUp(workload, 10), /the agent in its machine does not answer/)
+    ended.resolve('killed from outside')
+    await until('its end to be noticed', 10_000, () => view(workload).state === 'exited')
+    assert.match(view(workload).reason, /its machine ended: killed from outside/)
+    assert.equal(workload.adopting, undefined)
+  } finally {
+    for (const host of hosts) host.destroy()
+    agent.close()
+    rmSync(home, { recursive: true })
+  }
 })

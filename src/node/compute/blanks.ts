@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   adoptMachine,
   coldBoot,
+  endMachine,
   ensureTemplate,
   type MachineRecord,
   type MachineSpec,
@@ -16,7 +17,7 @@ import {
 export type Exports = {
   createExport: (id: string, socket: string) => Promise<void>
   removeExport: (id: string) => Promise<void>
-  removeOthers: (dir: string) => Promise<void>
+  removeOthers: (dir: string, keep: readonly string[]) => Promise<void>
   ownExport: (id: string, uid: number | undefined) => void
   epoch: () => number
 }
@@ -34,13 +35,15 @@ export type Blanks = {
     disks: { upper: string; volumes: readonly string[] },
     options: { note: (line: string) => void; bound?: (exportId: string) => Promise<unknown> },
   ) => Promise<Fed>
-  /** Takes up a VM of an earlier daemon; undefined when it has ended. */
-  adopt: (record: MachineRecord, exportId: string) => Promise<Fed | undefined>
+  /** Takes up a VM of an earlier daemon; undefined when it has ended. STEP is told what is waited for. */
+  adopt: (record: MachineRecord, exportId: string, step: (what: string) => void) => Promise<Fed | undefined>
+  /** Ends one that was not taken up, whether it answers or not. */
+  end: (record: MachineRecord, exportId: string) => Promise<void>
   /** An export that no VM of ours uses, while ACT runs. */
   withExport: <T>(act: (exportId: string, socket: string) => Promise<T>) => Promise<T>
   discard: (fed: Fed) => Promise<void>
-  /** Removes what feeds no VM that was made or adopted here: an earlier daemon's. */
-  removeOthers: () => Promise<void>
+  /** Removes what feeds no VM that was made or adopted here, but for the exports in KEEP: an earlier daemon's. */
+  removeOthers: (keep: readonly string[]) => Promise<void>
 }
 
 /** VMs with their disks, not yet told what they are. With TEMPLATES off each one boots cold. */
@@ -78,14 +81,27 @@ export function openBlanks(host: VmHost, exports: Exports, at: { run: string; te
         throw error
       }
     },
-    async adopt(record, exportId) {
+    async adopt(record, exportId, step) {
+      step('its QEMU')
       const vm = await adoptMachine(host, record)
       if (!vm) return undefined
-      const socket = join(dir, exportId)
-      await exports.createExport(exportId, socket)
-      exports.ownExport(exportId, vm.record.uid)
-      await vm.lend(socket)
-      return { vm, exportId }
+      try {
+        step('the storage plane')
+        const socket = join(dir, exportId)
+        await exports.createExport(exportId, socket)
+        exports.ownExport(exportId, vm.record.uid)
+        await vm.lend(socket)
+        return { vm, exportId }
+      } catch (error) {
+        // the next attempt needs its control socket
+        await vm.release()
+        throw error
+      }
+    },
+    async end(record, exportId) {
+      await endMachine(host, record)
+      await exports.removeExport(exportId)
+      rmSync(join(dir, exportId), { force: true })
     },
     async withExport(act) {
       const { exportId, socket } = await openExport()
@@ -99,6 +115,6 @@ export function openBlanks(host: VmHost, exports: Exports, at: { run: string; te
       await vm.kill()
       await exports.removeExport(exportId)
     },
-    removeOthers: () => exports.removeOthers(dir),
+    removeOthers: (keep) => exports.removeOthers(dir, keep),
   }
 }

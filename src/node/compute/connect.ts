@@ -2,11 +2,12 @@ import { type Agent, connectAgent } from '#vm'
 import type { Machine } from './parts.ts'
 import { openLog, type Workload } from './workload.ts'
 
-/** Opens the line to MACHINE; what the guest holds of the output goes to the log and whoever is attached. */
-export function connect(workload: Workload, machine: Machine, fresh: boolean): Promise<Agent> {
+/** Opens the line to MACHINE; what the guest holds of the output goes to the log and whoever is attached. SIGNAL closes it. */
+export function connect(workload: Workload, machine: Machine, fresh: boolean, signal?: AbortSignal): Promise<Agent> {
   const base = workload.status.outputBase
   return connectAgent(machine.agentSocket, {
     fresh,
+    ...(signal ? { signal } : {}),
     resumeFrom: openLog(workload).end - base,
     onOutput: async ({ channel, offset, data }) => {
       const log = openLog(workload)

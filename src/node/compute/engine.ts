@@ -1,4 +1,5 @@
 import { reasonOf, ZosError } from '#codec'
+import { within } from '#sys'
 import type { RunRequest, WorkloadView } from '#wire'
 import { adopt, resumePolicy } from './adopt.ts'
 import { checkName, newId, newName } from './names.ts'
@@ -6,6 +7,9 @@ import { type ImageConfig, resolveSpec } from './spec.ts'
 import { type Removal, remove } from './stop.ts'
 import { loadWorkloads, saveSpec } from './store.ts'
 import { openWorkload, type Surroundings, view, type Workload, waitExit } from './workload.ts'
+
+/** How long a start waits for machines that an earlier daemon left; what takes longer goes on behind it. Milliseconds. */
+const TAKING_UP = 3000
 
 /** All workloads of this node. */
 export class Engine {
@@ -19,13 +23,14 @@ export class Engine {
     at.volumes.ending = (id) => this.#all.get(id)?.ending ?? false
   }
 
-  /** Loads what is on disk and takes up what still runs. */
+  /** Loads what is on disk and takes up what still runs, in the background when that takes long. */
   async recover(): Promise<void> {
     for (const { spec, status } of loadWorkloads(this.#at.home)) {
       this.#all.set(spec.id, openWorkload(this.#at, spec, status))
     }
     const known = [...this.#all.values()]
-    await Promise.all(known.map(adopt))
+    if (!(await within(TAKING_UP, Promise.all(known.map(adopt)))))
+      this.#at.log(`${known.filter((w) => w.adopting).length} machines do not answer yet`)
     const leaving = known.filter((w) => w.spec.remove)
     // what is still "created" was to be started by a command that is gone
     const over = leaving.filter((w) => w.status.state === 'exited' || w.status.state === 'created')

@@ -21,7 +21,7 @@ export async function grant(workload: Workload, until: number): Promise<void> {
   workload.leaseTimer = setTimeout(
     () => {
       workload.at.log(`${workload.spec.name}: its lease is over`)
-      void workload.machine?.destroy()
+      void (workload.machine?.destroy() ?? workload.at.machines.end(workload.status.machine))
     },
     until - bootClock() + LATE,
   )

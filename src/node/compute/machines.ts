@@ -25,6 +25,8 @@ import type { Machine, Machines, Storage } from './parts.ts'
 /** What a later daemon needs: the VM, and which export feeds it. */
 type Record_ = { vm: MachineRecord; exportId: string }
 
+const partsOf = (record: unknown): Partial<Record_> => (record ?? {}) as Partial<Record_>
+
 /** What waits: clones of a class, or those that have one image's tree mounted. */
 type Kind = { vmClass: VmClass; favourite?: Favourite }
 type Waiting = Fed & { upper: string; epoch: number }
@@ -34,7 +36,7 @@ export type MachinePool = Machines &
     /** Ends VMs that no workload of this home knows: what a killed daemon had waiting. */
     endStrays: (keep: readonly unknown[]) => void
     /** Removes the exports of such VMs. */
-    removeOthers: () => Promise<void>
+    removeOthers: (keep: readonly unknown[]) => Promise<void>
     /** Ends what waits with an image's tree: nothing but workloads holds on to images then. */
     letGoOfImages: () => Promise<void>
     waiting: () => number
@@ -160,19 +162,24 @@ export async function openMachines(
       await (first ? writeUpper(empty, upper) : mendUpper(upper))
       return wrap(await blanks.make(vmClass, { upper, volumes }, { note }), volumes.length, true)
     },
-    async adopt(record, request) {
-      const { vm, exportId } = (record ?? {}) as Partial<Record_>
-      const fed = vm && exportId ? await blanks.adopt(vm, exportId) : undefined
-      return fed && wrap(fed, request.volumes.length, false)
+    async adopt(record, { volumes, step }) {
+      const { vm, exportId } = partsOf(record)
+      const fed = vm && exportId ? await blanks.adopt(vm, exportId, step) : undefined
+      return fed && wrap(fed, volumes, false)
     },
+    async end(record) {
+      const { vm, exportId } = partsOf(record)
+      if (vm && exportId) await blanks.end(vm, exportId)
+    },
+    pidOf: (record) => partsOf(record).vm?.pid ?? null,
     refill: () => pool.refill(),
     endStrays(keep) {
       killStrays(
         host,
-        keep.flatMap((r) => (r as Partial<Record_> | null)?.vm ?? []),
+        keep.flatMap((r) => partsOf(r).vm ?? []),
       )
     },
-    removeOthers: () => blanks.removeOthers(),
+    removeOthers: (keep) => blanks.removeOthers(keep.flatMap((r) => partsOf(r).exportId ?? [])),
     letGoOfImages: () => pool.drop(({ favourite }) => favourite !== undefined),
     waiting: () => pool.size(),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),

@@ -47,11 +47,11 @@ export async function openCompute(at: {
   cards.keep(
     engine
       .list()
-      .filter((w) => w.machine)
+      .filter((w) => w.status.machine !== null)
       .map((w) => w.spec.name),
   )
   machines.endStrays(engine.records())
-  await machines.removeOthers()
+  await machines.removeOthers(engine.records())
   if (at.resume) engine.resume()
   machines.refill()
   return {

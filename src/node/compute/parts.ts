@@ -47,8 +47,15 @@ export type Command = { argv: string[]; env: string[]; cwd: string }
 /** Where machines come from. */
 export type Machines = {
   get: (request: MachineRequest) => Promise<Machine>
-  /** Takes up a machine of an earlier daemon; undefined when it is gone. */
-  adopt: (record: unknown, request: Pick<MachineRequest, 'volumes'>) => Promise<Machine | undefined>
+  /**
+   * Takes up a machine of an earlier daemon that has VOLUMES volumes; undefined when it is gone. STEP is told what is
+   * waited for, in words that go before "does not answer".
+   */
+  adopt: (record: unknown, request: { volumes: number; step: (what: string) => void }) => Promise<Machine | undefined>
+  /** Ends a machine that was not taken up, whether it answers or not, and frees what only it used. */
+  end: (record: unknown) => Promise<void>
+  /** Of its QEMU, whether it was taken up or not. */
+  pidOf: (record: unknown) => number | null
   /** Makes machines ready in the background; call it when there is nothing better to do. */
   refill: () => void
 }

@@ -1,16 +1,14 @@
 import { ZosError } from '#codec'
 import { sleep } from '#sys'
-import { connect } from './connect.ts'
-import { openPorts, restartLater } from './start.ts'
-import { watch } from './watch.ts'
-import { agentOf, save, type Workload } from './workload.ts'
+import { takeUp } from './adopt.ts'
+import { reach, save, takenUp, type Workload } from './workload.ts'
 
 /** A write that was held back is tried again within this time. Milliseconds. */
 const TRIED_AGAIN = 300
 
 /** Freezes its machine where it is. */
 export async function pause(workload: Workload): Promise<void> {
-  agentOf(workload)
+  await reach(workload)
   await workload.machine!.pause()
   await save(workload, { state: 'paused' })
 }
@@ -21,17 +19,18 @@ export async function unpause(workload: Workload): Promise<void> {
   if (status.state !== 'paused') {
     throw new ZosError(`Unpause workload "${spec.name}": it is ${status.state}, not paused`, { code: 'not-paused' })
   }
+  await takenUp(workload)
   await save(workload, { state: 'running', reason: '' })
   await workload.machine!.resume()
-  if (status.reason === '') return
-  await sleep(TRIED_AGAIN)
-  const now = workload.status
-  if (now.state === 'paused') {
-    throw new ZosError(`Unpause workload "${spec.name}": ${now.reason}`, { code: 'disk-full', kind: 'node' })
+  if (status.reason !== '') {
+    await sleep(TRIED_AGAIN)
+    const now = workload.status
+    if (now.state === 'paused') {
+      throw new ZosError(`Unpause workload "${spec.name}": ${now.reason}`, { code: 'disk-full', kind: 'node' })
+    }
   }
-  // a daemon that was started meanwhile found a machine that did not answer
-  if (workload.agent || now.state !== 'running') return
-  workload.agent = await connect(workload, workload.machine!, false)
-  await openPorts(workload, now.hostPorts)
-  watch(workload, restartLater)
+  // a daemon that was started meanwhile found a machine that stood still
+  if (workload.agent || workload.status.state !== 'running') return
+  void takeUp(workload)
+  await takenUp(workload)
 }

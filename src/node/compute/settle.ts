@@ -8,10 +8,12 @@ const POWER_OFF_GRACE = 10_000
 /** Puts the machine away in the background; `start` and removal wait for it. CLEAN: what it wrote may be read again. */
 export function settle(workload: Workload, clean: boolean): void {
   const { at, spec, machine, agent, ports } = workload
+  const { machine: record } = workload.status
   workload.machine = undefined
   workload.agent = undefined
   workload.ports = undefined
   workload.probing?.abort()
+  workload.adopting?.giveUp.abort()
   ports?.close()
   clearTimeout(workload.leaseTimer)
   workload.lease = undefined
@@ -23,7 +25,8 @@ export function settle(workload: Workload, clean: boolean): void {
       if (keeps && agent)
         await Promise.race([agent.powerOff(0).catch(() => {}), machine?.ended, sleep(POWER_OFF_GRACE)])
       at.cards.unplug(spec.name)
-      await machine?.destroy()
+      // one that was never taken up is known by its record alone
+      await (machine ? machine.destroy() : at.machines.end(record))
       await agent?.[Symbol.asyncDispose]()
     } catch (error) {
       at.log(`put away ${spec.name}: ${reasonOf(error)}`)

@@ -1,9 +1,12 @@
 import { rmSync } from 'node:fs'
 import { ZosError } from '#codec'
-import { sleep } from '#sys'
+import { sleep, within } from '#sys'
+import { takeUp } from './adopt.ts'
 import { unpause } from './pause.ts'
 import { settle } from './settle.ts'
-import { agentOf, announce, folderFor, save, type Workload, waitExit } from './workload.ts'
+import { restartLater } from './start.ts'
+import { ended, machineEnded } from './watch.ts'
+import { agentOf, announce, folderFor, reach, save, type Workload, waitExit } from './workload.ts'
 
 /** After KILL the guest answers in milliseconds; if not, the machine itself is ended. */
 const KILL_GRACE = 5_000
@@ -12,44 +15,65 @@ const isUp = ({ status }: Workload): boolean => status.state === 'running' || st
 
 /** NAME: `TERM`, `SIGTERM` or a number as text. */
 export async function signal(workload: Workload, name: string): Promise<void> {
-  await agentOf(workload).signal(name)
+  await (await reach(workload)).signal(name)
 }
 
-/** The stop signal, TIMEOUT seconds of grace, then KILL. */
+/** The stop signal, TIMEOUT seconds of grace, then KILL. One whose machine stays silent is ended with it. */
 export async function stop(workload: Workload, timeout = workload.spec.stopTimeout): Promise<void> {
   clearTimeout(workload.restartTimer)
   await workload.starting?.catch(() => {})
-  if (workload.status.state === 'paused') await unpause(workload)
+  const grace = sleep(timeout * 1000)
+  await Promise.race([workload.adopting?.over, grace])
+  if (workload.status.state === 'paused' && !workload.adopting) {
+    await unpause(workload).catch((error: unknown) => {
+      if (!workload.adopting) throw error
+    })
+  }
+  if (workload.adopting) return kill(workload)
   if (workload.status.state !== 'running') return
   await save(workload, { byHand: true })
   const gone = waitExit(workload)
   await agentOf(workload).signal(workload.spec.stopSignal)
-  if ((await Promise.race([gone, sleep(timeout * 1000)])) === undefined) await kill(workload)
+  if ((await Promise.race([gone, grace])) === undefined) await kill(workload)
   await gone
   await workload.settled
 }
 
 /** KILL, whatever state it is in; exit code 137. */
 export async function kill(workload: Workload): Promise<void> {
-  const { spec, status, agent, machine } = workload
+  const { spec, status } = workload
   clearTimeout(workload.restartTimer)
   if (!isUp(workload)) {
     throw new ZosError(`Kill workload "${spec.name}": it is ${status.state}, not running`, { code: 'not-running' })
   }
   const gone = waitExit(workload)
   await save(workload, { byHand: true })
-  if (status.state === 'running') await agent?.signal('KILL').catch(() => {})
-  if (status.state === 'paused' || (await Promise.race([gone, sleep(KILL_GRACE)])) === undefined)
-    await machine?.destroy()
+  const grace = sleep(KILL_GRACE)
+  await Promise.race([workload.adopting?.over, grace])
+  const { agent, machine } = workload
+  if (status.state === 'running') void agent?.signal('KILL').catch(() => {})
+  if (workload.adopting) await ended(workload, machineEnded('killed; its machine did not answer'), restartLater)
+  else if (status.state === 'paused' || (await Promise.race([gone, grace])) === undefined) await machine?.destroy()
   await gone
   await workload.settled
+}
+
+/** Gives the guest of one that is frozen, or not taken up yet, a chance to settle its file systems. */
+async function thaw(workload: Workload): Promise<void> {
+  const { status, machine } = workload
+  if (status.state === 'paused') {
+    await machine?.resume().catch(() => {})
+    if (status.reason !== '') return
+    workload.status = { ...status, state: 'running' }
+  }
+  if (!workload.agent) await within(KILL_GRACE, takeUp(workload))
 }
 
 /** The node goes down: its machine goes, it stays. */
 export async function halt(workload: Workload): Promise<void> {
   clearTimeout(workload.restartTimer)
   if (isUp(workload)) {
-    if (workload.status.state === 'paused') await workload.machine?.resume().catch(() => {})
+    await thaw(workload)
     settle(workload, true)
     const finishedAt = new Date().toISOString()
     await save(workload, { state: 'exited', exitCode: 137, reason: 'the node went down', finishedAt, machine: null })

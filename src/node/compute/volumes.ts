@@ -41,6 +41,7 @@ export class Volumes {
       }
     }
     for (const { source } of volumes) {
+      if (this.#held.has(source)) continue
       let release = () => {}
       const released = new Promise<void>((resolve) => {
         release = resolve

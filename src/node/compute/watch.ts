@@ -35,7 +35,7 @@ export function watch(workload: Workload, restart: Restart): void {
 }
 
 /** Takes up the line to a machine that an earlier connection lost; what the guest held meanwhile comes first. */
-export async function reconnect(workload: Workload, machine: Machine, restart: Restart): Promise<void> {
+async function reconnect(workload: Workload, machine: Machine, restart: Restart): Promise<void> {
   try {
     workload.agent = await connect(workload, machine, false)
     watch(workload, restart)

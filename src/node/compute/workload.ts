@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { ZosError } from '#codec'
+import { within } from '#sys'
 import type { Agent } from '#vm'
 import type { WorkloadView } from '#wire'
 import type { Cards } from './cards.ts'
@@ -22,6 +23,21 @@ export type Surroundings = {
   log: (line: string) => void
 }
 
+/** A machine of an earlier daemon that is being taken up. */
+export type Adopting = {
+  /** What is waited for, in words that go before "does not answer". */
+  step: string
+  /** Of performance.now(). */
+  since: number
+  /** Settles when it is taken up, has ended, or was given up; never rejects. */
+  over: Promise<void>
+  finish: () => void
+  /** Settles when it is found standing still for want of room. */
+  stalled: Promise<void>
+  stall: () => void
+  giveUp: AbortController
+}
+
 /** One workload from creation to removal: its spec never changes, its status says what is so. */
 export type Workload = {
   readonly at: Surroundings
@@ -30,6 +46,7 @@ export type Workload = {
   /** While it has a machine; set from the moment one was got for it. */
   machine: Machine | undefined
   agent: Agent | undefined
+  adopting: Adopting | undefined
   log: OutputLog | undefined
   ports: Published | undefined
   /** Runs out when it starts again by its policy. */
@@ -53,7 +70,16 @@ export type Workload = {
 
 export function openWorkload(at: Surroundings, spec: WorkloadSpec, status: WorkloadStatus = { ...FRESH }): Workload {
   return {
-    ...{ at, spec, status, machine: undefined, agent: undefined, log: undefined, ports: undefined },
+    ...{
+      at,
+      spec,
+      status,
+      machine: undefined,
+      agent: undefined,
+      adopting: undefined,
+      log: undefined,
+      ports: undefined,
+    },
     ...{
       restartTimer: undefined,
       lease: undefined,
@@ -90,8 +116,32 @@ export function agentOf({ agent, spec, status }: Workload): Agent {
   return agent
 }
 
+/** How long a call waits for a machine that an earlier daemon left. Milliseconds. */
+const TAKING_UP = 15_000
+
+/** Younger than this nobody need be told of it. Milliseconds. */
+const SOON = 3000
+
+const hangsAt = ({ step, since }: Adopting): string =>
+  `not taken up for ${Math.round((performance.now() - since) / 1000)} s since the daemon came up: ${step} does not answer`
+
+/** Waits for the machine of an earlier daemon; throws `not-taken-up`, naming what does not answer, after PATIENCE. */
+export async function takenUp({ adopting, spec }: Workload, patience = TAKING_UP): Promise<void> {
+  if (!adopting || (await within(patience, adopting.over))) return
+  throw new ZosError(
+    `Reach workload "${spec.name}": ${hangsAt(adopting)}; try again, or end it with "zos kill ${spec.name}"`,
+    { code: 'not-taken-up', kind: 'node' },
+  )
+}
+
+/** As agentOf, of one that an earlier daemon left when its machine was taken up; throws `not-taken-up` too. */
+export async function reach(workload: Workload): Promise<Agent> {
+  await takenUp(workload)
+  return agentOf(workload)
+}
+
 /** To a TCP port of its own loopback. */
-export const dial = async (workload: Workload, port: number): Promise<Duplex> => agentOf(workload).dial(port)
+export const dial = async (workload: Workload, port: number): Promise<Duplex> => (await reach(workload)).dial(port)
 
 /** Changes the status here and on disk; for one that is being removed only here. */
 export function save(workload: Workload, change: Partial<WorkloadStatus>): Promise<void> {
@@ -121,15 +171,15 @@ export function announce({ status, waiters }: Workload): void {
 export const boundPorts = ({ spec, status }: Pick<Workload, 'spec' | 'status'>): WorkloadSpec['ports'] =>
   spec.ports.map((p, n) => ({ ...p, host: p.host || (status.hostPorts[n] ?? 0) }))
 
-export function view({ spec, status, machine, health }: Workload): WorkloadView {
+export function view({ at, spec, status, machine, adopting, health }: Workload): WorkloadView {
   return {
     id: spec.id,
     name: spec.name,
     image: spec.image,
     state: status.state,
     exitCode: status.state === 'exited' ? status.exitCode : null,
-    reason: status.reason,
-    pid: machine?.pid ?? null,
+    reason: status.reason || (adopting && performance.now() - adopting.since > SOON ? hangsAt(adopting) : ''),
+    pid: machine?.pid ?? at.machines.pidOf(status.machine),
     createdAt: spec.createdAt,
     startedAt: status.startedAt,
     finishedAt: status.finishedAt,

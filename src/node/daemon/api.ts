@@ -7,7 +7,7 @@ import { pause, unpause } from '../compute/pause.ts'
 import { start } from '../compute/start.ts'
 import { kill, signal, stop } from '../compute/stop.ts'
 import type { Volumes } from '../compute/volumes.ts'
-import { agentOf, view, waitExit } from '../compute/workload.ts'
+import { reach, view, waitExit } from '../compute/workload.ts'
 import { copyInStream, copyOutStream } from './copy.ts'
 import type { Images } from './images.ts'
 import { inspectImage, inspectWorkload } from './inspect.ts'
@@ -22,8 +22,6 @@ export type Parts = {
   images: Images
   storage: StoragePlane
   volumes: Volumes
-  /** For `zos status`. */
-  status: () => Promise<Record<string, unknown>>
   /** Ends everything; answers before the process goes. */
   down: () => Promise<void>
 }
@@ -41,8 +39,6 @@ export function routes(parts: Parts): Routes {
   const { engine, machines, images, storage, volumes } = parts
   return {
     calls: {
-      'GET /ping': () => ({ pid: process.pid }),
-      'GET /status': () => parts.status(),
       'GET /workloads': () => viewsOf(engine, storage),
       'POST /workloads': async (c) => {
         const request = c.body as RunRequest
@@ -51,7 +47,7 @@ export function routes(parts: Parts): Routes {
       },
       'GET /workloads/:ref': (c) => view(engine.find(ref(c))),
       'GET /workloads/:ref/inspect': (c) => inspectWorkload(engine.find(ref(c))),
-      'GET /workloads/:ref/processes': (c) => agentOf(engine.find(ref(c))).processes(),
+      'GET /workloads/:ref/processes': async (c) => (await reach(engine.find(ref(c)))).processes(),
       'POST /workloads/:ref/wait': async (c) => {
         const workload = engine.find(ref(c))
         // as with Docker: what was never started does not run, and is not waited for
@@ -74,10 +70,10 @@ export function routes(parts: Parts): Routes {
       },
       'POST /workloads/:ref/pause': (c) => pause(engine.find(ref(c))),
       'POST /workloads/:ref/unpause': (c) => unpause(engine.find(ref(c))),
-      'POST /workloads/:ref/stat': (c) =>
-        agentOf(engine.find(ref(c)))
-          .stat(field<string>(c, 'path') ?? '/', { follow: true })
-          .then((s) => s ?? null),
+      'POST /workloads/:ref/stat': async (c) => {
+        const agent = await reach(engine.find(ref(c)))
+        return (await agent.stat(field<string>(c, 'path') ?? '/', { follow: true })) ?? null
+      },
       'DELETE /workloads/:ref': (c) =>
         engine.remove(ref(c), { force: c.query.get('force') === 'true', volumes: c.query.get('volumes') === 'true' }),
       'GET /stats': (c) => statsOf(engine, (c.query.get('names') ?? '').split(',').filter(Boolean)),

@@ -3,7 +3,7 @@ import { ZosError } from '#codec'
 import { type CopyEntry, type CopyItem, decodeUtf8, encodeUtf8 } from '#vm'
 import { copyRecords, Frame, pullFrames, writeFrame } from '#wire'
 import type { Engine } from '../compute/engine.ts'
-import { agentOf } from '../compute/workload.ts'
+import { reach } from '../compute/workload.ts'
 import { framed } from './framed.ts'
 
 /** ENTRY with its names turned by TURN: the guest's are PEP 383 text, a command's are latin1. */
@@ -18,7 +18,7 @@ const fromLatin1 = (name: string) => decodeUtf8(Buffer.from(name, 'latin1'))
 export const copyOutStream = (engine: Engine, ref: string) =>
   framed(async (stream, { request }) => {
     const { path, follow } = request as { path: string; follow: boolean }
-    const agent = agentOf(engine.find(ref))
+    const agent = await reach(engine.find(ref))
     if (!(await agent.stat(path, { follow }))) {
       throw new ZosError(`Copy "${ref}:${path}": there is no such file in the workload`, { code: 'no-such-file' })
     }
@@ -38,7 +38,7 @@ export const copyOutStream = (engine: Engine, ref: string) =>
 export const copyInStream = (engine: Engine, ref: string) =>
   framed(async (stream, { request, on }) => {
     const { path, keepOwner } = request as { path: string; keepOwner: boolean }
-    const agent = agentOf(engine.find(ref))
+    const agent = await reach(engine.find(ref))
     const items = async function* (): AsyncGenerator<CopyItem> {
       for await (const { header, content } of copyRecords(pullFrames(stream, on))) {
         const entry = renamed(JSON.parse(header.toString()) as CopyEntry, fromLatin1)

@@ -1,7 +1,7 @@
 // The node daemon: keeps workloads as their specs say. Started detached by the first command; ends with `zos down`.
 import { mkdirSync, rmSync } from 'node:fs'
 import { reasonOf } from '#codec'
-import { serveUnix } from '#sys'
+import { serveUnix, within } from '#sys'
 import { places } from '#wire'
 import { openCompute } from '../compute/open.ts'
 import { routes } from './api.ts'
@@ -22,47 +22,66 @@ mkdirSync(run, { recursive: true, mode: 0o711 })
 
 const begun = Date.now()
 const hub = process.env.ZOS_HUB || undefined
-const opening = openStorage({ home, run, hub, log })
+const storage = openStorage({ home, run, hub, log })
 // for measuring what templates are worth
 const templates = process.env.ZOS_TEMPLATES !== 'off'
-const { engine, machines, volumes, host, end } = await openCompute({
-  home,
-  run,
-  storage: opening,
-  templates,
-  resume: true,
-  log,
+const opening = openCompute({ home, run, storage, templates, resume: true, log }).then(async (compute) => {
+  const plane = await storage
+  return { ...compute, storage: plane, images: openImages({ home, hub, storage: plane }) }
 })
-const storage = await opening
-const images = openImages({ home, hub, storage })
+let waitsFor = 'the storage plane'
+storage.then(
+  () => {
+    waitsFor = 'what runs workloads'
+  },
+  () => {},
+)
 
 async function down(): Promise<void> {
   log('down')
-  await end()
-  await storage.stop()
+  const parts = await opening
+  await parts.end()
+  await parts.storage.stop()
   server.close()
   rmSync(run, { recursive: true, force: true })
   // the answer must leave first
   setTimeout(() => process.exit(0), 20)
 }
 
-const status = async () => {
+/** How long `zos status` waits for all of it. Milliseconds. */
+const WHOLE = 10_000
+
+async function status() {
+  const common = { pid: process.pid, home, hub: hub ?? `dir:${home}/cas (local store)` }
+  const uptime = (Date.now() - begun) / 1000
+  if (!(await within(WHOLE, opening)))
+    return { ...common, accel: null, workloads: {}, pool: 0, storage: { pid: null }, uptime, waitsFor }
+  const { engine, host, machines, storage } = await opening
   const counts: Record<string, number> = {}
   for (const w of engine.views()) counts[w.state] = (counts[w.state] ?? 0) + 1
   return {
-    pid: process.pid,
-    accel: host.accel,
-    accelReason: host.accelReason,
-    home,
-    hub: hub ?? `dir:${home}/cas (local store)`,
+    ...common,
+    ...{ accel: host.accel, accelReason: host.accelReason },
     workloads: counts,
     pool: machines.waiting(),
     storage: { pid: storage.pid() },
-    uptime: (Date.now() - begun) / 1000,
+    uptime,
   }
 }
 
-const server = await serveUnix(api, routes({ engine, machines, images, storage, volumes, status, down }))
+// who started us hears at once that we are there; what needs more waits for it
+const whole = opening.then((parts) => routes({ ...parts, down }))
+whole.catch(() => {})
+const server = await serveUnix(api, whole, {
+  calls: { 'GET /ping': () => ({ pid: process.pid }), 'GET /status': status },
+})
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.on(signal, () => void down().catch((e: unknown) => log(reasonOf(e))))
-log(`up: pid ${process.pid}, ${host.accel}`)
+try {
+  const { host } = await opening
+  log(`up: pid ${process.pid}, ${host.accel}`)
+} catch (error) {
+  log(`start: ${reasonOf(error)}`)
+  // those who wait are told first
+  setTimeout(() => process.exit(1), 100)
+}

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { WorkloadView } from '#wire'
 import type { Engine } from '../compute/engine.ts'
-import { agentOf, type Workload } from '../compute/workload.ts'
+import { agentOf, reach, type Workload } from '../compute/workload.ts'
 import type { StoragePlane } from './storage-client.ts'
 
 /** Bytes of this machine's memory that process PID costs, shared pages counted in part (Pss). */
@@ -17,7 +17,7 @@ export function hostMemory(pid: number | undefined): number {
 
 async function statOf(workload: Workload) {
   const begun = performance.now()
-  const first = await agentOf(workload).stats()
+  const first = await (await reach(workload)).stats()
   await new Promise((r) => setTimeout(r, 250))
   const now = await agentOf(workload).stats()
   const elapsed = (performance.now() - begun) * 1000
@@ -35,7 +35,9 @@ async function statOf(workload: Workload) {
 /** Figures of the named workloads, or of all that run. */
 export function statsOf(engine: Engine, names: string[]) {
   const chosen =
-    names.length > 0 ? names.map((n) => engine.find(n)) : engine.list().filter((w) => w.status.state === 'running')
+    names.length > 0
+      ? names.map((n) => engine.find(n))
+      : engine.list().filter((w) => w.status.state === 'running' && !w.adopting)
   return Promise.all(chosen.map(statOf))
 }
 

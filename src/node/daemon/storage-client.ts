@@ -24,10 +24,10 @@ export type StoragePlane = Storage & {
   epoch: () => number
   removeExport: (id: string) => Promise<void>
   /**
-   * Removes what an earlier daemon had made and this one did not take up, as its machines are gone: exports, and sockets in
-   * DIR that a killed plane left.
+   * Removes what an earlier daemon had made and this one did not take up, as its machines are gone: exports but those in
+   * KEEP, and sockets in DIR that a killed plane left.
    */
-  removeOthers: (dir: string) => Promise<void>
+  removeOthers: (dir: string, keep: readonly string[]) => Promise<void>
   stop: () => Promise<void>
 }
 
@@ -135,10 +135,11 @@ export async function openStorage(at: {
       // a plane that was killed meanwhile knows neither the export nor its socket
       if (path) rmSync(path, { force: true })
     },
-    async removeOthers(dir) {
+    async removeOthers(dir, keep) {
       const known = Object.keys(await steady<Record<string, unknown>>('GET', '/exports'))
-      await Promise.all(known.filter((id) => !exports.has(id)).map((id) => steady('DELETE', `/exports/${id}`)))
-      const sockets = new Set([...exports.values()].map((e) => e.socket))
+      const others = known.filter((id) => !exports.has(id) && !keep.includes(id))
+      await Promise.all(others.map((id) => steady('DELETE', `/exports/${id}`)))
+      const sockets = new Set([...exports.values()].map((e) => e.socket).concat(keep.map((id) => join(dir, id))))
       for (const name of readdirSync(dir)) if (!sockets.has(join(dir, name))) rmSync(join(dir, name), { force: true })
     },
     async image(digest) {

@@ -6,7 +6,7 @@ import { frameSink } from '../compute/sinks.ts'
 import type { ImageConfig } from '../compute/spec.ts'
 import { start } from '../compute/start.ts'
 import { signal } from '../compute/stop.ts'
-import { agentOf, attach, type Workload, waitExit } from '../compute/workload.ts'
+import { agentOf, attach, reach, type Workload, waitExit } from '../compute/workload.ts'
 import { framed, type Session } from './framed.ts'
 
 export type Resolve = (image: string) => Promise<{ digest: string; config: ImageConfig }>
@@ -31,7 +31,7 @@ function feed(stream: Duplex, on: Session['on'], to: Pick<ExecSession, 'stdin' |
 /** Stays with WORKLOAD until its program ends; DETACH stops its output. */
 async function stay(stream: Duplex, on: Session['on'], workload: Workload, detach: () => void): Promise<void> {
   feed(stream, on, {
-    stdin: agentOf(workload).stdin,
+    stdin: (await reach(workload)).stdin,
     signal: (name) => signal(workload, name),
     resize: (window) => agentOf(workload).resize(window),
   })
@@ -69,7 +69,7 @@ export const attachStream = (engine: Engine, ref: string, options: { start: bool
   framed(async (stream, { on }) => {
     const workload = engine.find(ref)
     const { spec } = workload
-    if (!options.start) agentOf(workload)
+    if (!options.start) await reach(workload)
     const detach = attach(workload, frameSink(stream))
     stream.on('close', detach)
     if (options.start) await start(workload, notes(stream))
@@ -93,7 +93,7 @@ export const execStream = (engine: Engine, ref: string) =>
     const request = asked as ExecRequest
     const workload = engine.find(ref)
     const { spec } = workload
-    const running = await agentOf(workload).exec({
+    const running = await (await reach(workload)).exec({
       argv: request.argv,
       env: [...spec.env, ...request.env],
       cwd: request.cwd ?? spec.cwd,
