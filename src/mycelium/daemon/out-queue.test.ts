@@ -3,9 +3,10 @@ import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
+import { closeFd, readFd, socketPair } from '#sys'
 import { seeded } from '../router/simulate.ts'
-import { BODY_AT, frameLength, writeDataHeader } from '../wire/frame.ts'
-import { createOutQueue } from './out-queue.ts'
+import { BODY_AT, frameLength, SOURCE_AT, writeDataHeader } from '../wire/frame.ts'
+import { createOutQueue, shareOf } from './out-queue.ts'
 
 test('frames come out whole and in order per class, whatever the sizes', () => {
   const path = join(tmpdir(), `zos-queue-${process.pid}`)
@@ -49,5 +50,49 @@ test('frames come out whole and in order per class, whatever the sizes', () => {
   } finally {
     closeSync(fd)
     rmSync(path, { force: true })
+  }
+})
+
+test('who floods a queue loses its own packets: a sender that stays below its share loses none', () => {
+  const [reading, writing] = socketPair('stream')
+  try {
+    const queue = createOutQueue()
+    const sent = [0, 0, 0]
+    const lost = [0, 0, 0]
+    const LENGTH = BODY_AT + 1_400
+    const put = (sender: number) => {
+      const source = Buffer.alloc(8, sender + 4)
+      sent[sender]!++
+      const at = queue.reserve(LENGTH, false, shareOf(source, 0))
+      if (at < 0) {
+        lost[sender]!++
+        return
+      }
+      writeDataHeader(queue.bytes, at, 1_400, 64)
+      source.copy(queue.bytes, at + SOURCE_AT)
+      queue.commit(at, LENGTH)
+    }
+    const into = Buffer.alloc(40 * LENGTH)
+    for (let turn = 0; turn < 2_000; turn++) {
+      // the line takes 40 packets a turn: one sender has ten times that to send, one a third of it, one a tenth
+      for (let n = 0; n < 400; n++) put(0)
+      for (let n = 0; n < 12; n++) put(1)
+      for (let n = 0; n < 4; n++) put(2)
+      assert.ok(queue.flush(writing) >= 0)
+      readFd(reading, into, 0, into.length)
+    }
+    assert.ok(lost[0]! > 0.8 * sent[0]!, 'it did not flood')
+    assert.deepEqual(lost.slice(1), [0, 0])
+    // and all comes to an end: nothing is counted that is not there
+    while (queue.waiting > 0) {
+      queue.flush(writing)
+      readFd(reading, into, 0, into.length)
+    }
+    let alone = 0
+    while (queue.waiting < 500 << 10 && alone++ < 1_000) put(0)
+    assert.ok(queue.waiting > 0.75 * (512 << 10), `${queue.waiting} bytes are all that one may have alone`)
+  } finally {
+    closeFd(reading)
+    closeFd(writing)
   }
 })

@@ -1,11 +1,22 @@
 import { EAGAIN, writeFd } from '#sys'
-import { frameLength, MAX_FRAME } from '../wire/frame.ts'
+import { DATA, frameLength, MAX_FRAME, SOURCE_AT } from '../wire/frame.ts'
+import { hashRange } from './flows.ts'
 
 /** Bytes of a peer's waiting frames. At 2 Gbit/s a full queue is 2 ms of delay; inner TCP wants no more. */
 const BULK_SIZE = 512 << 10
 const URGENT_SIZE = 64 << 10
 /** What one write(2) is given at most, so that an urgent frame never waits for more than this. */
 const BATCH = 128 << 10
+/**
+ * Senders by their /64, in so many buckets; two in one bucket share. One's bulk may be this many times what is left of the room
+ * (Choudhury and Hahne's dynamic threshold): alone it has four fifths of the queue, of two each has four ninths, and who does not
+ * slow down loses its own packets. What is served in order is served by how much of it there is.
+ */
+const SHARES = 256
+const OF_THE_REST = 4
+
+/** Of the sender whose address is at BYTES[at]. */
+export const shareOf = (bytes: Buffer, at: number): number => hashRange(bytes, at, at + 8) & (SHARES - 1)
 
 /** Frames in a ring; each lies in one piece, so it is written in place and sent without a copy. */
 class FrameRing {
@@ -16,6 +27,8 @@ class FrameRing {
   /** Where the used part ends when the tail has gone round. */
   #end = 0
   used = 0
+  /** Bytes of each sender's data that no batch has taken yet. */
+  readonly #shares = new Int32Array(SHARES)
 
   constructor(size: number) {
     this.#size = size
@@ -44,19 +57,31 @@ class FrameRing {
     return this.#head >= length ? 0 : -1
   }
 
+  /** Whether sender SHARE has room for LENGTH bytes beside what others have here. */
+  hasRoom(share: number, length: number): boolean {
+    return this.#shares[share]! + length <= (this.#size - this.used) * OF_THE_REST
+  }
+
+  #count(at: number, length: number): void {
+    if (this.bytes[at + 1] === DATA) this.#shares[shareOf(this.bytes, at + SOURCE_AT)]! += length
+  }
+
   /** Takes over the LENGTH bytes at AT, which reserve gave. */
   commit(at: number, length: number): void {
     if (at !== this.#tail) this.#end = this.#tail
     this.#tail = at + length
     this.used += length
+    this.#count(at, length)
   }
 
-  /** Bytes of whole frames at the head, in one piece, about BATCH at most. */
+  /** Bytes of whole frames at the head, in one piece, about BATCH at most; they are to be consumed before the next batch. */
   batch(): number {
     const to = this.#tail > this.#head ? this.#tail : this.#end
     let at = this.#head
     while (at < to) {
-      at += frameLength(this.bytes, at, to)
+      const length = frameLength(this.bytes, at, to)
+      this.#count(at, -length)
+      at += length
       if (at - this.#head >= BATCH) break
     }
     return at - this.#head
@@ -92,10 +117,14 @@ export function createOutQueue(committed?: (bytes: Buffer, at: number, length: n
     get bytes(): Buffer {
       return reserved.bytes
     },
-    /** Where a frame of LENGTH bytes may be written; -1 when the queue is full. `commit` must follow. */
-    reserve(length: number, first: boolean): number {
+    /**
+     * Where a frame of LENGTH bytes may be written; -1 when the queue is full, or sender SHARE has its part of it. `commit`
+     * must follow.
+     */
+    reserve(length: number, first: boolean, share = -1): number {
       if (length > MAX_FRAME) return -1
       reserved = first && length <= URGENT_SIZE ? urgent : bulk
+      if (share >= 0 && !reserved.hasRoom(share, length)) return -1
       return reserved.reserve(length)
     },
     commit(at: number, length: number): void {

@@ -7,6 +7,7 @@ import { INNER_HEADER } from '../wire/seal.ts'
 import type { Connection } from './connection.ts'
 import { createFlows } from './flows.ts'
 import { createLocal, type Local } from './local.ts'
+import { shareOf } from './out-queue.ts'
 import { createPending } from './pending.ts'
 import type { Held } from './remote.ts'
 import { createSealing, type Way } from './sealing.ts'
@@ -41,9 +42,9 @@ export function createContext(options: PlaneOptions) {
     counters[name] = (counters[name] ?? 0) + 1
   }
 
-  /** A place for a frame of LENGTH bytes to a next hop; -1 (and counted) when there is none. */
-  function place(to: Connection, length: number, first: boolean): number {
-    const at = to.queue.reserve(length, first)
+  /** A place for a frame of LENGTH bytes of who is at BYTES[source] to a next hop; -1 (and counted) when there is none. */
+  function place(to: Connection, length: number, first: boolean, bytes: Buffer, source: number): number {
+    const at = to.queue.reserve(length, first, shareOf(bytes, source))
     if (at < 0) to.stats.dropped++
     return at
   }

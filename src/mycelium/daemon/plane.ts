@@ -61,7 +61,7 @@ export function createPlane(options: PlaneOptions) {
     const to = context.connection(route.link)
     if (!to) return
     const first = context.flows.isQuiet(hashRange(frame, SOURCE_AT, BODY_AT), frame.length, context.now())
-    const at = context.place(to, frame.length, first)
+    const at = context.place(to, frame.length, first, frame, SOURCE_AT)
     if (at < 0) return
     frame.copy(to.queue.bytes, at)
     to.queue.commit(at, frame.length)

@@ -36,7 +36,7 @@ export type SealingOptions = {
   locals: ReadonlyMap<Subnet, Local>
   connection: (id: number) => Connection | undefined
   /** A place in a next hop's queue; -1 when there is none. */
-  place: (to: Connection, length: number, first: boolean) => number
+  place: (to: Connection, length: number, first: boolean, bytes: Buffer, source: number) => number
   count: (name: string) => void
   now: () => number
   /** A body waited in vain for a session. */
@@ -54,7 +54,7 @@ export function createSealing({ router, locals, connection, place, count, now, e
     const to = connection(way.route.link)
     if (!to) return false
     const size = BODY_AT + length + SEAL_OVERHEAD
-    const start = place(to, size, way.first)
+    const start = place(to, size, way.first, way.addresses, way.addressesAt)
     if (start < 0) return true
     const out = to.queue.bytes
     writeDataHeader(out, start, length + SEAL_OVERHEAD, way.hopLimit)

@@ -85,6 +85,42 @@ test('100 nodes at random: loop-free while links fail, silently or not, and all 
 const nightly = process.env.ZOS_NIGHTLY ? {} : { skip: 'nightly: set ZOS_NIGHTLY=1' }
 test('1,000 nodes at random: the same', nightly, () => storm(1_000, 4, 10, 10))
 
+/** Nodes that announce a subnet, among 1,000: what the figures below are about is reached from both sides of them. */
+const ANNOUNCING = 50
+
+for (const [shape, build] of Object.entries(shapes)) {
+  test(
+    `1,000 nodes, ${shape}: no loop at any step while links fail, silently or not, and all reached afterwards`,
+    nightly,
+    () => {
+      const n = 1_000
+      const sim = simulate(n, { announce: (node) => node % (n / ANNOUNCING) === 0 })
+      build(n, (a, b) => sim.connect(a, b, 1 + ((a + b) % 7)))
+      const random = seeded(9)
+      sim.run(5_000)
+      for (let round = 0; round < 10; round++) {
+        for (let k = 0; k < 20; k++) {
+          const link = sim.links[random(sim.links.length)]!
+          if (link.up) sim.down(link, random(3) === 0)
+          else sim.up(link)
+        }
+        sim.run(random(2_000))
+      }
+      for (const link of sim.links) sim.up(link)
+      sim.run(20_000)
+      // requests travel at most 16 hops, and a line of 1,000 has ways of 999: who is asked for from near by is found
+      const far = shape === 'line' || shape === 'ring' ? 8 : n
+      const pairs = Array.from({ length: 300 }, () => {
+        const to = random(ANNOUNCING) * (n / ANNOUNCING)
+        return [Math.min(n - 1, Math.max(0, far < n ? to + random(2 * far) - far : random(n))), to] as const
+      })
+      for (const pair of pairs) sim.want(...pair)
+      sim.run(20_000)
+      for (const [a, b] of pairs) assert.notEqual(sim.path(a, b), undefined, `${a} to ${b}`)
+    },
+  )
+}
+
 test('a cut network retracts what is gone and finds it again when it heals', () => {
   const sim = simulate(8)
   const links = Array.from({ length: 7 }, (_, i) => sim.connect(i, i + 1, 5))
