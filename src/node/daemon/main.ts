@@ -1,12 +1,13 @@
 // The node daemon: keeps workloads as their specs say. Started detached by the first command; ends with `zos down`.
 import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { reasonOf } from '#codec'
 import { serveUnix, within } from '#sys'
 import { places } from '#wire'
 import { openCompute } from '../compute/open.ts'
+import { takeLock } from '../lock.ts'
 import { routes } from './api.ts'
 import { openImages } from './images.ts'
-import { lockHome } from './lock.ts'
 import { openStorage } from './storage-client.ts'
 
 const log = (line: string) => process.stderr.write(`${new Date().toISOString()} ${line}\n`)
@@ -17,7 +18,7 @@ process.on('unhandledRejection', (error) => log(`unhandled: ${error instanceof E
 const { home, run, api } = places()
 mkdirSync(home, { recursive: true, mode: 0o700 })
 // somebody else won the race to be the daemon of this home: the command that started us will reach that one
-if (!lockHome(home)) process.exit(0)
+if (!takeLock(join(home, 'daemon.lock'))) process.exit(0)
 mkdirSync(run, { recursive: true, mode: 0o711 })
 
 const begun = Date.now()

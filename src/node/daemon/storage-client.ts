@@ -1,16 +1,22 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { codeOf, reasonOf } from '#codec'
+import { codeOf, reasonOf, ZosError } from '#codec'
 import { alive, callUnix, sleep, until } from '#sys'
 import type { DiskBinding, Storage } from '../compute/parts.ts'
 import type { ImageConfig } from '../compute/spec.ts'
+import { holderOf } from '../lock.ts'
+import { STORAGE_LOCK } from '../storage/place.ts'
 
 type Export = { socket: string; uid?: number | undefined; digest?: string }
 type Bound = DiskBinding & { config: ImageConfig }
 
 const ENTRY = join(import.meta.dirname, '../storage/main.ts')
 const SUPERVISE_EVERY = 200
+/** How long a plane may take to be there. Milliseconds. */
+const ANSWER = 20_000
+/** Between two that end at once. Milliseconds. */
+const RELAUNCH = 1000
 /** How long the end waits for a plane that is just being started anew. Milliseconds. */
 const REVIVAL = 2000
 
@@ -61,7 +67,10 @@ export async function openStorage(at: {
     }
   }
 
+  let child: ChildProcess | undefined
+  let launchedAt = Number.NEGATIVE_INFINITY
   const launch = (): void => {
+    launchedAt = performance.now()
     const args = [
       '--disable-warning=ExperimentalWarning',
       ENTRY,
@@ -72,15 +81,31 @@ export async function openStorage(at: {
       ...(at.hub ? ['--hub', at.hub] : []),
     ]
     const log = openSync(join(at.home, 'storage.log'), 'a', 0o600)
-    const child = spawn(process.execPath, args, { detached: true, stdio: ['ignore', log, log], cwd: '/' })
+    child = spawn(process.execPath, args, { detached: true, stdio: ['ignore', log, log], cwd: '/' })
     closeSync(log)
     child.unref()
     child.on('error', (error) => at.log(`storage plane: ${error.message}`))
   }
 
+  const lock = join(at.home, STORAGE_LOCK)
+  /** One that does not answer, as while it is stopped or very busy, is waited for: a second one is never started. */
+  const answering = async (): Promise<number | null> => {
+    const launched = child && child.exitCode === null && child.signalCode === null
+    const again = performance.now() - launchedAt > RELAUNCH
+    if (!at.elsewhere && !launched && again && holderOf(lock) === undefined) launch()
+    return running()
+  }
+
   const start = async (): Promise<void> => {
-    if (!at.elsewhere) launch()
-    pid = await until('the storage plane to answer', 20_000, running)
+    pid = await until('the storage plane to answer', ANSWER, answering, 50).catch((cause: unknown) => {
+      const silent = holderOf(lock)
+      const who = silent === undefined ? 'it ended at once' : `process ${silent} does not answer; end that, or wait`
+      throw new ZosError(`Wait for the storage plane: not there within ${ANSWER / 1000} s: ${who}; see storage.log`, {
+        code: 'storage-silent',
+        kind: 'node',
+        cause,
+      })
+    })
     epoch++
     for (const [id, e] of exports) await post(id, e)
   }
@@ -106,11 +131,11 @@ export async function openStorage(at: {
 
   /** A call that finds the plane gone waits for its successor instead of failing. */
   const steady = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
-    for (let tries = 0; ; tries++) {
+    for (const end = performance.now() + ANSWER; ; ) {
       try {
         return await call<T>(method, path, body)
       } catch (error) {
-        if (tries > 50 || !/^(ECONNREFUSED|ENOENT|ECONNRESET|EPIPE)$/.test(codeOf(error))) throw error
+        if (performance.now() > end || !/^(ECONNREFUSED|ENOENT|ECONNRESET|EPIPE)$/.test(codeOf(error))) throw error
         await sleep(100)
       }
     }

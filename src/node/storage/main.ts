@@ -4,10 +4,12 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { reasonOf } from '#codec'
-import { callUnix, serveUnix } from '#sys'
+import { serveUnix, sleep } from '#sys'
+import { holderOf, takeLock } from '../lock.ts'
 import { CHUNKS_SOCKET } from '../network/place.ts'
 import { routes } from './api.ts'
 import { serveChunks } from './chunks.ts'
+import { STORAGE_LOCK } from './place.ts'
 import { openPlane } from './plane.ts'
 
 const log = (line: string) => process.stderr.write(`${new Date().toISOString()} storage: ${line}\n`)
@@ -26,11 +28,17 @@ process.umask(0o077) // sockets are nobody else's from the moment they exist
 const { run } = values
 mkdirSync(run, { recursive: true, mode: 0o711 })
 const path = join(run, 'storage.sock')
-// a second one would take the sockets away from the first
-const other = await callUnix<{ pid: number }>(path, 'GET', '/status', { timeout: 2000 }).catch(() => undefined)
-if (other) {
-  log(`pid ${other.pid} is the storage plane of "${run}" already`)
-  process.exit(0)
+mkdirSync(values.home, { recursive: true, mode: 0o700 })
+const lock = join(values.home, STORAGE_LOCK)
+// a second one would take the sockets away from the first, whether that answers or not; who only looks whose it is has
+// the lock for a moment
+for (let tries = 0; !takeLock(lock); tries++) {
+  const other = holderOf(lock)
+  if (other !== undefined && tries > 0) {
+    log(`pid ${other} is the storage plane of "${values.home}" already`)
+    process.exit(0)
+  }
+  await sleep(50)
 }
 const plane = openPlane({ home: values.home, hub: values.hub ?? process.env.ZOS_HUB, log })
 const server = await serveUnix(path, routes(plane))

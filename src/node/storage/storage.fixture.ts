@@ -53,7 +53,7 @@ export async function node(options: { hub?: string } = {}): Promise<Node> {
         stdio: ['ignore', 'ignore', 'pipe'],
       })
       it.child.stderr!.on('data', (d: Buffer) => (log += d))
-      await until('the storage process', 10_000, () => it.call('GET', '/status').catch(() => undefined))
+      await until('the storage process', 60_000, () => it.call('GET', '/status').catch(() => undefined))
     },
     async [Symbol.asyncDispose]() {
       const ended = new Promise((resolve) => it.child.once('exit', resolve))
