@@ -122,8 +122,8 @@ export const commands: Record<string, Command> = {
   },
   volume: {
     run: () => import('./volume.ts'),
-    usage: 'ls | rm NAME… | grow NAME SIZE',
-    about: 'named volumes: ls, rm, grow',
+    usage: 'ls | rm NAME… | grow NAME SIZE | prune [-a]',
+    about: 'volumes: ls, rm, grow, prune',
   },
   mycelium: {
     run: () => import('./mycelium/index.ts'),

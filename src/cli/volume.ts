@@ -6,7 +6,11 @@ import { bytesText, table } from './terminal.ts'
 type Volume = { name: string; size: number; used: number; workload: string | null }
 
 export default async function volume(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('volume', args, { json: JSON_FLAG })
+  const { flags, rest } = parseFlags('volume', args, {
+    all: { kind: 'switch', short: 'a', about: 'prune: those with a name, too' },
+    force: { kind: 'switch', short: 'f', about: "prune: nothing is asked anyway; for Docker's scripts" },
+    json: JSON_FLAG,
+  })
   const [verb, ...names] = rest
   if (verb === 'ls' && names.length === 0) {
     const all = await daemonCall<Volume[]>('GET', '/volumes')
@@ -19,9 +23,12 @@ export default async function volume(args: string[]): Promise<number> {
     }
   } else if (verb === 'grow' && names.length === 2) {
     await daemonCall('POST', `/volumes/${encodeURIComponent(names[0]!)}/grow`, { size: parseBytes(names[1]!, 'size') })
+  } else if (verb === 'prune' && names.length === 0) {
+    const gone = await daemonCall<Volume[]>('POST', '/volumes/prune', { all: flags.all })
+    const freed = bytesText(gone.reduce((sum, { used }) => sum + used, 0))
+    const text = `${gone.map((v) => `${v.name}\n`).join('')}freed: ${freed}\n`
+    process.stdout.write(flags.json ? `${JSON.stringify(gone)}\n` : text)
   } else
-    throw new ZosError('zos volume: write zos volume ls, zos volume rm NAME… or zos volume grow NAME SIZE', {
-      code: 'usage',
-    })
+    throw new ZosError('zos volume: write zos volume ls, prune [-a], rm NAME… or grow NAME SIZE', { code: 'usage' })
   return 0
 }

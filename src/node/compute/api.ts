@@ -55,8 +55,9 @@ export function routes({ engine, volumes, host }: Compute, storage: StoragePlane
       'DELETE /workloads/:name': async ({ params }) => {
         if (byName(params.name!)) await engine.remove(params.name!, { force: true, volumes: true })
       },
+      /** Before the workload that is made with it: by that one its slot is known. */
       'DELETE /volumes/:name': ({ params }) => {
-        if (volumes.list().some((v) => v.name === params.name)) volumes.remove(params.name!)
+        if (volumes.list().some((v) => v.name === params.name)) volumes.remove(params.name!, { named: true })
       },
       'GET /volumes': () => volumes.list(),
     },

@@ -21,6 +21,10 @@ export class Engine {
   constructor(at: Surroundings) {
     this.#at = at
     at.volumes.ending = (id) => this.#all.get(id)?.ending ?? false
+    at.volumes.usedBy = (name, except) =>
+      [...this.#all.values()].find(
+        (w) => w.spec.id !== except && !w.removed && w.spec.volumes.some((v) => v.source === name),
+      )?.spec.id
   }
 
   /** Loads what is on disk and takes up what still runs, in the background when that takes long. */

@@ -105,6 +105,6 @@ export async function remove(workload: Workload, { force, volumes }: Removal): P
   clearTimeout(workload.restartTimer)
   workload.removed = true
   await workload.settled
-  if (volumes) for (const v of spec.volumes) if (v.anonymous) at.volumes.removeFree(v.source)
+  if (volumes) for (const v of spec.volumes) if (v.anonymous) at.volumes.removeFree(v.source, spec.id)
   rmSync(folderFor(workload), { recursive: true, force: true })
 }

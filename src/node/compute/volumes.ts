@@ -8,7 +8,11 @@ const DEFAULT_SIZE = 16 * 2 ** 30
 /** A volume is waited for while the workload that holds it is ending. */
 const HANDOVER = 30_000
 
+/** WORKLOAD: the id of one that has it mounted, or would when it is started again. */
 export type VolumeView = { name: string; size: number; used: number; workload: string | null }
+
+/** What volumes are called that nobody gave a name. */
+const ANONYMOUS = /^[0-9a-f]{64}$/
 
 /** Named volumes: ext4 in sparse files, one writer at a time. */
 export class Volumes {
@@ -62,6 +66,9 @@ export class Volumes {
   /** Whether WORKLOAD is on its way out, so that waiting for its volumes makes sense. Set by the engine. */
   ending: (workload: string) => boolean = () => false
 
+  /** The id of a workload that is made with VOLUME, whether it runs or not, other than EXCEPT. Set by the engine. */
+  usedBy: (volume: string, except?: string) => string | undefined = () => undefined
+
   release(workload: string): void {
     for (const [name, holder] of this.#held) {
       if (holder.workload !== workload) continue
@@ -76,7 +83,8 @@ export class Volumes {
       .map((file) => {
         const name = file.slice(0, -'.ext4'.length)
         const { size, blocks } = statSync(join(this.#dir, file))
-        return { name, size, used: blocks * 512, workload: this.#held.get(name)?.workload ?? null }
+        const workload = this.#held.get(name)?.workload ?? this.usedBy(name) ?? null
+        return { name, size, used: blocks * 512, workload }
       })
   }
 
@@ -100,13 +108,28 @@ export class Volumes {
     return path
   }
 
-  remove(name: string): void {
-    rmSync(this.#free(name, 'Remove'))
+  /** Removes it, unless a workload is made with it; with NAMED only one that has it mounted keeps it. */
+  remove(name: string, options: { named?: boolean } = {}): void {
+    const path = this.#free(name, 'Remove')
+    const workload = options.named ? undefined : this.usedBy(name)
+    if (workload !== undefined) {
+      throw new ZosError(`Remove volume "${name}": workload "${workload}" is made with it; "zos rm" that one first`, {
+        code: 'volume-in-use',
+      })
+    }
+    rmSync(path)
   }
 
-  /** Removes it if it is there and nobody uses it. */
-  removeFree(name: string): void {
-    if (!this.#held.has(name)) rmSync(this.#path(name), { force: true })
+  /** Removes it if it is there and no workload but BY is made with it. */
+  removeFree(name: string, by: string): void {
+    if (!this.#held.has(name) && this.usedBy(name, by) === undefined) rmSync(this.#path(name), { force: true })
+  }
+
+  /** Removes those that no workload is made with: without ALL only such as nobody gave a name. Says which went. */
+  prune(all: boolean): VolumeView[] {
+    const gone = this.list().filter((v) => v.workload === null && (all || ANONYMOUS.test(v.name)))
+    for (const { name } of gone) rmSync(this.#path(name), { force: true })
+    return gone
   }
 
   /** Grows to SIZE bytes; never shrinks. */

@@ -82,6 +82,7 @@ export function routes(parts: Parts): Routes {
       'GET /images/:ref/inspect': (c) => inspectImage(images, ref(c)),
       'GET /volumes': () => volumes.list(),
       'DELETE /volumes/:ref': (c) => volumes.remove(ref(c)),
+      'POST /volumes/prune': (c) => volumes.prune(field<boolean>(c, 'all') ?? false),
       'POST /volumes/:ref/grow': (c) => volumes.grow(ref(c), field<number>(c, 'size') ?? 0),
       'GET /store': () => storage.call('GET', '/stat'),
       // what a workload was made from stays, whatever became of its tag

@@ -1,0 +1,70 @@
+// Volumes as their users know them: what is in one stays, who uses it is known, it grows, and what nobody uses goes.
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { busyboxTree, startNode } from './harness.ts'
+
+const node = startNode()
+after(() => node[Symbol.dispose]())
+node.ok(['publish', `dir:${busyboxTree(join(node.work, 'tree'))}`, 'box'])
+
+type Volume = { name: string; size: number; workload: string | null }
+const volumes = () => node.json<Volume[]>(['volume', 'ls', '--json'])
+const named = (name: string) => volumes().find((v) => v.name === name)
+const run = (...args: string[]) => node.ok(['run', ...args]).text
+
+test('what a workload wrote into a volume is there for the next one, and for itself after a start', () => {
+  run('--name', 'first', '-v', 'data:/d', 'box', 'sh', '-c', 'date >> /d/log; echo kept > /d/file')
+  assert.equal(
+    run('--rm', '-v', 'data:/d:ro', 'box', 'sh', '-c', 'cat /d/file; touch /d/x 2>&1 || echo no'),
+    ['kept', 'touch: /d/x: Read-only file system', 'no\n'].join('\n'),
+  )
+  node.ok(['start', '-a', 'first'])
+  assert.equal(run('--rm', '-v', 'data:/d', 'box', 'sh', '-c', 'wc -l < /d/log'), '2\n')
+})
+
+test('a volume is one workload’s at a time, and is kept while a workload is made with it', () => {
+  node.ok(['run', '-d', '--name', 'holder', '-v', 'data:/d', 'box', 'sleep', '1000'])
+  const second = node.zos(['run', '--rm', '-v', 'data:/d', 'box', 'true'])
+  assert.equal(second.code, 125)
+  assert.match(second.err, /^zos: Mount volume "data": workload "[0-9a-f]+" uses it; stop that one first\n$/)
+  for (const verb of [
+    ['rm', 'data'],
+    ['grow', 'data', '20g'],
+  ])
+    assert.match(node.zos(['volume', ...verb]).err, /uses it; stop that one first/)
+  node.ok(['rm', '-f', 'holder'])
+  const refused = node.zos(['volume', 'rm', 'data'])
+  assert.deepEqual([refused.code, refused.err.trim().split('\n').length], [1, 1])
+  assert.match(refused.err, /workload "[0-9a-f]+" is made with it; "zos rm" that one first/)
+  assert.match(named('data')!.workload!, /^[0-9a-f]+$/, 'first, though it does not run')
+})
+
+test('a volume grows and never shrinks', () => {
+  const room = () => Number(run('--rm', '-v', 'data:/d', 'box', 'sh', '-c', "df -k /d | awk 'NR > 1 {print $2}'"))
+  const before = room()
+  node.ok(['volume', 'grow', 'data', '24g'])
+  assert.equal(named('data')!.size, 24 * 2 ** 30)
+  assert.ok(room() > before * 1.4, `${room()} KiB, ${before} before`)
+  assert.match(node.zos(['volume', 'grow', 'data', '1g']).err, /holds \d+ bytes already, and volumes do not shrink/)
+})
+
+test('prune removes what no workload is made with: without a name, or with -a all of it', () => {
+  run('--name', 'own', '-v', '/d', 'box', 'true')
+  run('--name', 'gone', '-v', '/d', 'box', 'true')
+  run('--rm', '-v', 'free:/d', 'box', 'true')
+  node.ok(['rm', 'gone'])
+  const all = volumes()
+  assert.equal(all.length, 4)
+  const [orphan] = all.filter((v) => v.workload === null && v.name !== 'free')
+  assert.match(node.ok(['volume', 'prune', '-f']).text, new RegExp(`^${orphan!.name}\nfreed: \\d.*\n$`))
+  assert.equal(volumes().length, 3)
+  assert.deepEqual(
+    node.json<Volume[]>(['volume', 'prune', '-a', '--json']).map((v) => v.name),
+    ['free'],
+  )
+  node.ok(['rm', 'first', 'own'])
+  assert.equal(node.json<Volume[]>(['volume', 'prune', '-a', '--json']).length, 2)
+  assert.deepEqual(volumes(), [])
+  assert.match(node.zos(['volume', 'rm', 'data']).err, /there is none of that name/)
+})
