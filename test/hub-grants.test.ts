@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { type Hub, hubCall } from '#cas'
@@ -75,4 +75,41 @@ test('migrated, it runs where it is placed now, with what that node signed itsel
   })
   assert.equal(await grid.page('web/0'), PAGE)
   assert.equal(await reads(as(keyOfNode('node2'))), 200)
+})
+
+test('on a machine of her own a member runs it from the grid and brings the next one there; a stranger does not', async () => {
+  const { work, home } = grid.node
+  const own = join(work, 'own')
+  mkdirSync(own, { recursive: true })
+  cpSync(join(home, 'keys'), join(own, 'keys'), { recursive: true })
+  symlinkSync(join(home, 'templates'), join(own, 'templates'))
+  const env = { ZOS_HOME: own, ZOS_HUB: '', ZOS_GRID: file, ZOS_PASSPHRASE: PASSPHRASE }
+  const there = (...args: string[]) => grid.node.zos(args, { env, timeout: 300 })
+  const group = ['--group', `0x${domain.slice(0, 64)}`]
+  try {
+    const stranger = there('publish', 'grid:web/web', 'web', '--as', 'mallory', ...group)
+    assert.equal(stranger.code, 1)
+    assert.match(stranger.err, /^zos: [^\n]+: it is not sealed to this key\n$/)
+    const ran = there('run', '--rm', '--as', 'carol', ...group, 'grid:web/web', 'cat', '/www/index.html')
+    assert.equal(ran.text, PAGE, ran.err)
+
+    mkdirSync(join(work, 'next'))
+    writeFileSync(join(work, 'next/file'), 'of the next version')
+    const said = there(
+      'publish',
+      '--json',
+      `dir:${join(work, 'next')}`,
+      'next',
+      '--into',
+      'web',
+      '--as',
+      'carol',
+      ...group,
+    )
+    assert.equal(said.code, 0, said.err)
+    image = JSON.parse(said.text).digest
+    assert.deepEqual([await reads(hub), await reads(as(await member('bob')))], [404, 200])
+  } finally {
+    there('down')
+  }
 })

@@ -122,12 +122,15 @@ function refusal(method: string, path: string, label: string, { status, body }: 
 }
 
 /** Objects at a hub that speaks HTTP (src/hub): `http://HOST:PORT` or `http+unix:SOCKET`. */
-export function httpBackend(place: HttpPlace, label: string, options: HubCallOptions = {}): ChunkBackend {
-  const call = hubCall(place, label, options)
+export const httpBackend = (place: HttpPlace, label: string, options: HubCallOptions = {}): ChunkBackend =>
+  hubBackend(hubCall(place, label, options))
+
+/** Objects at HUB, as it is asked. */
+export function hubBackend(call: Hub): ChunkBackend {
   const told = async <T>(method: string, path: string, body?: object) =>
     JSON.parse((await call(method, path, body)).body.toString()) as T
   return {
-    label,
+    label: call.label,
     async get(id) {
       const { status, body } = await call('GET', `/objects/${id}`)
       return status === 404 ? undefined : body

@@ -8,6 +8,7 @@ export {
   type HubCall,
   type HubCallOptions,
   httpBackend,
+  hubBackend,
   hubCall,
   parseHttpPlace,
   UPLOAD_HEADER,

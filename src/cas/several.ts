@@ -3,7 +3,7 @@ import type { ChunkBackend, Stored } from './backend.ts'
 import { open } from './stored.ts'
 
 /**
- * Several hubs as one. Reads take the first good copy: one that is away, lacks the object or holds damaged bytes is passed
+ * Several hubs as one. Reads take the first good copy: one that is away, refuses, lacks the object or holds damaged bytes is passed
  * over. Writes go to all that can be reached, at least one. What is absent at one and unknown at another is `source-away`.
  */
 export function severalBackends(hubs: ChunkBackend[]): ChunkBackend {
@@ -40,7 +40,7 @@ export function severalBackends(hubs: ChunkBackend[]): ChunkBackend {
           if (stored && open(id, stored).ok) return stored
           damaged ??= stored
         } catch (error) {
-          if (codeOf(error) !== 'source-away') throw error
+          if (!['source-away', 'not-authorized'].includes(codeOf(error))) throw error
           failed ??= error
         }
       }

@@ -1,16 +1,23 @@
 import { existsSync } from 'node:fs'
 import { ZosError } from '#codec'
 import { places } from '#wire'
-import { openLibrary, type Published, publish } from '#zosfs'
+import { openLibrary, type Published, type PublishOptions, publish } from '#zosfs'
 import { JSON_FLAG, parseFlags } from './flags.ts'
+import type { Member } from './grid/fetch.ts'
 import { progressLine, rateText } from './progress.ts'
 import { bytesText } from './terminal.ts'
 
-const TRANSPORT = /^(docker|docker-archive|oci|oci-archive|dir):/
+const TRANSPORT = /^(docker|docker-archive|oci|oci-archive|dir|grid):/
 
 const PHASES = { pull: 'fetching', import: 'reading', store: 'storing' } as const
 
-async function publishSource(source: string, tag: string, quiet: boolean): Promise<Published> {
+/** WHO signs: for what comes from a grid, and for what is brought to one, INTO the domain of a deployment there. */
+async function publishSource(
+  source: string,
+  tag: string,
+  who: Member & { quiet: boolean; into?: string | undefined },
+): Promise<Published> {
+  const { quiet, into } = who
   const { home } = places()
   await using library = openLibrary({ home, hub: process.env.ZOS_HUB || undefined })
   const line = progressLine()
@@ -23,7 +30,7 @@ async function publishSource(source: string, tag: string, quiet: boolean): Promi
     )
   process.once('SIGINT', interrupted)
   try {
-    return await publish(library, source, tag, {
+    const options: PublishOptions = {
       signal: stop.signal,
       onProgress: (p) => {
         if (quiet) return
@@ -33,7 +40,13 @@ async function publishSource(source: string, tag: string, quiet: boolean): Promi
         }
         line.show(`${PHASES[p.phase]} ${tag}: ${rateText(p.bytes, p.totalBytes, begun)}, ${p.files} files`)
       },
-    })
+    }
+    const grid = source.startsWith('grid:') || into !== undefined ? await import('./grid/fetch.ts') : undefined
+    const done = source.startsWith('grid:')
+      ? await grid!.publishFromGrid(library, source, tag, who, options)
+      : await publish(library, source, tag, options)
+    if (into !== undefined) await grid!.bringPrivately(library, done.digest, into, who)
+    return done
   } finally {
     process.off('SIGINT', interrupted)
     line.done()
@@ -48,7 +61,7 @@ function sourceOf(text: string): string {
     return `dir:${text}`
   }
   throw new ZosError(
-    `Publish "${text}": name its kind: docker://HOST/IMAGE:TAG, docker-archive:FILE, oci:DIR, oci-archive:FILE or dir:DIR`,
+    `Publish "${text}": name its kind: docker://HOST/IMAGE:TAG, docker-archive:FILE, oci:DIR, oci-archive:FILE, dir:DIR or grid:DEPLOYMENT/WORKLOAD`,
     {
       code: 'bad-source',
     },
@@ -59,11 +72,14 @@ export default async function publishCommand(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('publish', args, {
     json: JSON_FLAG,
     quiet: { kind: 'switch', short: 'q', about: 'print only the id' },
+    into: { kind: 'value', about: "bring it to the grid's hubs too, for the group's deployment of this name alone" },
+    as: { kind: 'value', about: 'the key of a member, for what a grid is asked or given' },
+    group: { kind: 'value', about: 'by name or id' },
   })
   const [source, tag] = rest
   if (!source || !tag || rest.length > 2)
     throw new ZosError('zos publish: write zos publish SOURCE NAME', { code: 'usage' })
-  const done = await publishSource(sourceOf(source), tag, flags.quiet || flags.json)
+  const done = await publishSource(sourceOf(source), tag, { ...flags, quiet: flags.quiet || flags.json })
   if (flags.json) process.stdout.write(`${JSON.stringify(done)}\n`)
   else {
     process.stdout.write(
@@ -75,7 +91,7 @@ export default async function publishCommand(args: string[]): Promise<number> {
 }
 
 /** What `zos run` does with a name nobody published: a source as it is, else a Docker name. */
-export async function publishForRun(image: string): Promise<void> {
+export async function publishForRun(image: string, member: Member): Promise<void> {
   process.stderr.write(`zos: "${image}" is not published here: publishing it first\n`)
-  await publishSource(TRANSPORT.test(image) ? image : `docker://${image}`, image, false)
+  await publishSource(TRANSPORT.test(image) ? image : `docker://${image}`, image, { ...member, quiet: false })
 }

@@ -51,6 +51,8 @@ const FLAGS = {
   hostname: { kind: 'value', short: 'h', about: 'its host name' },
   'stop-signal': { kind: 'value', about: 'what "zos stop" sends first' },
   'stop-timeout': { kind: 'value', about: 'seconds before KILL follows' },
+  as: { kind: 'value', about: 'the key of a member, for an image of a grid: grid:DEPLOYMENT/WORKLOAD' },
+  group: { kind: 'value', about: 'the group whose deployment that is, by name or id' },
   ...HEALTH_FLAGS,
 } as const
 
@@ -81,8 +83,11 @@ function positive(text: string | undefined, what: string): number | undefined {
 
 const listed = <T>(values: T[]): T[] | undefined => (values.length > 0 ? values : undefined)
 
+/** Who asks a grid for an image that is not here yet. */
+export type Member = { as: string | undefined; group: string | undefined }
+
 /** The flags and words of `zos run` or `zos create` as a request. */
-export function runRequest(verb: 'run' | 'create', args: readonly string[]): RunRequest {
+export function runRequest(verb: 'run' | 'create', args: readonly string[]): { request: RunRequest; member: Member } {
   const { flags, rest } = parseFlags(verb, args, FLAGS, { stop: true })
   const [image, ...command] = rest
   if (!image) throw usage(`zos ${verb}: name an image: zos ${verb} [FLAGS] IMAGE [COMMAND…]`)
@@ -129,5 +134,6 @@ export function runRequest(verb: 'run' | 'create', args: readonly string[]): Run
     window:
       flags.tty && process.stdout.isTTY ? { rows: process.stdout.rows, columns: process.stdout.columns } : undefined,
   }
-  return Object.assign(request, Object.fromEntries(Object.entries(optional).filter(([, v]) => v !== undefined)))
+  Object.assign(request, Object.fromEntries(Object.entries(optional).filter(([, v]) => v !== undefined)))
+  return { request, member: { as: flags.as, group: flags.group } }
 }

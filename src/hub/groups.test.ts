@@ -98,7 +98,7 @@ async function world(stack: AsyncDisposableStack) {
     })
     return hubCall({ host: '127.0.0.1', port: (server.address() as AddressInfo).port }, 'hub')
   }
-  return { grid, relayer, nodes, group, terms, serve, rpc, known: () => writeFile(file, JSON.stringify(facts)) }
+  return { dir, grid, relayer, nodes, group, terms, serve, rpc, known: () => writeFile(file, JSON.stringify(facts)) }
 }
 
 test('what a group keeps at a hub is read by its members, its nodes, and whom a member names', async () => {
@@ -238,6 +238,18 @@ test('what a group keeps at a hub is read by its members, its nodes, and whom a 
   await assert.rejects(bring(plain.as({ ...passFor(alice), headers: { 'x-zos-domain': domain } })), {
     message: /keeps nothing for groups/,
   })
+  // where uploaders are known and counted, for a domain as well
+  const known = hubKey()
+  const quota = chunkOf(4).stored.length
+  const policy = { uploaders: [{ key: keyName(known), name: 'carol', quota }] }
+  const counted = await w.serve({ policy, at: `${w.dir}/counted` })
+  const carols = (secret = known) => counted.as({ ...passFor(carol, { secret }), headers: { 'x-zos-domain': domain } })
+  await assert.rejects(bring(carols(hubKey()), undefined, chunkOf(4)), { message: /known keys alone/ })
+  await bring(carols(), undefined, chunkOf(4))
+  await assert.rejects(bring(carols(), undefined, chunkOf(5)), { code: 'over-quota' })
+  const lacks = await carols()('POST', '/missing', { ids: [chunkOf(4).id, chunkOf(5).id] })
+  assert.deepEqual(JSON.parse(lacks.body.toString()), { missing: [chunkOf(5).id] }, 'it goes on where it was')
+
   // whoever has the bytes may publish them
   await bring(hub)
   assert.equal(await reads(hub), 'there')

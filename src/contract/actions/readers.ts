@@ -1,7 +1,8 @@
 import { codeOf, ZosError } from '#codec'
+import type { GroupState } from '../approval/set.ts'
 import type { ConsentState } from '../approval/step.ts'
 import { type Member, ROLE } from '../typed/schema.ts'
-import { type Consent, readConsent, readDeployment } from './deployments.ts'
+import { readConsent, readDeployment } from './deployments.ts'
 import type { Grid } from './grid.ts'
 import { keyOfNode } from './nodes.ts'
 import { type Proven, proveDeployment } from './prove.ts'
@@ -17,8 +18,11 @@ export type Readers = {
   epoch: number
   sequence: number
   /** What is verified, to be given again. */
-  known: { consent: Consent; proven: Proven }
+  known: Known
 }
+
+/** CHOSEN: every node that the group ever placed a slot of it on. Without the log, which may be long. */
+type Known = { group: GroupState; state: ConsentState; chosen: ReadonlySet<number> }
 
 /** At a step that is being taken right now the events and the proof may be of two blocks. */
 const TRIES = 3
@@ -30,14 +34,15 @@ const TRIES = 3
 export async function readReaders(grid: Grid, group: Hex, name: string, before?: Readers): Promise<Readers> {
   for (let n = 1; ; n++) {
     try {
-      const known = await verified(grid, group, name, before?.known)
-      const { group: state, state: consent } = known.consent
-      const members = state.set.members.filter(({ roles }) => roles & (ROLE.read | ROLE.approve))
+      const proven = await proveDeployment(grid, group, name)
+      const known = await verified(grid, group, name, proven, before?.known)
+      const { set } = known.group
+      const members = set.members.filter(({ roles }) => roles & (ROLE.read | ROLE.approve))
       return {
         members: new Set(members.map(({ signer }: Member) => signer)),
-        nodes: await nodesOf(grid, group, known),
-        epoch: state.set.epoch,
-        sequence: consent.sequence,
+        nodes: proven.state === 'active' ? await nodesOf(grid, group, known) : new Set(),
+        epoch: set.epoch,
+        sequence: known.state.sequence,
         known,
       }
     } catch (error) {
@@ -46,28 +51,28 @@ export async function readReaders(grid: Grid, group: Hex, name: string, before?:
   }
 }
 
-async function verified(grid: Grid, group: Hex, name: string, before?: Readers['known']): Promise<Readers['known']> {
-  const proven = await proveDeployment(grid, group, name)
-  const same = (state: ConsentState, set: Hex) =>
-    set === proven.set && state.sequence === proven.sequence && (proven.sequence === 0 || state.head === proven.head)
-  if (before && same(before.consent.state, before.consent.group.digest)) return { consent: before.consent, proven }
+async function verified(grid: Grid, group: Hex, name: string, proven: Proven, before?: Known): Promise<Known> {
+  const holds = ({ group: { digest }, state }: Pick<Known, 'group' | 'state'>) =>
+    digest === proven.set && state.sequence === proven.sequence && (proven.sequence === 0 || state.head === proven.head)
+  if (before && holds(before)) return before
   const consent = await readConsent(grid, group, name)
-  if (!same(consent.state, consent.group.digest))
+  if (!holds(consent))
     throw new ZosError(
       `Read who may read "${name}": the approvals told end at step ${consent.state.sequence}, the proven state is at step ${proven.sequence}`,
       { code: 'kept-back', kind: 'node' },
     )
-  return { consent, proven }
+  const steps = consent.log?.approvals ?? []
+  const chosen = new Set(steps.flatMap(({ transition }) => transition.slots.map(({ node }) => node)))
+  return { group: consent.group, state: consent.state, chosen }
 }
 
-async function nodesOf(grid: Grid, group: Hex, { consent, proven }: Readers['known']): Promise<Set<Hex>> {
-  const { placed, status, name } = consent.state
+async function nodesOf(grid: Grid, group: Hex, { state, chosen }: Known): Promise<Set<Hex>> {
+  const { placed, status, name } = state
   const now = Date.now() / 1000
   const over = placed !== null && placed.expiry !== 0 && placed.expiry < now
-  if (!placed || status !== 'active' || proven.state !== 'active' || over) return new Set()
+  if (!placed || status !== 'active' || over) return new Set()
   const ids = new Set(placed.slots.map(({ node }) => node))
   // who a slot is being moved away from serves until the other is up; but only one that the group had chosen itself
-  const chosen = new Set(consent.log?.approvals.flatMap(({ transition }) => transition.slots.map(({ node }) => node)))
   for (const { leaving } of (await readDeployment(grid, group, name)).slots)
     if (leaving && leaving.until > now && chosen.has(leaving.node)) ids.add(leaving.node)
   return new Set(await Promise.all([...ids].map((id) => keyOfNode(grid, id))))

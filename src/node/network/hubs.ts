@@ -12,8 +12,9 @@ const ALLOWED = /^\/(objects|specs|traces)\/[0-9a-f]{64}$/
 const SILENCE = 15_000
 const CONNECTIONS = 32
 
-/** A refusal's words, as far as they are kept. */
+/** A refusal's words: longer, or later, and they are none. Bytes, milliseconds. */
 const WORDS = 4096
+const WORDS_DEADLINE = 2_000
 
 /** NAME is its address as it was told to this node, for which signatures are; URL leads there from here. */
 export type HubWay = { name: string; url: string }
@@ -40,12 +41,18 @@ function ask(
 
 /** Why a hub does not give what it was asked for; '' when it says nothing of it. */
 async function wordsOf(answer: IncomingMessage): Promise<string> {
+  const timer = setTimeout(() => answer.destroy(), WORDS_DEADLINE)
   let text = ''
   try {
-    for await (const part of answer.setEncoding('utf8')) if (text.length < WORDS) text += part
+    for await (const part of answer.setEncoding('utf8')) {
+      text += part
+      if (text.length > WORDS) return ''
+    }
     return (JSON.parse(text) as { error: { message: string } }).error.message
   } catch {
     return ''
+  } finally {
+    clearTimeout(timer)
   }
 }
 
@@ -79,9 +86,11 @@ async function pass(
       answer.pipe(res)
       return
     }
-    const words = await wordsOf(answer)
+    const none = answer.statusCode === 404
+    if (none) answer.resume()
+    const words = none ? '' : await wordsOf(answer)
     // what is a group's is absent for whoever does not say who asks
-    if (answer.statusCode === 404 && (headers || id === undefined)) absent++
+    if (none && (headers || id === undefined)) absent++
     else why ||= words || (headers ? '' : 'this node has not signed for it yet')
   }
   // absent only where every hub says so: one that is away may have it

@@ -20,7 +20,7 @@ const nodeSchema = z.strictObject({ secret: bytes(32) })
 const name = z.string().regex(/^[0-9a-f]{64}$/)
 const nodesSchema = z.strictObject({
   keys: z.array(name).max(4096),
-  images: z.array(z.strictObject({ digest: name, to: z.array(name).max(128).exactOptional() })).max(512),
+  images: z.array(z.strictObject({ digest: name, to: z.array(name).max(4096).exactOptional() })).max(512),
 })
 const passesSchema = z
   .array(z.strictObject({ hub: z.string().max(200), text: z.string().max(8192), until: z.int() }))
