@@ -1,7 +1,7 @@
 // The overlay between real network namespaces: a line of three whose middle only relays. Needs root and /dev/net/tun.
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { accessSync, mkdtempSync, rmSync } from 'node:fs'
+import { accessSync, chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -119,6 +119,54 @@ test('the API says who is connected; ping and trace go through the daemon', { sk
   assert.ok(relay.outcome === 'error' && relay.from === addressOf(b) && relay.type === 3, JSON.stringify(relay))
 })
 
+test('the commands say the same, of the daemon that $ZOS_MYCELIUM_API names', { skip }, async () => {
+  const at = (node: Node, ...args: string[]) =>
+    tryRun(zos, ['mycelium', ...args], { env: { ...process.env, ZOS_MYCELIUM_API: `unix:${node.api}` } })
+  const said = async <T>(node: Node, ...args: string[]): Promise<T> => {
+    const { code, stdout, stderr } = await at(node, ...args, '--json')
+    assert.equal(code, 0, stderr)
+    return JSON.parse(stdout.toString()) as T
+  }
+  const own = await said<{ publicKey: string; address: string; subnet: string }>(a, 'inspect', a.key)
+  assert.deepEqual(Object.keys(own).sort(), ['address', 'publicKey', 'subnet'])
+  assert.equal(own.address, addressOf(a))
+  assert.equal((await said<typeof own>(a, 'status')).address, own.address)
+  const peers = await said<PeerStatus[]>(b, 'peers')
+  for (const peer of peers)
+    for (const key of ['endpoint', 'state', 'rtt', 'since', 'lastError', 'bytesIn', 'bytesOut'])
+      assert.ok(key in peer, `a peer has no ${key}`)
+  const routes = await said<{ subnet: string; selected: boolean; age: number | null }[]>(a, 'routes')
+  const { subnet } = await said<typeof own>(c, 'status')
+  assert.ok(
+    routes.some((r) => r.subnet === subnet && r.selected && r.age !== null),
+    JSON.stringify(routes),
+  )
+  assert.equal((await at(a, 'ping', addressOf(c))).code, 0)
+  const trace = await at(a, 'trace', addressOf(c))
+  const hops = trace.stdout.toString().trim().split('\n')
+  assert.deepEqual(
+    hops.map((line) => line.trim().split(/ +/)[1]),
+    [addressOf(b), addressOf(c)],
+  )
+  // a capture ends when whoever asked for it does
+  const capture = spawn(zos, ['mycelium', 'capture', '--peer', peersOf.b![1]!], {
+    env: { ...process.env, ZOS_MYCELIUM_API: `unix:${b.api}` },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let lines = ''
+  capture.stdout.on('data', (text) => {
+    lines += text
+  })
+  const gone = new Promise((done) => capture.once('exit', done))
+  await until('frames to be captured', 10_000, async () => {
+    await ping(a, addressOf(c), '-c', '1')
+    return lines.includes(addressOf(c)) && lines.split('\n').length > 3
+  })
+  capture.kill('SIGINT')
+  await gone
+  assert.ok(!lines.includes(peersOf.b![0]!), 'frames of the other peer')
+})
+
 /** Sends BYTES from one node to another over TCP; resolves with the SHA-256 of what came, as both see it. */
 async function transfer(from: Node, to: Node, bytes: number): Promise<[string, string]> {
   const receive = `const h=require('crypto').createHash('sha256');require('net').createServer(s=>{s.on('data',d=>h.update(d));s.on('end',()=>{s.end();console.log(h.digest('hex'));process.exit()})}).listen(7777,'::')`
@@ -227,4 +275,32 @@ test('a second node on the same port or API is refused with one line', { skip },
   assert.match(socket.stderr, /^zos: Serve the API on .*another daemon answers there.*\n$/)
   await stop(a, 'SIGTERM')
   assert.equal(a.child!.exitCode, 0)
+})
+
+test('what cannot be is told in one line: keys, addresses, peers, rights', { skip }, async () => {
+  const short = join(work, 'short.key')
+  writeFileSync(short, 'x')
+  const refused = async (pattern: RegExp, command: string[], args: string[]) => {
+    const [program, ...words] = [...command, zos, 'mycelium', ...args] as [string, ...string[]]
+    const { code, stderr } = await tryRun(program, words, { timeout: 20_000 })
+    assert.notEqual(code, 0, args.join(' '))
+    assert.match(stderr, pattern)
+    assert.equal(stderr.trim().split('\n').length, 1, stderr)
+  }
+  const start = ['run', '--key-file', a.key, '--api', `unix:${work}/other.sock`]
+  await refused(/^zos: .*short\.key.*32/, [], ['inspect', short])
+  await refused(/^zos: .*missing\.key/, [], ['inspect', join(work, 'missing.key')])
+  await refused(/^zos: .*nowhere/, [], [...start, '--peer', 'tcp://nowhere:1:2'])
+  await refused(/^zos: .*quic/, [], [...start, '--peer', 'quic://10.92.1.1:9651'])
+  await refused(/^zos: .*not-an-address/, [], ['ping', 'not-an-address'])
+  await refused(/^zos: .*ZOS_MYCELIUM_API/, ['env', `ZOS_MYCELIUM_API=unix:${work}/nobody.sock`], ['status'])
+  // a user without the right to make interfaces: the key alone is theirs
+  const key = join(work, 'own.key')
+  copyFileSync(a.key, key)
+  chownSync(key, 65_534, 65_534)
+  chmodSync(work, 0o777)
+  const nobody = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '--inh-caps=-all', '--']
+  const env = ['env', `HOME=${work}`, `ZOS_HOME=${join(work, 'home')}`, `NODE_COMPILE_CACHE=${join(work, 'cache')}`]
+  const may = ['run', '--key-file', key, '--api', `unix:${work}/other.sock`, '--tun', 'zos7']
+  await refused(/^zos: .*TUN interface "zos7": .*(run it as root|CAP_NET_ADMIN)/, [...nobody, ...env], may)
 })

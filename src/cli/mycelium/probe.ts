@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { type ProbeResult, parseOverlayAddress } from '#mycelium'
+import { formatAddress, type ProbeResult, parseOverlayAddress } from '#mycelium'
 import { sleep } from '#sys'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { ask } from './api-path.ts'
@@ -19,8 +19,7 @@ function errorText({ type, code }: { type: number; code: number }): string {
 function oneAddress(command: string, rest: string[]): string {
   if (rest.length !== 1)
     throw new ZosError(`zos mycelium ${command}: give one address, not ${rest.length}`, { code: 'usage' })
-  parseOverlayAddress(rest[0]!)
-  return rest[0]!
+  return formatAddress(parseOverlayAddress(rest[0]!))
 }
 
 const probe = (address: string, hopLimit: number): Promise<ProbeResult> =>
@@ -64,7 +63,8 @@ export async function trace(args: string[]): Promise<number> {
       const why = result.outcome === 'error' && result.type !== 3 ? `  ${errorText(result)}` : ''
       process.stdout.write(`${String(hop).padStart(2)}  ${result.from}  ${result.ms.toFixed(2)} ms${why}\n`)
     }
-    if (result.outcome === 'reply') return 0
+    // a node takes one off what arrives, too: it may say itself that this was the last
+    if (result.outcome === 'reply' || (result.outcome === 'error' && result.from === address)) return 0
     if (result.outcome === 'error' && result.type !== 3) return 1
   }
   return 1

@@ -123,9 +123,15 @@ export function createOutQueue(committed?: (bytes: Buffer, at: number, length: n
      */
     reserve(length: number, first: boolean, share = -1): number {
       if (length > MAX_FRAME) return -1
-      reserved = first && length <= URGENT_SIZE ? urgent : bulk
-      if (share >= 0 && !reserved.hasRoom(share, length)) return -1
-      return reserved.reserve(length)
+      const has = (ring: FrameRing) => share < 0 || ring.hasRoom(share, length)
+      if (first && length <= URGENT_SIZE && has(urgent)) {
+        reserved = urgent
+        const at = urgent.reserve(length)
+        if (at >= 0) return at
+      }
+      // what is urgent beyond its sender's part waits with the rest: who makes every packet another flow gains nothing
+      reserved = bulk
+      return has(bulk) ? bulk.reserve(length) : -1
     },
     commit(at: number, length: number): void {
       reserved.commit(at, length)
