@@ -10,7 +10,7 @@ import { enterTree } from './namespace.ts'
 import { close, MS, mount, must, nonblocking, O, open, pipe, sys } from './native.ts'
 import { configureCard } from './network.ts'
 import { openPty } from './pty.ts'
-import { addToTree, makeTree, TREE } from './tree.ts'
+import { addToTree, limitUpper, makeTree, TREE } from './tree.ts'
 import {
   becomeMain,
   dismiss,
@@ -42,6 +42,7 @@ export function startWorkload(spec: StartSpec, answer: Answer): void {
   else {
     const build = () => {
       makeTree(spec.root, spec.readOnly)
+      limitUpper(spec)
       addToTree(spec)
     }
     inTree(build, spec, failed, answer)
@@ -71,6 +72,7 @@ function startPrepared(
     failed({ code: 'other-root', message: 'Start the workload: this VM was prepared for another tree' })
     return
   }
+  limitUpper(spec)
   const message = encodeUtf8(JSON.stringify(spec))
   const plain = !spec.process.tty && !spec.confined && spec.tmpfs.length === 0 && spec.volumes.length === 0
   if (!plain || message.length > LONGEST || writeFiles(spec).length > 0) {

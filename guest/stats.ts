@@ -1,19 +1,15 @@
 import type { GuestStats } from '../src/vm/agent/types.ts'
 import { figure, ioFigure } from './cgroup.ts'
-import { close, O, open, readTextIf, sys } from './native.ts'
+import { readTextIf } from './native.ts'
+import { fileSystem } from './statfs.ts'
 import { main } from './workload.ts'
 
+/** Bytes used, and how many it may hold: what is kept back from it is not counted. */
 function usage(path: string): { used: number; size: number } {
-  const fd = open(path, O.RDONLY)
-  if (fd < 0) return { used: 0, size: 0 }
-  // struct statfs: type, bsize, blocks, bfree, bavail, … each 8 bytes on 64-bit machines
-  const info = new Uint8Array(120)
-  const result = sys('fstatfs', fd, info)
-  close(fd)
-  if (result < 0) return { used: 0, size: 0 }
-  const view = new DataView(info.buffer)
-  const at = (offset: number) => view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 2 ** 32
-  return { used: (at(16) - at(24)) * at(8), size: at(16) * at(8) }
+  const found = fileSystem(path)
+  if (!found) return { used: 0, size: 0 }
+  const used = (found.blocks - found.free) * found.blockSize
+  return { used, size: used + found.available * found.blockSize }
 }
 
 export function stats(): GuestStats {

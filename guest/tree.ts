@@ -1,10 +1,13 @@
 import type { StartSpec } from '../src/vm/agent/types.ts'
+import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
 import { DEVICES } from './devices.ts'
 import { diskBySerial, openVerity } from './disks.ts'
 import { FILES, mountFile, replaceLink, writeFiles } from './etc.ts'
+import { Failure } from './failure.ts'
 import { kernelRelease, MODULES } from './kmod.ts'
 import { close, E, MS, mkdir, mount, O, readText, SysError, sys, writeFile } from './native.ts'
 import { ensureIn, mountIn, openIn, openRoot } from './root.ts'
+import { fileSystem } from './statfs.ts'
 import { mountTmpfs, mountVolume } from './volumes.ts'
 
 /** Where zinit's own mount namespace has the workload's tree; made by a helper process, since any disk may be slow. */
@@ -58,6 +61,20 @@ function mountRoot(root: StartSpec['root'], readOnly: boolean): void {
   mkdir('/upper/work')
   const layers = `lowerdir=/lower:${SKELETON},upperdir=/upper/data,workdir=/upper/work`
   mount('overlay', TREE, 'overlay', MS.RELATIME, layers)
+}
+
+/**
+ * Of the writable layer's blocks only so many are left to use: the kernel keeps the others for itself (ext4's
+ * reserved_clusters, Documentation/ABI/testing/sysfs-fs-ext4), as `df` shows. So a layer mounted before anybody said what
+ * runs in it is limited like any other.
+ */
+export function limitUpper({ diskLimit, readOnly }: StartSpec): void {
+  if (diskLimit === undefined || readOnly) return
+  const found = fileSystem('/upper')
+  if (!found) throw new Failure('no-layer', 'Limit the writable layer: it is not there')
+  const reserved = Math.max(0, found.blocks - Math.floor(diskLimit / found.blockSize))
+  const name = diskBySerial('upper').slice('/dev/'.length)
+  writeFile(`/sys/fs/ext4/${name}/reserved_clusters`, encodeUtf8(`${reserved}\n`))
 }
 
 const SKELETON = '/private/skeleton'

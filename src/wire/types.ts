@@ -16,8 +16,10 @@ export type RunRequest = {
   remove: boolean
   init: boolean
   readOnly: boolean
-  /** SOURCE '': a volume of its own, without a name. */
-  volumes: { source: string; target: string; readOnly: boolean }[]
+  /** SOURCE '': a volume of its own, without a name. SIZE in bytes: it is made so, and grown to it where it is smaller. */
+  volumes: { source: string; target: string; readOnly: boolean; size?: number }[]
+  /** Bytes that its writable layer may hold; absent: as many as that layer has room for. */
+  disk?: number
   tmpfs: { target: string; options: string }[]
   ports: { address: string; host: number; guest: number }[]
   /** Bytes. */

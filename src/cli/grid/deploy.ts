@@ -26,6 +26,7 @@ import { flistsOf, hubsFor } from './private.ts'
 import { openPlaced, readersOf } from './sealed.ts'
 import { FLAGS, proposeStep } from './steps.ts'
 import { uploadMissing } from './upload.ts'
+import { refuseShrunk } from './volumes.ts'
 
 function readSpec(file: string): Spec {
   let text: string
@@ -138,7 +139,14 @@ export default async function deploy(args: string[]): Promise<number> {
   placeOf(consent.group, key.address) // refused here, before the hub gets anything
   const readers = readersOf(consent.group.set)
   const neighbours = await neighboursOf(context, key, group.group, wanted)
-  const addressed = giveAddresses(wanted, await specsBefore(context, key, consent.state.placed), neighbours)
+  const before = await specsBefore(context, key, consent.state.placed)
+  if (now.state === 'active')
+    refuseShrunk(
+      `update "${name}"`,
+      before,
+      wanted.map((w) => w.spec),
+    )
+  const addressed = giveAddresses(wanted, before, neighbours)
   const { root, sealed } = await sealSpecs(
     addressed.map((w) => salted(w.spec)),
     (n) => [chosen[n]!.seal, ...readers],

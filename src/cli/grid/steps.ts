@@ -14,6 +14,7 @@ import {
 } from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { type Context, type GroupEntry, groupOfDeployment, openContext, signer } from './context.ts'
+import { refuseShrunkTo } from './volumes.ts'
 
 /** A deployment a command is about, and who acts. */
 export type Act = { context: Context; key: Key; group: GroupEntry; name: string; consent: Consent; json: boolean }
@@ -109,5 +110,7 @@ export async function undo(args: string[]): Promise<number> {
     throw new ZosError(`Propose to undo "${act.name}": group "${act.group.name}" has no such deployment`, {
       code: 'no-deployment',
     })
-  return await proposeStep(act, 'undo', undoOf(log, state).draft)
+  const { draft } = undoOf(log, state)
+  await refuseShrunkTo(act, draft)
+  return await proposeStep(act, 'undo', draft)
 }

@@ -39,6 +39,9 @@ const rate = z
   })
   .refine((n) => n >= 1 && n < 2 ** 27, 'take 1k to 134g')
 
+/** What an ext4 with a journal needs. */
+export const LEAST_VOLUME_MIB = 16
+
 const scale: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86400 }
 /** "30s", "5m", "12h", "90d": seconds. */
 const duration = z
@@ -143,7 +146,7 @@ export const workloadSchema = z
     user: text(128).optional(),
     workdir: path.optional(),
     volumes: z
-      .array(z.strictObject({ name: label, path, size: mebibytes(1), readonly: flag.default(false) }))
+      .array(z.strictObject({ name: label, path, size: mebibytes(LEAST_VOLUME_MIB), readonly: flag.default(false) }))
       .max(6, 'a machine takes 6 volumes')
       .default([]),
     ports: z.array(port).max(64).default([]),

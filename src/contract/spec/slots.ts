@@ -5,7 +5,7 @@ import type { SlotSpec } from './leaf.ts'
 import type { Spec, Workload } from './schema.ts'
 
 /** Disk a workload gets when it says nothing: 1 GiB for what it writes. */
-const DISK_MIB = 1024
+export const DISK_MIB = 1024
 
 /** One slot to be placed: what it needs, and what its node is told. */
 export type WantedSlot = {

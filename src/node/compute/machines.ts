@@ -142,7 +142,10 @@ export async function openMachines(
       }
       // a writable layer that was used before is not the one an image's template has mounted
       const first = !existsSync(upper)
-      const favourite = first && !request.readOnly && at.templates ? favourites.started(vmClass, request) : undefined
+      // one that is to hold more than what waits can is made for itself
+      const large = request.disk !== undefined && request.disk > empty.size
+      const favourite =
+        first && !large && !request.readOnly && at.templates ? favourites.started(vmClass, request) : undefined
       if (favourite) {
         const kind = { vmClass, favourite }
         latest = nameOf(kind)
@@ -157,9 +160,10 @@ export async function openMachines(
           return wrap(await blanks.make(template, { upper, volumes }, { note, bound }), volumes.length, true)
         }
       }
-      const waiting = first && volumes.length === 0 ? pool.claim({ vmClass }) : undefined
+      const waiting = first && !large && volumes.length === 0 ? pool.claim({ vmClass }) : undefined
       if (waiting) return take(waiting)
-      await (first ? writeUpper(empty, upper) : mendUpper(upper))
+      const layer = first && (large ? await makeUpperTemplate(poolDir, request.disk) : empty)
+      await (layer ? writeUpper(layer, upper) : mendUpper(upper))
       return wrap(await blanks.make(vmClass, { upper, volumes }, { note }), volumes.length, true)
     },
     async adopt(record, { volumes, step }) {

@@ -36,6 +36,8 @@ export type MachineRequest = {
   digest: string
   command: Command
   readOnly: boolean
+  /** Bytes its writable layer may hold, where that is said. */
+  disk?: number | undefined
   /** Host files of ext4 volumes. */
   volumes: { path: string; readOnly: boolean }[]
   /** Said when something takes long. */

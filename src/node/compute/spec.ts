@@ -44,6 +44,8 @@ export type WorkloadSpec = {
   tmpfs: RunRequest['tmpfs']
   ports: RunRequest['ports']
   memory: number
+  /** Bytes that its writable layer may hold. */
+  disk?: number
   cpus: number
   restart: RunRequest['restart']
   ulimits?: RunRequest['ulimits']
@@ -133,6 +135,7 @@ export function resolveSpec(
     stopTimeout: request.stopTimeout ?? DEFAULT_STOP_TIMEOUT,
     ...(request.ulimits ? { ulimits: request.ulimits } : {}),
     ...(request.groupAdd ? { groupAdd: request.groupAdd } : {}),
+    ...(request.disk === undefined ? {} : { disk: request.disk }),
     ...(request.pidsLimit ? { pidsLimit: request.pidsLimit } : {}),
     ...(request.hosts ? { hosts: request.hosts } : {}),
     ...(health ? { health } : {}),

@@ -42,10 +42,10 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
   await workload.settled
   try {
     const mounts = await volumes.acquire(spec.id, spec.volumes)
-    const { memory, cpus, digest, readOnly } = spec
+    const { memory, cpus, digest, readOnly, disk } = spec
     const command = { argv: spec.argv, env: spec.env, cwd: spec.cwd }
     const folder = folderFor(workload)
-    const machine = await machines.get({ memory, cpus, folder, digest, command, readOnly, volumes: mounts, note })
+    const machine = await machines.get({ memory, cpus, folder, digest, command, readOnly, disk, volumes: mounts, note })
     workload.machine = machine
     const stalled = Promise.withResolvers<never>()
     stalled.promise.catch(() => {})
@@ -114,6 +114,7 @@ function startSpec({ spec }: Workload, root: DiskBinding, { volumeSerials, mtu }
     entropy: randomBytes(64).toString('base64'),
     memoryLimit: spec.memory,
     cpus: spec.cpus,
+    ...(spec.disk === undefined ? {} : { diskLimit: spec.disk }),
     readOnly: spec.readOnly,
     // alone in its machine it may do there what root of a machine may; one that is to run only what was verified could
     // mount or open its way out of that, so it may not

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ZosError } from '#codec'
+import { writeAtomic } from '#sys'
 import { createVolume, growVolume } from '#vm'
 
 /** Bytes a new volume can hold; the file is sparse, so only what is written costs. */
@@ -28,10 +29,15 @@ export class Volumes {
     return join(this.#dir, `${name}.ext4`)
   }
 
-  /** Makes missing volumes and holds them for WORKLOAD; all or none. */
+  /** While a volume grows: killed in between, its file is larger than its file system. */
+  #growing(name: string): string {
+    return join(this.#dir, `${name}.growing`)
+  }
+
+  /** Makes missing volumes, grows those that are to be larger, and holds them for WORKLOAD; all or none. */
   async acquire(
     workload: string,
-    volumes: readonly { source: string; readOnly: boolean }[],
+    volumes: readonly { source: string; readOnly: boolean; size?: number }[],
   ): Promise<{ path: string; readOnly: boolean }[]> {
     for (const { source } of volumes) {
       const holder = this.#held.get(source)
@@ -53,8 +59,11 @@ export class Volumes {
       this.#held.set(source, { workload, released, release })
     }
     try {
-      for (const { source } of volumes) {
-        if (!existsSync(this.#path(source))) await createVolume(this.#path(source), DEFAULT_SIZE)
+      for (const { source, size } of volumes) {
+        const path = this.#path(source)
+        if (!existsSync(path)) await createVolume(path, size ?? DEFAULT_SIZE)
+        // what is larger already stays so: volumes do not shrink
+        else if (this.#isShort(source, size ?? 0)) await this.#enlarge(source, size ?? 0)
       }
     } catch (error) {
       this.release(workload)
@@ -110,26 +119,30 @@ export class Volumes {
 
   /** Removes it, unless a workload is made with it; with NAMED only one that has it mounted keeps it. */
   remove(name: string, options: { named?: boolean } = {}): void {
-    const path = this.#free(name, 'Remove')
+    this.#free(name, 'Remove')
     const workload = options.named ? undefined : this.usedBy(name)
     if (workload !== undefined) {
       throw new ZosError(`Remove volume "${name}": workload "${workload}" is made with it; "zos rm" that one first`, {
         code: 'volume-in-use',
       })
     }
-    rmSync(path)
+    this.#delete(name)
   }
 
   /** Removes it if it is there and no workload but BY is made with it. */
   removeFree(name: string, by: string): void {
-    if (!this.#held.has(name) && this.usedBy(name, by) === undefined) rmSync(this.#path(name), { force: true })
+    if (!this.#held.has(name) && this.usedBy(name, by) === undefined) this.#delete(name)
   }
 
   /** Removes those that no workload is made with: without ALL only such as nobody gave a name. Says which went. */
   prune(all: boolean): VolumeView[] {
     const gone = this.list().filter((v) => v.workload === null && (all || ANONYMOUS.test(v.name)))
-    for (const { name } of gone) rmSync(this.#path(name), { force: true })
+    for (const { name } of gone) this.#delete(name)
     return gone
+  }
+
+  #delete(name: string): void {
+    for (const path of [this.#path(name), this.#growing(name)]) rmSync(path, { force: true })
   }
 
   /** Grows to SIZE bytes; never shrinks. */
@@ -141,6 +154,18 @@ export class Volumes {
         code: 'volume-shrink',
       })
     }
-    await growVolume(path, size)
+    await this.#enlarge(name, size)
+  }
+
+  #isShort(name: string, size: number): boolean {
+    return statSync(this.#path(name)).size < size || existsSync(this.#growing(name))
+  }
+
+  /** To SIZE bytes, or to what it was to become when it was last interrupted. */
+  async #enlarge(name: string, size: number): Promise<void> {
+    const path = this.#path(name)
+    await writeAtomic(this.#growing(name), '')
+    await growVolume(path, Math.max(size, statSync(path).size))
+    rmSync(this.#growing(name))
   }
 }

@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import type { SlotSpec, Workload } from '#contract'
+import { DISK_MIB, LEAST_VOLUME_MIB, type SlotSpec, type Workload } from '#contract'
 import type { HealthCheck, RestartPolicy, RunRequest } from '#wire'
 import { networkOf } from './cards.ts'
 import { volumeName } from './names.ts'
@@ -44,7 +44,10 @@ export function requestOf(deployment: string, slot: number, spec: SlotSpec): { d
       source: volumeName(deployment, slot, v.name),
       target: v.path,
       readOnly: v.readonly,
+      // written by a client of an earlier version it may be less than a file system needs
+      size: Math.max(v.size, LEAST_VOLUME_MIB) * 2 ** 20,
     })),
+    disk: (w.disk ?? DISK_MIB) * 2 ** 20,
     tmpfs: [],
     // none: what reaches a port comes through the agent, never through a listener on the node
     ports: [],

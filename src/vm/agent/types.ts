@@ -53,6 +53,8 @@ export type StartSpec = {
   /** 0 is no limit. */
   cpus: number
   pidsLimit?: number
+  /** Bytes that its writable layer may hold, counted with what that layer needs for itself; absent: all it has room for. */
+  diskLimit?: number
   /** No upper layer, and every writable mount is noexec,nosuid,nodev. */
   readOnly: boolean
   /** Docker's default capabilities, /sys and parts of /proc closed, instead of all that root of a machine may do. */
