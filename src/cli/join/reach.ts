@@ -24,7 +24,7 @@ function hindrance(group: GroupState, key: Key): string {
 
 /** Everything that the groups of KEY run, from the chain and the sealed specs. */
 export async function reachOf(context: Context, key: Key): Promise<Reach> {
-  const groups = await listGroups(context.grid, key.address)
+  const groups = await listGroups(context.grid, { address: key.address })
   const members: NicMember[] = []
   const said: string[] = []
   const reached: ReachedSlot[] = []

@@ -23,6 +23,9 @@ export function followKnown(
   signal: AbortSignal,
 ): (publicKey: string) => Rank {
   let nodes: ReadonlySet<string> = new Set()
+  /** Of each group, by its id, the keys of its members; of those that could not be read, why. */
+  let groups = new Map<string, string[]>()
+  let unread = new Map<string, string>()
   let members: ReadonlySet<string> = new Set()
   let grid: Grid | undefined
   let cursor: Cursor | undefined
@@ -37,10 +40,30 @@ export function followKnown(
     if (batch.events.some(({ name }) => NEWS.has(name))) {
       const all = await listNodes(grid)
       nodes = new Set(all.flatMap(({ attributes: { overlay } }) => (typeof overlay === 'string' ? [overlay] : [])))
-      const groups = await listGroups(grid)
-      members = new Set(groups.flatMap(({ set }) => set.members.map(({ seal }) => hexOf(seal))))
+      if (!(await lookAtGroups(grid))) return
     }
     cursor = batch.cursor
+  }
+
+  /** Whoever was known stays known while their group cannot be read. False where an RPC kept something back. */
+  async function lookAtGroups(grid: Grid): Promise<boolean> {
+    const known = new Map<string, string[]>()
+    const bad = new Map<string, string>()
+    let whole = true
+    const note = (id: string, error: unknown) => {
+      bad.set(id, reasonOf(error))
+      if (groups.has(id)) known.set(id, groups.get(id)!)
+      if (codeOf(error) === 'bad-chain') whole = false
+      if (unread.get(id) !== bad.get(id)) warn(`who is in group ${id.slice(0, 10)} is not known: ${reasonOf(error)}`)
+    }
+    for (const { group, set } of await listGroups(grid, { bad: note })) {
+      const keys = set.members.map(({ seal }) => hexOf(seal))
+      known.set(group, keys)
+    }
+    groups = known
+    unread = bad
+    members = new Set([...known.values()].flat())
+    return whole
   }
 
   async function follow(): Promise<void> {

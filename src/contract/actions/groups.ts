@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { ZosError } from '#codec'
-import { keccak256 } from '#npm'
+import { keccak256, z } from '#npm'
 import { applySet, foundGroup, type GroupState } from '../approval/set.ts'
 import { digestOf, ZERO } from '../typed/digest.ts'
 import { canonicalSignature, signerKind, signerOf } from '../typed/passkey.ts'
@@ -103,15 +103,35 @@ export async function readGroup(grid: Grid, group: Hex): Promise<GroupState> {
   return (await readSets(grid, group)).state
 }
 
-/** The groups on this chain whose current set has ADDRESS in it. */
-export async function listGroups(grid: Grid, address?: Hex): Promise<GroupState[]> {
+/**
+ * The groups on this chain whose current set has ADDRESS in it. Anyone may found a group whose set the contract takes and we do
+ * not: it is left out, and BAD hears of it, so that one of them keeps nobody's list. An RPC that fails throws.
+ */
+export async function listGroups(
+  grid: Grid,
+  options: { address?: Hex; bad?: (group: Hex, error: unknown) => void } = {},
+): Promise<GroupState[]> {
+  const { address, bad } = options
   const { number } = await grid.engine.finalized()
   const found = await events(grid, ['GroupSet'], [], { to: BigInt(number) })
   const ids = [...new Set(found.map((e) => e.args.group as Hex))]
-  const groups = await Promise.all(ids.map((id) => readGroup(grid, id)))
+  const read = async (id: Hex): Promise<GroupState[]> => {
+    try {
+      return [await readGroup(grid, id)]
+    } catch (error) {
+      if (!isOfGroup(error)) throw error
+      bad?.(id, error)
+      return []
+    }
+  }
+  const groups = (await Promise.all(ids.map(read))).flat()
   const wanted = address && signerOf(grid.domain, address.toLowerCase() as Hex)
   return groups.filter((g) => !wanted || g.set.members.some((m) => m.signer === wanted))
 }
+
+/** Whether it says something of what was read, and not that nothing could be. */
+const isOfGroup = (error: unknown): boolean =>
+  error instanceof z.ZodError || (error instanceof ZosError && !error.code.startsWith('rpc-'))
 
 /** Addresses of the members that are contracts, as an engine of several RPCs agrees; not proven: for showing and asking. */
 export async function contractMembers(grid: Grid, set: Pick<MemberSet, 'members'>): Promise<Set<string>> {
