@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -33,6 +33,17 @@ test('the audit trail shows it to anyone, with nothing but its file; a changed b
   writeFileSync(file, z('log', 'web', '--json'))
   const bare = { env: { ZOS_HOME: join(node.work, 'bare'), ZOS_GRID: '' } }
   assert.match(node.zos(['log', '--verify', file], bare).text, /every signature and link is good/)
+  // neither network nor home, and from another folder: what is on the machine besides ./zos and the file is not looked at
+  const alone = spawnSync(
+    'unshare',
+    ['-n', 'env', '-i', `PATH=${process.env.PATH}`, join(ROOT, 'zos'), 'log', '--verify', file],
+    {
+      cwd: '/',
+      encoding: 'utf8',
+    },
+  )
+  assert.deepEqual([alone.status, alone.stderr], [0, ''])
+  assert.match(alone.stdout, /every signature and link is good/)
   const text = readFileSync(file, 'utf8')
   const at = text.lastIndexOf('0x') + 10
   writeFileSync(file, `${text.slice(0, at)}${text[at] === 'a' ? 'b' : 'a'}${text.slice(at + 1)}`)

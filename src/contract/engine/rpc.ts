@@ -40,8 +40,10 @@ const filter = z.object({
   topics: z.array(topic).max(4).optional(),
 })
 
-/** Rows one eth_getLogs may give; more is refused, and the caller narrows its range. */
+/** Rows, and bytes of data, that one eth_getLogs may give; more is refused, and the caller narrows its range. */
 export const LOG_LIMIT = 10_000
+/** More than one block's gas can pay for: 24 a byte, as calldata and in an event. */
+const LOG_BYTES = 4 << 20
 
 const q = (n: number | bigint): Hex => `0x${n.toString(16)}`
 const hex = (b: Uint8Array): Hex => `0x${Buffer.from(b).toString('hex')}`
@@ -156,14 +158,20 @@ export function methodsOf(chain: Chain): Methods {
     if (f.address) among('l.address', [f.address].flat())
     for (const [n, t] of (f.topics ?? []).entries())
       if (t !== null && t.length > 0) among(`l.t${n}`, [t].flat() as Hex[])
-    const rows = store.db
+    const found = store.db
       .prepare(
         `SELECT l.*, t.hash AS txHash FROM logs l JOIN txs t ON t.block = l.block AND t.idx = l.tx
          WHERE ${where.join(' AND ')} ORDER BY l.block, l.idx LIMIT ${LOG_LIMIT + 1}`,
       )
-      .all(...values) as (LogRow & { txHash: Uint8Array })[]
-    if (rows.length > LOG_LIMIT) {
-      throw new ZosError(`Read logs: more than ${LOG_LIMIT} in blocks ${from} to ${to}; ask for a smaller range`, {
+      .iterate(...values) as IterableIterator<LogRow & { txHash: Uint8Array }>
+    const rows: (LogRow & { txHash: Uint8Array })[] = []
+    let size = 0
+    for (const row of found) {
+      rows.push(row)
+      size += row.data.length
+      if (rows.length <= LOG_LIMIT && size <= LOG_BYTES) continue
+      const most = `${LOG_LIMIT} logs or ${LOG_BYTES} bytes`
+      throw new ZosError(`Read logs: more than ${most} in blocks ${from} to ${to}; ask for a smaller range`, {
         code: 'too-many-logs',
       })
     }

@@ -3,11 +3,16 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { ZosError } from '#codec'
 import { type Methods, rpcError } from './rpc.ts'
 
-/** Bounds on what one caller may ask: bytes of a request, calls in a batch, requests at work, open connections. */
+/**
+ * Bounds on what callers may ask: bytes of a request, calls in a batch, requests at work, open connections, bytes of answers
+ * that nobody has fetched yet, milliseconds in which one who is to fetch an answer takes nothing of it.
+ */
 const BODY_LIMIT = 1 << 20
 const BATCH_LIMIT = 50
 const WORK_LIMIT = 64
 const CONNECTION_LIMIT = 256
+const UNREAD_LIMIT = 32 << 20
+const UNREAD_TIME = 30_000
 
 type Answer = { jsonrpc: '2.0'; id: unknown; result?: unknown; error?: unknown }
 
@@ -48,13 +53,20 @@ function stranger(req: IncomingMessage): boolean {
 /** Serves METHODS by JSON-RPC on a unix socket or on 127.0.0.1, never on an address others reach. */
 export async function serveRpc(methods: Methods, at: { socket: string } | { port: number }): Promise<Server> {
   let working = 0
+  let unread = 0
   const end = (res: ServerResponse, status: number, body: unknown) => {
-    res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    const text = Buffer.from(JSON.stringify(body))
+    unread += text.length
+    res.once('close', () => {
+      unread -= text.length
+    })
+    res.setTimeout(UNREAD_TIME, () => res.destroy())
+    res.writeHead(status, { 'content-type': 'application/json', 'content-length': text.length }).end(text)
   }
   const refusal = (message: string) => ({ jsonrpc: '2.0', id: null, error: { code: -32600, message } })
   const handle = async (req: IncomingMessage, res: ServerResponse) => {
     if (req.method !== 'POST' || stranger(req)) return end(res, 403, refusal('POST from this machine only'))
-    if (working >= WORK_LIMIT) return end(res, 503, refusal('too many requests; try again'))
+    if (working >= WORK_LIMIT || unread > UNREAD_LIMIT) return end(res, 503, refusal('too many requests; try again'))
     working++
     try {
       const text = await read(req)
