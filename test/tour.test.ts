@@ -1,0 +1,128 @@
+// The commands a newcomer is shown, in a home with a long name that is closed to others, as root and as somebody else.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { busyboxTree, dockerArchive, ROOT, sha256 } from './harness.ts'
+
+const isRoot = process.getuid?.() === 0
+const work = mkdtempSync(join(tmpdir(), 'zos-tour-'))
+chmodSync(work, 0o755)
+
+/** A home whose own path is longer than a socket's name may be; as USER where one is named. */
+function openHome(name: string, user?: number) {
+  const place = join(work, name)
+  const home = join(place, 'a-long-name-'.repeat(12), 'home')
+  const runtime = join(place, 'run')
+  for (const dir of [home, runtime]) mkdirSync(dir, { recursive: true })
+  for (const dir of [place, home, runtime]) chmodSync(dir, 0o700)
+  if (user) spawnSync('chown', ['-R', `${user}:${user}`, place])
+  const who = user ? ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--clear-groups', '--'] : []
+  const zos = (...args: string[]) => {
+    const env = { PATH: process.env.PATH!, HOME: place, XDG_RUNTIME_DIR: runtime, ZOS_HOME: home }
+    const [file, ...words] = [...who, join(ROOT, 'zos'), ...args]
+    const { status, stdout, stderr } = spawnSync(file!, words, { cwd: place, env, encoding: 'utf8', timeout: 300_000 })
+    return { code: status, text: stdout, err: stderr }
+  }
+  const ok = (...args: string[]) => {
+    const said = zos(...args)
+    assert.equal(said.code, 0, `zos ${args.join(' ')}: ${said.err.slice(-600)}`)
+    return said.text
+  }
+  after(() => zos('down'))
+  const run = join(user || !isRoot ? runtime : '/run', `zos-${sha256(home).slice(0, 12)}`)
+  return { place, home, run, zos, ok, json: (...args: string[]) => JSON.parse(ok(...args, '--json')) }
+}
+after(() => rmSync(work, { recursive: true, force: true })) // after the homes are down
+
+const tree = busyboxTree(join(work, 'tree'), { 'etc/motd': 'one\n' })
+const own = openHome('own')
+
+test('doctor says that a workload can run; what is published is listed with its digests', () => {
+  assert.match(own.ok('doctor'), /\nA workload can run here\.\n$/)
+  own.ok('publish', `dir:${tree}`, 'web')
+  const [image] = own.json('images')
+  assert.deepEqual([image.name, image.digest.length, image.root.length], ['web', 64, 64])
+  assert.ok(image.size > 1e6)
+})
+
+test('flist lists, inspects, verifies, extracts and compares', () => {
+  assert.match(own.ok('flist', 'ls', 'web', 'etc'), /0:0 +4 +\S*motd\n/)
+  assert.equal(JSON.parse(own.ok('flist', 'inspect', 'web')).digest, own.json('images')[0].digest)
+  assert.match(own.ok('flist', 'verify', 'web'), /^web: \d+ files, .* all as published\n$/)
+  own.ok('flist', 'extract', 'web', join(work, 'out'))
+  assert.equal(readFileSync(join(work, 'out/etc/motd'), 'utf8'), 'one\n')
+  writeFileSync(join(tree, 'etc/motd'), 'two\n')
+  writeFileSync(join(tree, 'etc/new'), '')
+  rmSync(join(tree, 'etc/group'))
+  own.ok('publish', `dir:${tree}`, 'web2')
+  const lines = own.ok('flist', 'diff', 'web', 'web2').split('\n')
+  const changed = lines
+    .filter((line) => /motd|new|group/.test(line))
+    .map((line) => line.split(' (')[0]!.replace(' /', ' '))
+  assert.deepEqual(changed.sort(), ['+ etc/new', '- etc/group', '~ etc/motd'])
+})
+
+test('what is not a published name is published at its first use', () => {
+  const archive = dockerArchive(join(work, 'a.tar'), tree, { Cmd: ['cat', '/etc/motd'] })
+  assert.equal(own.ok('run', '--rm', archive), 'two\n')
+  assert.notEqual(
+    own.ok('run', '--rm', 'web', 'uname', '-r').trim(),
+    spawnSync('uname', ['-r'], { encoding: 'utf8' }).stdout.trim(),
+  )
+})
+
+test('ps, status, stats and store stat say what they promise', () => {
+  own.ok('run', '-d', '--name', 'site', '--memory', '64m', '--restart', 'on-failure:3', 'web', 'sleep', '1000')
+  const [row] = own.json('ps', '-a')
+  assert.deepEqual([row.name, row.image, row.state, row.exitCode], ['site', 'web', 'running', null])
+  assert.match(readFileSync(`/proc/${row.pid}/cmdline`, 'latin1'), /^qemu/)
+  const status = own.json('status')
+  assert.ok(status.pid > 1 && ['kvm', 'tcg'].includes(status.accel) && 'workloads' in status && 'pool' in status)
+  const [stats] = own.json('stats', 'site')
+  assert.deepEqual([stats.name, stats.memory.limit], ['site', 64 << 20])
+  assert.ok(stats.memory.current > 0 && stats.host.memory > 1 << 20 && stats.processes >= 1)
+  assert.ok(Object.keys(own.json('store', 'stat')).length > 0)
+})
+
+test('all of --memory is usable, and no more', () => {
+  const fill = (bytes: string) =>
+    own.zos('run', '--rm', '--memory', '64m', 'web', 'dd', 'if=/dev/zero', 'of=/dev/null', `bs=${bytes}`, 'count=1')
+      .code
+  assert.deepEqual([fill('52M'), fill('100M')], [0, 137])
+})
+
+test('the home stays closed; sockets are in a folder that down removes', () => {
+  assert.equal(statSync(own.home).mode & 0o777, 0o700)
+  assert.ok(readdirSync(own.run).length > 0)
+  const sockets = readdirSync(own.home, { recursive: true, withFileTypes: true }).filter((e) => e.isSocket())
+  assert.deepEqual(sockets, [])
+  own.ok('down')
+  assert.throws(() => statSync(own.run), { code: 'ENOENT' })
+  assert.equal(statSync(own.home).mode & 0o777, 0o700)
+})
+
+test('who is not root runs workloads too, with the sockets in XDG_RUNTIME_DIR', {
+  skip: !isRoot && 'as whoever runs it',
+}, () => {
+  const other = openHome('other', 54_321)
+  chownSync(tree, 54_321, 54_321)
+  other.ok('publish', `dir:${tree}`, 'web')
+  assert.equal(other.ok('run', '--rm', '-v', 'data:/d', 'web', 'sh', '-c', 'echo kept > /d/x; id -u'), '0\n')
+  assert.equal(other.ok('run', '--rm', '-v', 'data:/d', 'web', 'cat', '/d/x'), 'kept\n')
+  assert.equal(statSync(other.run).uid, 54_321)
+  other.ok('down')
+  assert.throws(() => statSync(other.run), { code: 'ENOENT' })
+})
