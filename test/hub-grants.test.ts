@@ -113,3 +113,23 @@ test('on a machine of her own a member runs it from the grid and brings the next
     there('down')
   }
 })
+
+test('whom a member names reads it with a hub key of their own, and nobody else with the same words', () => {
+  const { work } = grid.node
+  const given = join(work, 'web.grant')
+  const reader = (key: string, ...args: string[]) =>
+    grid.node.zos(args, {
+      env: { ZOS_HOME: join(work, 'reader'), ZOS_HUB: '', ZOS_GRID: file, ZOS_HUB_KEY: join(work, key) },
+      timeout: 300,
+    })
+  const key = reader('mine', 'key', 'hub', join(work, 'mine')).text.trim()
+  assert.equal(reader('mine', 'key', 'hub', join(work, 'mine')).text.trim(), key, 'made once')
+  writeFileSync(given, z('grant', 'web', '--to', key, '--as', 'alice'))
+  const done = reader('mine', 'publish', '--quiet', `grant:${given}`, 'web')
+  assert.equal(done.code, 0, done.err)
+  reader('other', 'key', 'hub', join(work, 'other'))
+  const other = reader('other', 'publish', `grant:${given}`, 'web')
+  assert.match(other.err, /^zos: Use grant: it was given to another key than "[0-9a-f]{64}"\n$/)
+  assert.match(refused('grant', 'web', '--to', key, '--as', 'mallory'), /it is not sealed to this key/)
+  assert.match(refused('grant', 'web', '--to', key, '--days', '31', '--as', 'alice'), /at most 30/)
+})

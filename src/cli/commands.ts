@@ -141,7 +141,11 @@ export const commands: Record<string, Command> = {
     usage: 'up [--nodes N] [--address IP] | status [--json] | down | export',
     about: 'a local grid: up, status, down, export',
   },
-  key: { run: () => import('./grid/key.ts'), usage: 'new NAME | ls', about: "members' keys: new, ls" },
+  key: {
+    run: () => import('./grid/key.ts'),
+    usage: 'new NAME | ls | hub FILE',
+    about: "members' keys: new, ls; hub FILE: the name of a hub key, made if need be",
+  },
   group: {
     verbs: true,
     run: () => import('./grid/group.ts'),
@@ -197,6 +201,11 @@ export const commands: Record<string, Command> = {
     run: () => import('./grid/reseal.ts'),
     usage: 'DEPLOYMENT --group GROUP --as KEY',
     about: "propose to seal a deployment's specs to those who may read now",
+  },
+  grant: {
+    run: () => import('./grid/grant.ts'),
+    usage: 'DEPLOYMENT --to HUBKEY --as KEY [--days N]',
+    about: "let somebody's hub key read a deployment's images",
   },
   forward: {
     run: () => import('./grid/forward.ts'),

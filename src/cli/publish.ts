@@ -7,7 +7,7 @@ import type { Member } from './grid/fetch.ts'
 import { progressLine, rateText } from './progress.ts'
 import { bytesText } from './terminal.ts'
 
-const TRANSPORT = /^(docker|docker-archive|oci|oci-archive|dir|grid):/
+const TRANSPORT = /^(docker|docker-archive|oci|oci-archive|dir|grid|grant):/
 
 const PHASES = { pull: 'fetching', import: 'reading', store: 'storing' } as const
 
@@ -41,10 +41,14 @@ async function publishSource(
         line.show(`${PHASES[p.phase]} ${tag}: ${rateText(p.bytes, p.totalBytes, begun)}, ${p.files} files`)
       },
     }
-    const grid = source.startsWith('grid:') || into !== undefined ? await import('./grid/fetch.ts') : undefined
-    const done = source.startsWith('grid:')
-      ? await grid!.publishFromGrid(library, source, tag, who, options)
-      : await publish(library, source, tag, options)
+    const kind = /^(grid|grant):/.exec(source)?.[1]
+    const grid = kind || into !== undefined ? await import('./grid/fetch.ts') : undefined
+    const done =
+      kind === 'grid'
+        ? await grid!.publishFromGrid(library, source, tag, who, options)
+        : kind === 'grant'
+          ? await grid!.publishGranted(library, source, tag, options)
+          : await publish(library, source, tag, options)
     if (into !== undefined) await grid!.bringPrivately(library, done.digest, into, who)
     return done
   } finally {
@@ -61,7 +65,7 @@ function sourceOf(text: string): string {
     return `dir:${text}`
   }
   throw new ZosError(
-    `Publish "${text}": name its kind: docker://HOST/IMAGE:TAG, docker-archive:FILE, oci:DIR, oci-archive:FILE, dir:DIR or grid:DEPLOYMENT/WORKLOAD`,
+    `Publish "${text}": name its kind: docker://HOST/IMAGE:TAG, docker-archive:FILE, oci:DIR, oci-archive:FILE, dir:DIR, grid:DEPLOYMENT/WORKLOAD or grant:FILE`,
     {
       code: 'bad-source',
     },

@@ -1,9 +1,8 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Hub, type HubCall, hubCall, parseHttpPlace } from '#cas'
-import { codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
+import { codeOf, sha256Hex, ZosError } from '#codec'
 import {
   connectRpc,
   type Grid,
@@ -19,6 +18,7 @@ import {
 } from '#contract'
 import { writeAtomic } from '#sys'
 import { places } from '#wire'
+import { hubKey } from './hub_key.ts'
 import { type GridFacts, gridFacts, keysDir } from './local.ts'
 import { passphrase } from './passphrase.ts'
 import { joined, openWay, type Way } from './way.ts'
@@ -63,17 +63,6 @@ export async function openContext(file?: string, given?: Way): Promise<Context> 
     relayer: openRelayer(),
     hubs,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
-  }
-}
-
-/** $ZOS_HUB_KEY: a file with the Ed25519 key (PKCS #8, PEM) that hubs with an access file know this uploader by. */
-export function hubKey(): KeyObject | undefined {
-  const path = process.env.ZOS_HUB_KEY
-  if (!path) return undefined
-  try {
-    return createPrivateKey(readFileSync(path))
-  } catch (cause) {
-    throw new ZosError(`Read ZOS_HUB_KEY "${path}": ${reasonOf(cause)}`, { code: 'bad-hub-key', cause })
   }
 }
 

@@ -3,7 +3,9 @@ import { hubBackend, severalBackends } from '#cas'
 import { ZosError } from '#codec'
 import { hubDomain, readConsent } from '#contract'
 import { adopt, type Library, type Published, type PublishOptions } from '#zosfs'
-import { groupNamed, groupOfDeployment, hubKey, openContext, signer } from './context.ts'
+import { groupNamed, groupOfDeployment, openContext, signer } from './context.ts'
+import { hubsBy, readGrant } from './grant.ts'
+import { hubKey } from './hub_key.ts'
 import { hubsFor, passFor } from './private.ts'
 import { openOne } from './sealed.ts'
 import { uploadMissing } from './upload.ts'
@@ -11,6 +13,8 @@ import { uploadMissing } from './upload.ts'
 /** Which member asks, and of which group, as flags say it. */
 export type Member = { as?: string | undefined; group?: string | undefined }
 
+/** What a member granted to this home's hub key. */
+const GRANTED = /^grant:([^#]+)(?:#([a-z0-9-]{1,63}))?$/
 /** An image of a grid: what a deployment's workload runs by its group's last word. */
 const SOURCE = /^grid:([a-z0-9-]{1,63})\/([a-z0-9-]{1,63})$/
 
@@ -45,7 +49,26 @@ export async function publishFromGrid(
   const asMember = context.hubs.map((hub) =>
     hub.as(passFor(context.grid.domain, key, { domain, hub: hub.label, secret })),
   )
-  return adopt(library, severalBackends(asMember.map(hubBackend)), flist, tag, options)
+  return await adopt(library, severalBackends(asMember.map(hubBackend)), flist, tag, options)
+}
+
+/** Brings what `grant:FILE[#WORKLOAD]` lets this home's hub key read from the grid's hubs into the library, under the name TAG. */
+export async function publishGranted(
+  library: Library,
+  source: string,
+  tag: string,
+  options: PublishOptions,
+): Promise<Published> {
+  const [, file = '', workload] = GRANTED.exec(source) ?? []
+  const given = readGrant(file)
+  const names = Object.keys(given.images)
+  const digest = given.images[workload ?? (names.length === 1 ? names[0]! : '')]
+  if (digest === undefined)
+    throw new ZosError(`Publish "${source}": say behind "#" which of its workloads: ${names.join(', ')}`, {
+      code: 'no-workload',
+    })
+  await using context = await openContext()
+  return await adopt(library, severalBackends(hubsBy(context, given).map(hubBackend)), digest, tag, options)
 }
 
 /** Brings the image DIGEST to the grid's hubs, for the group's deployment NAME alone; gives how many objects were new there. */

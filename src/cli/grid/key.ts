@@ -5,7 +5,7 @@ import { table } from '../terminal.ts'
 import { keysDir } from './local.ts'
 import { passphrase } from './passphrase.ts'
 
-/** `zos key new NAME [--passkey]`, `zos key ls`: members' keys, encrypted at rest in $ZOS_HOME/keys. */
+/** `zos key new NAME [--passkey]`, `zos key ls`: members' keys, encrypted at rest in $ZOS_HOME/keys. `zos key hub FILE`: a hub key. */
 export default async function key(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('key', args, {
     passkey: { kind: 'switch', about: 'with new: a P-256 key that signs as a WebAuthn authenticator does' },
@@ -29,5 +29,10 @@ export default async function key(args: string[]): Promise<number> {
     process.stdout.write(flags.json ? `${JSON.stringify(keys)}\n` : text)
     return 0
   }
-  throw new ZosError('zos key: write zos key new NAME [--passkey] | ls [--json]', { code: 'usage' })
+  if (verb === 'hub' && name && more.length === 0) {
+    const made = (await import('./hub_key.ts')).hubKeyAt(name)
+    process.stdout.write(flags.json ? `${JSON.stringify({ key: made })}\n` : `${made}\n`)
+    return 0
+  }
+  throw new ZosError('zos key: write zos key new NAME [--passkey] | ls [--json] | hub FILE', { code: 'usage' })
 }
