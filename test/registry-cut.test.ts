@@ -42,6 +42,7 @@ async function registry(cut: (answer: ServerResponse, bytes: Buffer, from: numbe
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
   return {
+    host,
     source: `docker://${host}/image:1`,
     asked: () => large,
     async [Symbol.asyncDispose]() {
@@ -94,4 +95,18 @@ test('a registry that sends other bytes in the middle: refused, nothing left beh
   assert.equal(said.code, 1)
   assert.match(said.err, /digest/i)
   assert.deepEqual([pullsLeft(), chunksLeft()], [[], before])
+})
+
+test('a Docker name with a digest is published at its first use, and not asked for again; another digest is refused', async () => {
+  await using at = await registry((answer, bytes, from) => void answer.end(bytes.subarray(from)))
+  const named = `${at.host}/image@${manifest.digest}`
+  for (let i = 0; i < 2; i++) {
+    const said = await node.zosLater(['run', '--rm', named, 'echo', 'ran'], { timeout: 300 })
+    assert.deepEqual([said.code, said.text], [0, 'ran\n'], said.err)
+  }
+  assert.equal(at.asked(), 1)
+  const other = `${at.host}/image@sha256:${'0'.repeat(64)}`
+  const said = await node.zosLater(['run', '--rm', other, 'true'])
+  assert.deepEqual([said.code, said.text], [125, ''])
+  assert.match(said.err, /^zos: .*0{12}/m)
 })

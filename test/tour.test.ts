@@ -18,6 +18,7 @@ import { after, test } from 'node:test'
 import { busyboxTree, dockerArchive, ROOT, sha256 } from './harness.ts'
 
 const isRoot = process.getuid?.() === 0
+const hasScript = spawnSync('script', ['--version']).status === 0
 const work = mkdtempSync(join(tmpdir(), 'zos-tour-'))
 chmodSync(work, 0o755)
 
@@ -30,8 +31,8 @@ function openHome(name: string, user?: number) {
   for (const dir of [place, home, runtime]) chmodSync(dir, 0o700)
   if (user) spawnSync('chown', ['-R', `${user}:${user}`, place])
   const who = user ? ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--clear-groups', '--'] : []
+  const env = { PATH: process.env.PATH!, HOME: place, XDG_RUNTIME_DIR: runtime, ZOS_HOME: home }
   const zos = (...args: string[]) => {
-    const env = { PATH: process.env.PATH!, HOME: place, XDG_RUNTIME_DIR: runtime, ZOS_HOME: home }
     const [file, ...words] = [...who, join(ROOT, 'zos'), ...args]
     const { status, stdout, stderr } = spawnSync(file!, words, { cwd: place, env, encoding: 'utf8', timeout: 300_000 })
     return { code: status, text: stdout, err: stderr }
@@ -43,7 +44,7 @@ function openHome(name: string, user?: number) {
   }
   after(() => zos('down'))
   const run = join(user || !isRoot ? runtime : '/run', `zos-${sha256(home).slice(0, 12)}`)
-  return { place, home, run, zos, ok, json: (...args: string[]) => JSON.parse(ok(...args, '--json')) }
+  return { env, home, run, zos, ok, json: (...args: string[]) => JSON.parse(ok(...args, '--json')) }
 }
 after(() => rmSync(work, { recursive: true, force: true })) // after the homes are down
 
@@ -95,6 +96,27 @@ test('ps, status, stats and store stat say what they promise', () => {
   assert.deepEqual([stats.name, stats.memory.limit], ['site', 64 << 20])
   assert.ok(stats.memory.current > 0 && stats.host.memory > 1 << 20 && stats.processes >= 1)
   assert.ok(Object.keys(own.json('store', 'stat')).length > 0)
+})
+
+test('a terminal is one, of the size of the one it is used from', { skip: !hasScript && 'needs script' }, () => {
+  const inside = `${join(ROOT, 'zos')} run --rm -it web sh -c 'tty; stty size; exit 3'`
+  const { status, stdout } = spawnSync('script', ['-qec', `stty rows 20 cols 70; ${inside}`, '/dev/null'], {
+    env: own.env,
+    encoding: 'utf8',
+    timeout: 300_000,
+  })
+  assert.equal(status, 3)
+  assert.match(stdout.replaceAll('\r', ''), /\/dev\/pts\/0\n20 70\n$/) // before it, what the outer terminal echoes
+})
+
+test('logs -f goes on to the end; stop -t kills what does not listen', async () => {
+  own.ok('run', '-d', '--name', 'counts', 'web', 'sh', '-c', 'for i in 1 2 3; do echo $i; sleep 1; done')
+  assert.equal(own.ok('logs', '-f', 'counts'), '1\n2\n3\n')
+  own.ok('run', '-d', '--name', 'deaf', 'web', 'sh', '-c', "trap '' TERM; echo up; while :; do sleep 1; done")
+  while (!own.ok('logs', 'deaf').includes('up')) await new Promise((done) => setTimeout(done, 100))
+  own.ok('stop', '-t', '1', 'deaf')
+  const deaf = own.json('ps', '-a').find((w: { name: string }) => w.name === 'deaf')
+  assert.deepEqual([deaf.state, deaf.exitCode], ['exited', 137])
 })
 
 test('all of --memory is usable, and no more', () => {
