@@ -9,8 +9,14 @@ import { gatewayOf, ipv4OfSlot } from './network.ts'
 import { ICMPV6, ipv6Packet, UDP } from './packet.ts'
 
 test('cards of two nodes and of one: members reach declared ports and get answers, nobody else gets in', async (t) => {
-  const { one, two, web, cache, db, stranger } = await twoNodes(t)
+  const { one, two, web, cache, db, stranger, network, attach } = await twoNodes(t)
 
+  await t.test('a key that is attached already is refused in one line', async () => {
+    await assert.rejects(
+      attach(one, web, network),
+      /^ZosError: Attach identity [0-9a-f:]+: it is attached already; detach/,
+    )
+  })
   await t.test('across nodes, and back', async () => {
     web.send(tcp(web.identity, db.identity, 40_000, 80))
     const syn = await db.next()
