@@ -109,14 +109,21 @@ test('a terminal is one, of the size of the one it is used from', { skip: !hasSc
   assert.match(stdout.replaceAll('\r', ''), /\/dev\/pts\/0\n20 70\n$/) // before it, what the outer terminal echoes
 })
 
-test('logs -f goes on to the end; stop -t kills what does not listen', async () => {
+test('logs -f goes on to the end; stop says what was asked for, and -t kills what does not listen', async () => {
   own.ok('run', '-d', '--name', 'counts', 'web', 'sh', '-c', 'for i in 1 2 3; do echo $i; sleep 1; done')
   assert.equal(own.ok('logs', '-f', 'counts'), '1\n2\n3\n')
-  own.ok('run', '-d', '--name', 'deaf', 'web', 'sh', '-c', "trap '' TERM; echo up; while :; do sleep 1; done")
-  while (!own.ok('logs', 'deaf').includes('up')) await new Promise((done) => setTimeout(done, 100))
-  own.ok('stop', '-t', '1', 'deaf')
-  const deaf = own.json('ps', '-a').find((w: { name: string }) => w.name === 'deaf')
-  assert.deepEqual([deaf.state, deaf.exitCode], ['exited', 137])
+  const end = async (flags: string[], trap: string, ...stop: string[]) => {
+    const script = `trap '${trap}; echo up; while :; do sleep 1; done`
+    own.ok('run', '-d', '--name', 'ends', ...flags, 'web', 'sh', '-c', script)
+    while (!own.ok('logs', 'ends').includes('up')) await new Promise((done) => setTimeout(done, 100))
+    own.ok('stop', ...stop, 'ends')
+    const { state, exitCode } = own.json('ps', '-a').find((w: { name: string }) => w.name === 'ends')
+    own.ok('rm', 'ends')
+    return [state, exitCode]
+  }
+  assert.deepEqual(await end([], "' TERM", '-t', '1'), ['exited', 137])
+  assert.deepEqual(await end(['--stop-timeout', '1'], "' TERM"), ['exited', 137])
+  assert.deepEqual(await end(['--stop-signal', 'USR1'], "exit 4' USR1"), ['exited', 4])
 })
 
 test('all of --memory is usable, and no more', () => {
