@@ -31,6 +31,10 @@ const KEPT = 512
 function notAsBooked(workload: SlotSpec['workload'], booked: Resources): string | undefined {
   // written by a client of any version: what is no list of volumes asks for none, and is then not what was booked
   const volumes = Array.isArray(workload.volumes) ? (workload.volumes as Workload['volumes']) : []
+  // only the sum is booked: a part that is less than nothing would give another one more than that
+  const parts = [...volumes.map((v) => v?.size), ...(workload.disk === undefined ? [] : [workload.disk])]
+  const odd = parts.find((n) => !Number.isSafeInteger(n) || (n as number) < 1)
+  if (odd !== undefined) return `the spec asks for a disk or volume of ${JSON.stringify(odd)} MiB`
   const asked = resourcesOf({ ...workload, volumes } as Workload)
   const unlike = (Object.keys(asked) as (keyof Resources)[]).find((r) => asked[r] !== booked[r])
   return unlike && `the spec asks for ${asked[unlike]} of ${unlike}, agreed on was ${booked[unlike]}`

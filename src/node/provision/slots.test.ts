@@ -76,7 +76,12 @@ class Model {
 }
 
 /** A deployment of two slots here, whose spec is version N. */
-async function deployment(n: number, restart = 'unless-stopped', booked: Partial<Resources> = {}): Promise<Watched> {
+async function deployment(
+  n: number,
+  restart = 'unless-stopped',
+  booked: Partial<Resources> = {},
+  disks: object = {},
+): Promise<Watched> {
   const specs = [0, 1].map((slot) =>
     salted({
       deployment: 'web',
@@ -85,6 +90,7 @@ async function deployment(n: number, restart = 'unless-stopped', booked: Partial
       workload: {
         ...{ name: 'web', image: 'web', flist: String(n).repeat(64), memory: 64, cpus: 1000, uplink: 500, restart },
         volumes: [{ name: 'data', path: '/data', size: 1, readonly: false }],
+        ...disks,
       },
     }),
   )
@@ -199,6 +205,18 @@ test('a spec that asks for more or less than was booked does not run, whichever 
     const said = words.get(ID)!.get(0)!
     assert.equal(said.phase, 'failed')
     assert.match(said.reason, new RegExp(`the spec asks for \\d+ of ${resource}, agreed on was ${booked}$`))
+  }
+  // the sum is right, its parts are not
+  const volume = (size: unknown) => ({ name: 'data', path: '/data', size, readonly: false })
+  for (const disks of [
+    { disk: 2024, volumes: [volume(-999)] },
+    { disk: -1, volumes: [volume(1026)] },
+    { disk: 1024.5, volumes: [volume(0.5)] },
+    { volumes: [volume(0), volume(1)] },
+    { disk: '1024', volumes: [volume(1)] },
+  ]) {
+    const words = await keeper(model)({ [ID]: await deployment(1, 'no', {}, disks) })
+    assert.match(words.get(ID)!.get(0)!.reason, /the spec asks for a disk or volume of \S+ MiB/)
   }
   assert.equal(model.workloads.size, 0)
   await keeper(model)({ [ID]: await deployment(1) })
