@@ -39,9 +39,13 @@ test('answers that nobody fetches hold so many bytes and no more; with them gone
 }, async () => {
   const dir = await mkdtemp(join(tmpdir(), 'zos-readers-'))
   const socketPath = join(dir, 'rpc.sock')
-  const server = await serveRpc({ large: () => 'x'.repeat(4 * MIB) }, { socket: socketPath })
-  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'large', params: [] })
-  const ask = (): ClientRequest => {
+  let calls = 0
+  const server = await serveRpc(
+    { large: () => 'x'.repeat(4 * MIB), small: () => 'x', counted: () => 'x'.repeat(4 * MIB + 0 * calls++) },
+    { socket: socketPath },
+  )
+  const ask = (method = 'large'): ClientRequest => {
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: [] })
     const headers = { 'content-type': 'application/json', 'content-length': body.length }
     const req = request({ socketPath, method: 'POST', path: '/', headers, agent: false })
     req.on('error', () => {})
@@ -56,13 +60,19 @@ test('answers that nobody fetches hold so many bytes and no more; with them gone
   }
   try {
     // they hear that there is an answer, and take nothing of it
-    const slow = Array.from({ length: 24 }, ask)
+    const slow = Array.from({ length: 24 }, () => ask())
     for (const req of slow) req.on('response', (res) => res.pause())
     await until('the answers that may wait', 20_000, async () => (await status(ask())) === 503)
     await sleep(200)
     const held = slow.filter((req) => (req as { res?: { statusCode: number } }).res?.statusCode === 200).length
-    assert.ok(held >= 8 && held <= 10, `${held} answers of 4 MiB wait`)
+    assert.equal(held, 7, 'answers of 4 MiB and a little that wait')
+    assert.equal(await status(ask('small')), 200, 'who asks for a little is served')
     for (const req of slow) req.destroy()
+    const batch = request({ socketPath, method: 'POST', path: '/', agent: false })
+    batch.end(
+      JSON.stringify(Array.from({ length: 40 }, () => ({ jsonrpc: '2.0', id: 1, method: 'counted', params: [] }))),
+    )
+    assert.deepEqual([await status(batch), calls], [503, 8], 'a batch stops at what may wait')
     await until('an answer', 20_000, async () => (await status(ask())) === 200)
   } finally {
     server.closeAllConnections()

@@ -3,16 +3,16 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { ZosError } from '#codec'
 import { type Methods, rpcError } from './rpc.ts'
 
-/**
- * Bounds on what callers may ask: bytes of a request, calls in a batch, requests at work, open connections, bytes of answers
- * that nobody has fetched yet, milliseconds in which one who is to fetch an answer takes nothing of it.
- */
+/** Bounds on what one caller may ask: bytes of a request, calls in a batch, requests at work, open connections. */
 const BODY_LIMIT = 1 << 20
 const BATCH_LIMIT = 50
 const WORK_LIMIT = 64
 const CONNECTION_LIMIT = 256
+/** Bytes of answers that wait to be fetched, those below SMALL not counted: slow readers of much keep nobody from a little. */
 const UNREAD_LIMIT = 32 << 20
-const UNREAD_TIME = 30_000
+const SMALL = 64 << 10
+/** Milliseconds in which an answer is to be fetched whole. */
+const UNREAD_TIME = 60_000
 
 type Answer = { jsonrpc: '2.0'; id: unknown; result?: unknown; error?: unknown }
 
@@ -54,19 +54,27 @@ function stranger(req: IncomingMessage): boolean {
 export async function serveRpc(methods: Methods, at: { socket: string } | { port: number }): Promise<Server> {
   let working = 0
   let unread = 0
-  const end = (res: ServerResponse, status: number, body: unknown) => {
-    const text = Buffer.from(JSON.stringify(body))
-    unread += text.length
-    res.once('close', () => {
-      unread -= text.length
-    })
-    res.setTimeout(UNREAD_TIME, () => res.destroy())
+  const end = (res: ServerResponse, status: number, body: unknown): void => send(res, status, JSON.stringify(body))
+  const send = (res: ServerResponse, status: number, body: string): void => {
+    const text = Buffer.from(body)
+    if (text.length > SMALL) {
+      if (unread + text.length > UNREAD_LIMIT) {
+        end(res, 503, refusal('too much is waiting to be read; try again, or ask for less'))
+        return
+      }
+      unread += text.length
+      const late = setTimeout(() => res.destroy(), UNREAD_TIME)
+      res.once('close', () => {
+        unread -= text.length
+        clearTimeout(late)
+      })
+    }
     res.writeHead(status, { 'content-type': 'application/json', 'content-length': text.length }).end(text)
   }
   const refusal = (message: string) => ({ jsonrpc: '2.0', id: null, error: { code: -32600, message } })
   const handle = async (req: IncomingMessage, res: ServerResponse) => {
     if (req.method !== 'POST' || stranger(req)) return end(res, 403, refusal('POST from this machine only'))
-    if (working >= WORK_LIMIT || unread > UNREAD_LIMIT) return end(res, 503, refusal('too many requests; try again'))
+    if (working >= WORK_LIMIT) return end(res, 503, refusal('too many requests; try again'))
     working++
     try {
       const text = await read(req)
@@ -77,9 +85,15 @@ export async function serveRpc(methods: Methods, at: { socket: string } | { port
       const body = JSON.parse(text) as unknown
       if (!Array.isArray(body)) return end(res, 200, await answer(methods, body))
       if (body.length > BATCH_LIMIT) return end(res, 400, refusal(`more than ${BATCH_LIMIT} calls in a batch`))
-      const answers: Answer[] = []
-      for (const call of body) answers.push(await answer(methods, call))
-      end(res, 200, answers)
+      const answers: string[] = []
+      let size = 0
+      for (const call of body) {
+        // past the limit it will be refused as a whole
+        if (size > UNREAD_LIMIT) break
+        answers.push(JSON.stringify(await answer(methods, call)))
+        size += answers.at(-1)!.length
+      }
+      send(res, 200, `[${answers.join()}]`)
     } catch {
       if (!res.headersSent) end(res, 400, { jsonrpc: '2.0', id: null, error: { code: -32700, message: 'not JSON' } })
     } finally {
