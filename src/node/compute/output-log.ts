@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readSync, renameSync, writevSync } from 'node:fs'
+import { diskFull, isFull } from './full.ts'
 
 export type OutputRecord = {
   /** 1 standard output, 2 standard error. */
@@ -41,7 +42,10 @@ export class OutputLog {
     return this.#end
   }
 
-  /** Writes what is new of RECORD: a guest that did not see an acknowledgement sends again. */
+  /**
+   * Writes what is new of RECORD, whole or not at all: a guest that did not see an acknowledgement sends again. Throws
+   * `disk-full` when there is no room for it.
+   */
   append(stream: 1 | 2, offset: number, bytes: Buffer): void {
     const known = this.#end - offset
     const fresh = known > 0 ? bytes.subarray(known) : bytes
@@ -53,10 +57,24 @@ export class OutputLog {
     header.writeUInt32LE(fresh.length, 1)
     header.writeBigUInt64LE(BigInt(record.offset), 5)
     header.writeDoubleLE(record.time, 13)
-    writevSync(this.#fd, [header, fresh])
+    this.#write([header, fresh])
     this.#size += HEADER + fresh.length
     this.#end += fresh.length
     this.#events.emit('record', record)
+  }
+
+  /** A disk that fills up takes the beginning of a record: that is taken back. */
+  #write(parts: Buffer[]): void {
+    const wanted = parts.reduce((sum, part) => sum + part.length, 0)
+    let cause: unknown
+    try {
+      if (writevSync(this.#fd, parts) === wanted) return
+    } catch (error) {
+      cause = error
+    }
+    ftruncateSync(this.#fd, this.#size)
+    if (cause !== undefined && !isFull(cause)) throw cause
+    throw diskFull(`Keep output in "${this.#path}"`, cause)
   }
 
   #rotate(): void {

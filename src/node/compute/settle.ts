@@ -18,6 +18,7 @@ export function settle(workload: Workload, clean: boolean): void {
   clearTimeout(workload.leaseTimer)
   workload.lease = undefined
   workload.ending = true
+  workload.heldUp = ''
   // what nobody will read again need not be written back
   const keeps = clean && (spec.volumes.some((v) => !v.readOnly && !(v.anonymous && spec.remove)) || !spec.remove)
   const putAway = async () => {

@@ -9,7 +9,7 @@ import { publishPorts } from './ports.ts'
 import { settle } from './settle.ts'
 import { watchStall } from './stall.ts'
 import { watch } from './watch.ts'
-import { announce, dial, folderFor, openLog, save, type Workload } from './workload.ts'
+import { announce, dial, folderFor, keep, openLog, save, type Workload } from './workload.ts'
 
 /** Starts it in a machine of its own. When it cannot, the status says why and the error is thrown. */
 export function start(workload: Workload, note: (line: string) => void): Promise<void> {
@@ -59,7 +59,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
     ])
     workload.agent = agent
     await storage.check(machine.exportId, command)
-    await save(workload, { machine: machine.record, hostPorts: workload.ports?.hosts ?? [] })
+    await keep(workload, { machine: machine.record, hostPorts: workload.ports?.hosts ?? [] })
     if (workload.lease !== undefined) await tellLease(agent, workload.lease)
     await Promise.race([agent.start(startSpec(workload, binding, machine)), stalled.promise])
   } catch (error) {

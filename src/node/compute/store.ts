@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomic } from '#sys'
 import type { HealthStatus, WorkloadState } from '#wire'
+import { diskFull, isFull } from './full.ts'
 import type { WorkloadSpec } from './spec.ts'
 
 /** What is so: rewritten whole at each change. */
@@ -44,20 +45,24 @@ export const FRESH: WorkloadStatus = {
 /** The folder of a workload: spec.json, status.json, output.log, and what its machine writes. */
 export const folderOf = (home: string, id: string): string => join(home, 'workloads', id)
 
+/** Throws `disk-full`, as saveStatus does. */
 export async function saveSpec(home: string, spec: WorkloadSpec): Promise<void> {
-  mkdirSync(folderOf(home, spec.id), { recursive: true, mode: 0o700 })
-  // a workload that goes with its command need not survive a power cut; kill -9 of the daemon it does survive
-  await writeAtomic(join(folderOf(home, spec.id), 'spec.json'), JSON.stringify(spec), {
-    mode: 0o600,
-    sync: !spec.remove,
-  })
+  await write(home, spec, 'spec.json', spec)
 }
 
 export async function saveStatus(home: string, spec: WorkloadSpec, status: WorkloadStatus): Promise<void> {
-  await writeAtomic(join(folderOf(home, spec.id), 'status.json'), JSON.stringify(status), {
-    mode: 0o600,
-    sync: !spec.remove,
-  })
+  await write(home, spec, 'status.json', status)
+}
+
+async function write(home: string, spec: WorkloadSpec, name: string, value: unknown): Promise<void> {
+  const folder = folderOf(home, spec.id)
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    // a workload that goes with its command need not survive a power cut; kill -9 of the daemon it does survive
+    await writeAtomic(join(folder, name), JSON.stringify(value), { mode: 0o600, sync: !spec.remove })
+  } catch (error) {
+    throw isFull(error) ? diskFull(`Keep "${spec.name}" in "${folder}"`, error) : error
+  }
 }
 
 function readJson<T>(path: string): T | undefined {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { ZosError } from '#codec'
-import { within } from '#sys'
+import { codeOf, reasonOf, ZosError } from '#codec'
+import { sleep, within } from '#sys'
 import type { Agent } from '#vm'
 import type { WorkloadView } from '#wire'
 import type { Cards } from './cards.ts'
@@ -66,6 +66,10 @@ export type Workload = {
   ending: boolean
   /** Its folder goes or is gone: nothing may be written there. */
   removed: boolean
+  /** Its status is not on disk, which is full. */
+  unsaved: boolean
+  /** Why its output is not kept now, and its program stands still at it; '' while it is. */
+  heldUp: string
 }
 
 export function openWorkload(at: Surroundings, spec: WorkloadSpec, status: WorkloadStatus = { ...FRESH }): Workload {
@@ -90,7 +94,7 @@ export function openWorkload(at: Surroundings, spec: WorkloadSpec, status: Workl
       sinks: new Set(),
       waiters: new Set(),
     },
-    ...{ settled: Promise.resolve(), ending: false, removed: false },
+    ...{ settled: Promise.resolve(), ending: false, removed: false, unsaved: false, heldUp: '' },
   }
 }
 
@@ -115,6 +119,9 @@ export function agentOf({ agent, spec, status }: Workload): Agent {
   }
   return agent
 }
+
+/** Until a status the disk had no room for is written again. Milliseconds. */
+const SAVE_AGAIN = 1000
 
 /** How long a call waits for a machine that an earlier daemon left. Milliseconds. */
 const TAKING_UP = 15_000
@@ -143,8 +150,32 @@ export async function reach(workload: Workload): Promise<Agent> {
 /** To a TCP port of its own loopback. */
 export const dial = async (workload: Workload, port: number): Promise<Duplex> => (await reach(workload)).dial(port)
 
-/** Changes the status here and on disk; for one that is being removed only here. */
-export function save(workload: Workload, change: Partial<WorkloadStatus>): Promise<void> {
+/**
+ * Changes the status here and on disk; for one that is being removed only here. While the disk is full it is so here, and
+ * on disk as soon as there is room.
+ */
+export async function save(workload: Workload, change: Partial<WorkloadStatus>): Promise<void> {
+  try {
+    await keep(workload, change)
+    workload.unsaved = false
+  } catch (error) {
+    if (codeOf(error) !== 'disk-full') throw error
+    if (workload.unsaved) return
+    workload.unsaved = true
+    workload.at.log(reasonOf(error))
+    void saveLater(workload)
+  }
+}
+
+async function saveLater(workload: Workload): Promise<void> {
+  while (workload.unsaved) {
+    await sleep(SAVE_AGAIN)
+    await save(workload, {}).catch((error: unknown) => workload.at.log(reasonOf(error)))
+  }
+}
+
+/** As save, but throws `disk-full` where it could not be kept. */
+export function keep(workload: Workload, change: Partial<WorkloadStatus>): Promise<void> {
   workload.status = { ...workload.status, ...change }
   return workload.removed ? Promise.resolve() : saveStatus(workload.at.home, workload.spec, workload.status)
 }
@@ -171,14 +202,14 @@ export function announce({ status, waiters }: Workload): void {
 export const boundPorts = ({ spec, status }: Pick<Workload, 'spec' | 'status'>): WorkloadSpec['ports'] =>
   spec.ports.map((p, n) => ({ ...p, host: p.host || (status.hostPorts[n] ?? 0) }))
 
-export function view({ at, spec, status, machine, adopting, health }: Workload): WorkloadView {
+export function view({ at, spec, status, machine, adopting, health, heldUp }: Workload): WorkloadView {
   return {
     id: spec.id,
     name: spec.name,
     image: spec.image,
     state: status.state,
     exitCode: status.state === 'exited' ? status.exitCode : null,
-    reason: status.reason || (adopting && performance.now() - adopting.since > SOON ? hangsAt(adopting) : ''),
+    reason: status.reason || heldUp || (adopting && performance.now() - adopting.since > SOON ? hangsAt(adopting) : ''),
     pid: machine?.pid ?? at.machines.pidOf(status.machine),
     createdAt: spec.createdAt,
     startedAt: status.startedAt,
