@@ -63,7 +63,7 @@ test('two groups race for the last of the disk: exactly one has it', async () =>
     ['rivals', 'right'],
   ] as const
   const proposals = racers.map(([group, name]) => {
-    const file = spec(name, [`disk: ${each}m`])
+    const file = spec(name, [`disk: ${each}m`, 'cpus: 0.5'])
     return j<{ id: string }>('deploy', file, '--group', group, '--as', 'alice').id
   })
   const codes = await Promise.all(
@@ -78,4 +78,21 @@ test('two groups race for the last of the disk: exactly one has it', async () =>
   )
   assert.deepEqual(codes.toSorted(), [0, 1])
   assert.equal(free(), before - each, 'what is booked is what one of them asked for')
+})
+
+test("a name is its group's own; without --group the only group that has it is meant, else it is asked which", async () => {
+  assert.equal((await status('web')).state, 'running')
+  assert.equal(j<{ state: string }>('status', 'web').state, 'running')
+  const { id } = j<{ id: string }>(
+    'deploy',
+    spec('web', ['disk: 16m', 'cpus: 0.1']),
+    '--group',
+    'rivals',
+    '--as',
+    'alice',
+  )
+  assert.equal(j<{ version: number }>('status', 'web').version, 1, 'a proposal is not had yet')
+  z('approve', id, '--as', 'bob')
+  assert.match(refused('status', 'web'), /say with --group which of (team, rivals|rivals, team)/)
+  assert.equal(j<{ version: number }>('status', 'web', '--group', 'rivals').version, 1)
 })
