@@ -82,7 +82,7 @@ test('members come and go; what the old ones approved but had not agreed on dies
 })
 
 test('consent that was given for a time ends with it, and one that was frozen for a time runs on after it', async () => {
-  z('group', 'change', 'team', '--freeze', '70s', '--as', 'alice')
+  z('group', 'change', 'team', '--freeze', '80s', '--as', 'alice')
   second()
   z('deploy', spec('short', [], ['expires: 15s']), '--as', 'alice')
   second()
@@ -111,5 +111,15 @@ test('farms, nodes and groups are shown as the chain has them', () => {
   assert.deepEqual([farm.name, farm.nodes], ['farm1', ['node1']])
   const node = j<{ country: string; used: Record<string, number> }>('node', 'show', 'node2')
   assert.deepEqual([node.country, node.used.ram], ['DE', 0], 'nothing stays booked')
-  assert.equal(j<{ freezeSeconds: number }>('group', 'show', 'team').freezeSeconds, 70)
+  assert.equal(j<{ freezeSeconds: number }>('group', 'show', 'team').freezeSeconds, 80)
+  const named = (what: string) => j<{ name: string }[]>(what, 'ls').map(({ name }) => name)
+  assert.deepEqual(['key', 'group', 'farm', 'node'].map(named), [
+    ['alice', 'bob', 'carol', 'dora'],
+    ['team'],
+    ['farm1', 'farm2'],
+    ['node1', 'node2'],
+  ])
+  const exported = JSON.parse(z('grid', 'export'))
+  const facts = ['chainId', 'contract', 'format', 'genesis', 'hub', 'peers', 'rpc', 'since']
+  assert.deepEqual(Object.keys(exported).sort(), facts, 'nothing but what everyone may know')
 })
