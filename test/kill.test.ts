@@ -19,17 +19,20 @@ function* numbers(count: number): Generator<string> {
 }
 
 test('logs at full speed, the daemon killed every second: no byte missing, none doubled', {
-  timeout: 900_000,
-}, async () => {
+  timeout: 1_800_000,
+}, async (t) => {
   node.ok(['publish', `dir:${busyboxTree(join(node.work, 'tree'))}`, 'box'], { timeout: 300 })
   // by night 170 MB, for which a guest needs some 20 s: more than 5 MB/s, emulated
   const lines = process.env.ZOS_NIGHTLY === '1' ? 20_000_000 : 400_000
   node.ok(['run', '-d', '--name', 'loud', 'box', 'seq', '1', String(lines)], { timeout: 300 })
-  for (let kills = 0; kills < 5 || row('loud').state === 'running'; kills++) {
+  // where a guest has a tenth of a core it would be killed for hours: the rest comes undisturbed
+  for (let kills = 0; kills < 5 || (kills < 150 && row('loud').state === 'running'); kills++) {
     await new Promise((r) => setTimeout(r, kills < 5 ? 700 : 1000))
+    // one that timed out must not kill the daemons of those behind it
+    if (t.signal.aborted) return
     process.kill(status().pid, 'SIGKILL')
   }
-  await until('the end', 120, () => row('loud').state === 'exited')
+  await until('the end', 1200, () => row('loud').state === 'exited')
   assert.equal(row('loud').exitCode, 0)
   const expected = createHash('sha256')
   for (const text of numbers(lines)) expected.update(text)
