@@ -16,6 +16,8 @@ type Main = {
   exited: Promise<ExitStatus>
   /** Of the main process's stdin; set once there is one. */
   grant: (bytes: number) => void
+  /** The caller has the agent soon: output may be handed on behind that. */
+  open: () => void
   /** Output below OFFSET need not be held by the guest any more. */
   acked: (offset: number) => void
 }
@@ -41,10 +43,12 @@ function openMain({ onOutput, resumeFrom = 0 }: ConnectOptions): Main {
     })
     busy = mine
   }
-  follow(() => new Promise((done) => setImmediate(done)))
+  const opened = Promise.withResolvers<void>()
+  follow(() => opened.promise)
   const main: Main = {
     exited: exited.promise,
     grant: () => {},
+    open: () => void setImmediate(opened.resolve),
     acked: (offset) => {
       acked = Math.max(acked, offset)
     },
@@ -117,6 +121,7 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
     stdin.destroy(error)
   })
   const quick = { timeout: QUICK }
+  main.open()
   return {
     state: line.state,
     // may wait for the disk

@@ -32,8 +32,8 @@ async function guest(lost: number) {
       if (silent || at < 0 || nonce.length < NONCE) return
       socket.removeAllListeners('data')
       socket.resume()
-      socket.write(encodeFrame(Frame.helloAck, 0, Buffer.concat([nonce, Buffer.from(JSON.stringify(STATE))])))
-      socket.write(output(3, 'end'))
+      const ack = encodeFrame(Frame.helloAck, 0, Buffer.concat([nonce, Buffer.from(JSON.stringify(STATE))]))
+      socket.write(Buffer.concat([ack, output(3, 'end')]))
     })
   })
   const socket = join(dir, 's')
@@ -49,18 +49,23 @@ async function guest(lost: number) {
   }
 }
 
-test('a hello that is not answered is said again on a new connection; output comes once', async () => {
+test('a hello that is not answered is said again on a new connection; output comes once, behind the agent', {
+  timeout: 60_000,
+}, async () => {
   await using silent = await guest(1)
   const got: string[] = []
   const whole = Promise.withResolvers<void>()
+  let returned = false
   await using agent = await connectAgent(silent.socket, {
     fresh: true,
     resumeFrom: 3,
     onOutput: ({ offset, data }) => {
       got.push(`${offset} ${data}`)
+      assert.ok(returned, 'who called has no agent yet, and cannot acknowledge')
       whole.resolve()
     },
   })
+  returned = true
   assert.equal(agent.state.pid, 7)
   await whole.promise
   assert.deepEqual(got, ['3 end'])
