@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { ExecSession } from '#vm'
+import type { Agent, ExecSession } from '#vm'
 import { Frame, type RunRequest, writeFrame } from '#wire'
 import type { Engine } from '../compute/engine.ts'
 import { frameSink } from '../compute/sinks.ts'
@@ -28,10 +28,15 @@ function feed(stream: Duplex, on: Session['on'], to: Pick<ExecSession, 'stdin' |
   })
 }
 
-/** Stays with WORKLOAD until its program ends; DETACH stops its output. */
-async function stay(stream: Duplex, on: Session['on'], workload: Workload, detach: () => void): Promise<void> {
+/** Stays with WORKLOAD until its program ends, if it has not yet; AGENT is its line, DETACH stops its output. */
+async function stay(
+  stream: Duplex,
+  on: Session['on'],
+  workload: Workload,
+  { agent, detach }: { agent: Agent; detach: () => void },
+): Promise<void> {
   feed(stream, on, {
-    stdin: (await reach(workload)).stdin,
+    stdin: agent.stdin,
     signal: (name) => signal(workload, name),
     resize: (window) => agentOf(workload).resize(window),
   })
@@ -58,9 +63,9 @@ export const runStream = (engine: Engine, resolve: Resolve) =>
     }
     writeFrame(stream, Frame.started, { id: workload.spec.id })
     if (request.detach) return void writeFrame(stream, Frame.exit, { code: 0 })
-    const guest = agentOf(workload)
-    stream.on('close', () => guest.stdin.end())
-    await stay(stream, on, workload, detach)
+    const agent = agentOf(workload)
+    stream.on('close', () => agent.stdin.end())
+    await stay(stream, on, workload, { agent, detach })
     if (request.remove) await engine.forget(workload)
   })
 
@@ -69,12 +74,13 @@ export const attachStream = (engine: Engine, ref: string, options: { start: bool
   framed(async (stream, { on }) => {
     const workload = engine.find(ref)
     const { spec } = workload
-    if (!options.start) await reach(workload)
+    const running = options.start ? undefined : await reach(workload)
     const detach = attach(workload, frameSink(stream))
     stream.on('close', detach)
     if (options.start) await start(workload, notes(stream))
+    const agent = running ?? agentOf(workload)
     writeFrame(stream, Frame.started, { id: spec.id })
-    await stay(stream, on, workload, detach)
+    await stay(stream, on, workload, { agent, detach })
   })
 
 type ExecRequest = {
