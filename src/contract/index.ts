@@ -56,6 +56,7 @@ export {
   type SignedReport,
   type SlotStatus,
   type Subject,
+  seenOf,
   sendBeats,
   sendReport,
   signBeat,
@@ -103,3 +104,15 @@ export {
   STATE,
   type Transition,
 } from './typed/schema.ts'
+export { carryWords, type WordCarrier } from './words/carry.ts'
+export {
+  type Answer,
+  formatAnswer,
+  formatWord,
+  MAX_WORD,
+  parseAnswer,
+  parseWord,
+  WORDS_TOPIC,
+  type Word as SignedWord,
+} from './words/form.ts'
+export { isHeld } from './words/held.ts'

@@ -35,7 +35,7 @@ const portOf = (name: Backing, port: number): string[] =>
 /** What the relay is told besides: to which services it leads, by port, whose they are, and where it listens as well. */
 export function relayFlags(services: Record<string, number>, address: string, port: number): string[] {
   const serve = Object.entries(services).flatMap(([name, at]) => ['--serve', `${name}=${HERE}:${at}`])
-  const known = ['--grid', join(gridDir(), 'grid.json')]
+  const known = ['--grid', join(gridDir(), 'grid.json'), '--relayer']
   return [...serve, ...known, ...(address === HERE ? [] : ['--listen', relayAt(address, port)])]
 }
 

@@ -21,6 +21,7 @@ import { places } from '#wire'
 import { hubKey } from './hub_key.ts'
 import { type GridFacts, gridFacts, keysDir } from './local.ts'
 import { passphrase } from './passphrase.ts'
+import { relayerKey } from './relayer_key.ts'
 import { joined, openWay, type Way } from './way.ts'
 
 type Hex = `0x${string}`
@@ -60,7 +61,7 @@ export async function openContext(file?: string, given?: Way): Promise<Context> 
   return {
     facts,
     grid: openGrid(engine, facts.contract, { since: BigInt(facts.since) }),
-    relayer: openRelayer(),
+    relayer: openRelayer(relayerKey()),
     hubs,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }

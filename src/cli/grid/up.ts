@@ -29,6 +29,7 @@ import {
   saveFacts,
   saveLocal,
 } from './local.ts'
+import { relayerKey } from './relayer_key.ts'
 import { PROGRAMS, startService, statusOf } from './services.ts'
 
 type Hex = `0x${string}`
@@ -75,7 +76,7 @@ function capacityOf(count: number) {
 /** Makes the contract, the farms and the nodes' identities that are missing. */
 async function register(rpc: string, nodes: LocalNode[]) {
   const engine = await connectRpc([rpc])
-  const relayer = openRelayer()
+  const relayer = openRelayer(relayerKey())
   let facts = factsOfLocal()
   if (!facts) {
     const { contract, since } = await deployContracts(engine, relayer)

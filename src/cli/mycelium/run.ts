@@ -75,6 +75,10 @@ export async function runNode(args: string[]): Promise<number> {
       kind: 'value',
       about: 'FILE of the grid that is served: its nodes and people have more room than strangers',
     },
+    relayer: {
+      kind: 'switch',
+      about: "post what --grid's nodes signed and send as messages; the key in $ZOS_RELAYER_KEY_FILE pays",
+    },
     'sessions-only': { kind: 'switch', about: 'never anything weaker to anybody but --legacy' },
     'network-name': { kind: 'value', about: 'be of a private network: its name, which is public' },
     'network-key-file': { kind: 'value', about: 'the 32 raw bytes only its nodes have' },
@@ -87,6 +91,10 @@ export async function runNode(args: string[]): Promise<number> {
   const keyFile = flags['key-file']
   if (keyFile === undefined)
     throw new ZosError('zos mycelium run: --key-file is missing; "zos mycelium keygen FILE" makes one', {
+      code: 'usage',
+    })
+  if (flags.relayer && flags.grid === undefined)
+    throw new ZosError('zos mycelium run: --relayer needs --grid FILE: it posts to the chain of that grid', {
       code: 'usage',
     })
   const network = await networkOf(flags['network-name'], flags['network-key-file'])
@@ -116,6 +124,8 @@ export async function runNode(args: string[]): Promise<number> {
     discovery: !flags['no-discovery'],
     ...(flags.tun ? { port: { kind: 'tun', name: flags.tun } } : {}),
   })
+  const warn = (line: string) => process.stderr.write(`zos: ${line}\n`)
+  if (flags.relayer) await (await import('./words.ts')).relayWords(daemon.messages!, flags.grid!, warn, stop.signal)
   const server = await serveApi(daemon, socket)
   const { address } = describeIdentity(identityOf(secret))
   const where = listen.length ? `, listening on ${listen.map(formatEndpoint).join(', ')}` : ''

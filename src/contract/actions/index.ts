@@ -30,6 +30,7 @@ export {
   type NodeDescription,
   readNode,
   registerNode,
+  seenOf,
   sendBeats,
   signBeat,
 } from './nodes.ts'

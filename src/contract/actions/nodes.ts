@@ -104,6 +104,11 @@ export async function keyOfNode(grid: Grid, id: number): Promise<Hex> {
   return ((await view(grid, 'nodes', [id])) as Row)[0].toLowerCase() as Hex
 }
 
+/** Unix seconds of a node's last heartbeat as the head has it; 0 before the first. */
+export async function seenOf(grid: Grid, id: number): Promise<number> {
+  return ((await view(grid, 'nodes', [id])) as Row)[3]
+}
+
 /** Every node on this chain. */
 export async function listNodes(grid: Grid): Promise<Node[]> {
   const count = Number(await view(grid, 'nodeCount', []))

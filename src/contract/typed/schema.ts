@@ -124,16 +124,19 @@ export const registrationSchema = z.strictObject({
 })
 export type Registration = z.infer<typeof registrationSchema>
 
-export type Ack = {
-  deployment: Hex
-  slot: number
-  node: number
-  sequence: number
-  phase: number
-  time: number
-  report: Hex
-}
-export type Beat = { node: number; time: number }
+export const ackSchema = z.strictObject({
+  deployment: word,
+  slot: uint(8),
+  node: uint(24),
+  sequence: uint(32),
+  phase: uint(8),
+  time: uint(53),
+  report: hexBytes(0, 256),
+})
+export type Ack = z.infer<typeof ackSchema>
+
+export const beatSchema = z.strictObject({ node: uint(24), time: uint(40) })
+export type Beat = z.infer<typeof beatSchema>
 
 /** Whoever signs it lets the Ed25519 KEY ask the hub HUB in their name for what DOMAIN holds. UNTIL: Unix seconds. */
 export type HubKey = { domain: string; hub: string; key: Hex; until: number }

@@ -72,6 +72,22 @@ test('empty messages, topics and replies; a reply goes to who waits for it', asy
   assert.equal(await anything, undefined)
 })
 
+test('who takes messages for one purpose has no room for others, whether they come as replies or not', async (t) => {
+  const [a, b] = await pair(t)
+  const words = Buffer.from('words')
+  b.messages.restrict(({ address }, said, reply) => address.equals(a.address) && said.equals(words) && !reply)
+  const data = Buffer.from('x')
+  const refused = [
+    a.messages.push({ to: b.address, topic, data }),
+    a.messages.push({ to: b.address, topic: words, data, replyTo: 'ab'.repeat(8) }),
+  ]
+  const id = a.messages.push({ to: b.address, topic: words, data })
+  assert.equal((await b.messages.take({}, WAIT))?.id, id)
+  await until('both to be refused', 10_000, () => b.messages.counters['sender-refused']! >= 2)
+  for (const one of refused) assert.equal(a.messages.status(one)?.state, 'pending')
+  assert.deepEqual(await readdir(b.dir), [])
+})
+
 test('a conversation goes on under one id: each reply arrives', async (t) => {
   const [a, b] = await pair(t)
   const none = Buffer.alloc(0)

@@ -26,10 +26,14 @@ export type Messages = AsyncDisposable & {
   /** Forgets a message that was read, and tells its sender; false when it is not here. */
   remove: (id: string) => Promise<boolean>
   status: (id: string) => OutgoingStatus | undefined
+  /** From now on takes only what ALLOWED says: for whoever serves one purpose, so that nothing else fills the disk. */
+  restrict: (allowed: Allowed) => void
   /** A sealed body of type 1 for this node. */
   receive: (from: Sender, payload: Buffer) => Promise<void>
   counters: Record<string, number>
 }
+
+export type Allowed = (from: Sender, topic: Buffer, reply: boolean) => boolean
 
 export type MessagesOptions = {
   /** The folder received messages are kept in. */
@@ -53,6 +57,7 @@ export async function openMessages({ dir, identity, send }: MessagesOptions): Pr
   const counters: Record<string, number> = {}
   const waiting = new Set<Waiting>()
   let timer: NodeJS.Timeout | undefined
+  let allowed: Allowed = () => true
 
   const forward = createForwarding()
   /** Those being handed to a program: nobody else gets them meanwhile. */
@@ -179,6 +184,9 @@ export async function openMessages({ dir, identity, send }: MessagesOptions): Pr
       const kept = spool.entries.find((one) => one.id === id)
       return kept ? remove(kept) : false
     },
+    restrict(only) {
+      allowed = only
+    },
     async receive(from, payload) {
       const piece = decodePiece(payload)
       if (!piece) {
@@ -186,7 +194,9 @@ export async function openMessages({ dir, identity, send }: MessagesOptions): Pr
         return
       }
       const now = performance.now()
-      if (piece.ack || piece.kind === 'read') outbox.heard(from.address, piece, now)
+      // without its beginning the rest of a message is nothing
+      if (piece.kind === 'init' && !piece.ack && !allowed(from, piece.topic, piece.reply)) count('sender-refused')
+      else if (piece.ack || piece.kind === 'read') outbox.heard(from.address, piece, now)
       else if (await inbox.receive(from, piece, now)) send(from.address, [acknowledgement(payload)])
       if (inbox.isBusy) wake()
     },
