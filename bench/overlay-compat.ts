@@ -1,4 +1,5 @@
 import { compare } from './overlay/lab.ts'
+import { lacksRival } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
 const name = 'overlay-compat'
@@ -7,5 +8,6 @@ const claim = 'one TCP stream between two of ours in the wire-compatible form, M
 export default {
   name,
   claim,
+  lacks: lacksRival,
   run: () => compare({ name, claim, unit: 'Mbit/s', better: 'higher', must: 0.4 }, 'stream', 2, 'compatible'),
 } satisfies Benchmark

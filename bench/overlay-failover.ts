@@ -1,5 +1,6 @@
-import { inTurn } from './overlay/lab.ts'
+import { against, startInTurn } from './overlay/lab.ts'
 import { createNet, type Kind } from './overlay/net.ts'
+import { lacksRival } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
 const name = 'overlay-failover'
@@ -16,8 +17,7 @@ async function longestSilence(kind: Kind): Promise<number> {
     [3, 2],
   ] as const
   using net = createNet([kind, kind, kind, kind], edges)
-  for (const i of [1, 2, 0, 3]) net.start(i)
-  await net.reach(60)
+  await startInTurn(net, [1, 2, 0, 3])
   const answers: number[] = []
   const pinger = net.spawn(0, ['ping', '-6', '-i', '0.02', net.addresses[3]!])
   pinger.stdout!.on('data', () => answers.push(performance.now()))
@@ -44,11 +44,6 @@ async function longestSilence(kind: Kind): Promise<number> {
 export default {
   name,
   claim,
-  run: () =>
-    inTurn(
-      { name, claim, unit: 's', better: 'lower', must: 0.1 },
-      'public daemon',
-      () => longestSilence('ours'),
-      () => longestSilence('public'),
-    ),
+  lacks: lacksRival,
+  run: () => against({ name, claim, unit: 's', better: 'lower', must: 0.1 }, longestSilence),
 } satisfies Benchmark

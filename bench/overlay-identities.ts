@@ -2,8 +2,9 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { inTurn } from './overlay/lab.ts'
-import { publicDaemon, sh } from './overlay/net.ts'
+import { against } from './overlay/lab.ts'
+import { sh } from './overlay/net.ts'
+import { lacksRival, yggdrasilCommand, yggdrasilConfig } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
 const name = 'overlay-identities'
@@ -50,26 +51,31 @@ async function ours(dir: string): Promise<ChildProcess[]> {
   return [child]
 }
 
-/** One daemon each, as the original grid runs them. */
-async function theirs(dir: string): Promise<ChildProcess[]> {
-  const bin = publicDaemon()
+/** One public daemon each, as the original grid runs them. */
+async function publicDaemons(dir: string): Promise<ChildProcess[]> {
   return Array.from({ length: COUNT }, (_, i) => {
     const port = String(20_000 + i)
     const apis = ['--api-addr', `127.0.0.1:${30_000 + i}`, '--jsonrpc-addr', `127.0.0.1:${40_000 + i}`]
     const names = ['-k', join(dir, `${i}.key`), '--tun-name', `id${i}`]
-    return start([bin, ...names, ...apis, '--disable-peer-discovery', '-t', port, '-q', port], dir)
+    const peering = ['--disable-peer-discovery', '-t', port, '-q', port]
+    return start([process.env.MYCELIUM_BIN!, ...names, ...apis, ...peering], dir)
   })
 }
+
+async function yggdrasils(dir: string): Promise<ChildProcess[]> {
+  return Array.from({ length: COUNT }, (_, i) => {
+    const file = join(dir, `${i}.json`)
+    yggdrasilConfig(file, `id${i}`, [], [])
+    return start(yggdrasilCommand(file), dir)
+  })
+}
+
+const startAll = { ours, compatible: ours, public: publicDaemons, yggdrasil: yggdrasils }
 
 export default {
   name,
   claim,
+  lacks: lacksRival,
   run: () =>
-    inTurn(
-      { name, claim, unit: 'MB', better: 'lower', must: 0.2 },
-      '100 public daemons',
-      () => measured(ours),
-      () => measured(theirs),
-      { rounds: 3 },
-    ),
+    against({ name, claim, unit: 'MB', better: 'lower', must: 0.2 }, (kind) => measured(startAll[kind]), { rounds: 3 }),
 } satisfies Benchmark

@@ -1,5 +1,6 @@
-import { inTurn } from './overlay/lab.ts'
+import { against } from './overlay/lab.ts'
 import { createNet, type Kind } from './overlay/net.ts'
+import { lacksRival } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
 const name = 'overlay-join'
@@ -28,12 +29,10 @@ async function firstAnswer(kind: Kind): Promise<number> {
 export default {
   name,
   claim,
+  lacks: lacksRival,
   run: () =>
-    inTurn(
-      { name, claim, unit: 's', better: 'lower', must: 0.2 },
-      'public daemon',
-      () => firstAnswer('ours'),
-      () => firstAnswer('public'),
-      { rounds: 10, take: (values) => Math.max(...values) },
-    ),
+    against({ name, claim, unit: 's', better: 'lower', must: 0.2 }, firstAnswer, {
+      rounds: 10,
+      take: (values) => Math.max(...values),
+    }),
 } satisfies Benchmark

@@ -1,4 +1,5 @@
-import { idleRoundTrip, inTurn } from './overlay/lab.ts'
+import { against, idleRoundTrip } from './overlay/lab.ts'
+import { lacksRival } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
 const name = 'overlay-rtt'
@@ -7,11 +8,6 @@ const claim = 'ping between two nodes, idle'
 export default {
   name,
   claim,
-  run: () =>
-    inTurn(
-      { name, claim, unit: 'ms', better: 'lower', must: 1.5 },
-      'public daemon',
-      () => idleRoundTrip('ours'),
-      () => idleRoundTrip('public'),
-    ),
+  lacks: lacksRival,
+  run: () => against({ name, claim, unit: 'ms', better: 'lower', must: 1.5 }, idleRoundTrip),
 } satisfies Benchmark

@@ -1,6 +1,7 @@
 import { cpuSecondsOf } from '../peer.ts'
 import { median, type Row } from '../row.ts'
 import { createNet, type Kind, type Net } from './net.ts'
+import { rival } from './rival.ts'
 
 export type Measured = {
   /** One TCP stream from the first to the last, Mbit/s received. */
@@ -26,14 +27,25 @@ export async function stream(net: Net, last: number, address: string, seconds: n
   return { bytes: bytes as number, bitsPerSecond: bits_per_second as number }
 }
 
+/**
+ * Starts the nodes of ORDER, those that are dialled before those that dial: Yggdrasil tries a peer again only after a
+ * minute. Until the first reaches the last.
+ */
+export async function startInTurn(net: Net, order: Iterable<number>): Promise<void> {
+  for (const i of order) {
+    net.start(i)
+    await new Promise((done) => setTimeout(done, 500))
+  }
+  await net.reach(60)
+}
+
 async function startLine(kinds: Kind[]): Promise<Net> {
   const net = createNet(
     kinds,
     kinds.slice(1).map((_, i) => [i + 1, i] as const),
   )
-  for (const i of kinds.keys()) net.start(i)
   try {
-    await net.reach(60)
+    await startInTurn(net, kinds.keys())
   } catch (error) {
     net[Symbol.dispose]()
     throw error
@@ -69,13 +81,15 @@ async function measureLine(kinds: Kind[], seconds = 5): Promise<Measured> {
 
 export type Claim = Pick<Row, 'name' | 'claim' | 'unit' | 'better' | 'must'>
 
+type Options = { rounds?: number; take?: (values: number[]) => number }
+
 /** OURS and THEIRS in turn, ROUNDS times; what TAKE makes of each is compared, by default the medians. */
 export async function inTurn(
   claim: Claim,
   peerName: string,
   ours: () => Promise<number>,
   theirs: () => Promise<number>,
-  options: { rounds?: number; take?: (values: number[]) => number } = {},
+  options: Options = {},
 ): Promise<Row> {
   const { rounds = 5, take = median } = options
   const [own, other]: [number[], number[]] = [[], []]
@@ -88,8 +102,24 @@ export async function inTurn(
   return { ...claim, ours: o, peer: p, peerName, ratio: o / p, notes: { ours: list(own), peer: list(other) } }
 }
 
-/** Lines of ours and of the public daemon in turn; the medians of WHICH are compared. */
-export function compare(claim: Claim, which: keyof Measured, nodes: number, kind: Kind = 'ours'): Promise<Row> {
-  const line = (of: Kind) => async () => (await measureLine(Array.from({ length: nodes }, () => of)))[which]
-  return inTurn(claim, 'public daemon', line(kind), line('public'))
+/** MEASURE of ours and of the daemon it is compared with here; CLAIM's bar is the one against the public daemon. */
+export function against(
+  claim: Claim,
+  measure: (kind: Kind) => Promise<number>,
+  options: Options & { own?: Kind } = {},
+): Promise<Row> {
+  const { kind, name, bar } = rival()
+  const held = { ...claim, must: bar(claim.unit, claim.must) }
+  return inTurn(
+    held,
+    name,
+    () => measure(options.own ?? 'ours'),
+    () => measure(kind),
+    options,
+  )
+}
+
+/** Lines of ours and of the other daemon in turn; the medians of WHICH are compared. */
+export function compare(claim: Claim, which: keyof Measured, nodes: number, own: Kind = 'ours'): Promise<Row> {
+  return against(claim, async (kind) => (await measureLine(Array.from({ length: nodes }, () => kind)))[which], { own })
 }

@@ -3,20 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { must } from '../peer.ts'
+import { type Rival, yggdrasilCommand, yggdrasilConfig } from './rival.ts'
 
-/** What runs in a namespace: ours, ours in the wire-compatible form, or the public daemon ($MYCELIUM_BIN). */
-export type Kind = 'ours' | 'compatible' | 'public'
+/** What runs in a namespace: ours, ours in the wire-compatible form, the public daemon ($MYCELIUM_BIN) or Yggdrasil. */
+export type Kind = 'ours' | 'compatible' | Rival['kind']
 
 const zos = resolve(import.meta.dirname, '../../zos')
 export const sh = (file: string, args: string[]): string =>
   must(spawnSync(file, args), `${file} ${args.join(' ')}`).toString()
-
-export function publicDaemon(): string {
-  const bin = process.env.MYCELIUM_BIN
-  if (!bin) throw new Error('set MYCELIUM_BIN to a public Mycelium daemon (0.7) to measure against it')
-  if (process.getuid?.() !== 0) throw new Error('network namespaces need root')
-  return bin
-}
 
 export type Net = Disposable & {
   addresses: string[]
@@ -80,9 +74,19 @@ export function createNet(
     }
   }
 
-  function command(i: number): string[] {
+  function peersOf(i: number): string[] {
     const dials = (edge: Edge) => !discovery && edge[0] === i
-    const peers = edges.flatMap((edge, n) => (dials(edge) ? [`tcp://${ipOf(n, 1)}:9651`] : []))
+    return edges.flatMap((edge, n) => (dials(edge) ? [`tcp://${ipOf(n, 1)}:9651`] : []))
+  }
+
+  function identity(i: number): { address: string; publicKey: string } {
+    if (kinds[i] === 'yggdrasil') return yggdrasilConfig(key(i), 'ov0', ['tcp://0.0.0.0:9651'], peersOf(i))
+    return JSON.parse(sh(zos, ['mycelium', 'keygen', key(i), '--json']))
+  }
+
+  function command(i: number): string[] {
+    if (kinds[i] === 'yggdrasil') return yggdrasilCommand(key(i))
+    const peers = peersOf(i)
     const keys = identities.map(({ publicKey }) => publicKey)
     if (kinds[i] === 'public') {
       const common = [
@@ -96,7 +100,7 @@ export function createNet(
         '-q',
         '9651',
       ]
-      return [publicDaemon(), ...common, ...flags(i, keys), ...(peers.length ? ['--peers', ...peers] : [])]
+      return [process.env.MYCELIUM_BIN!, ...common, ...flags(i, keys), ...(peers.length ? ['--peers', ...peers] : [])]
     }
     const legacy = kinds[i] === 'compatible' ? identities.flatMap(({ publicKey }) => ['--legacy', publicKey]) : []
     const run = ['mycelium', 'run', '--key-file', key(i), '--listen', 'tcp://[::]:9651', '--tun', 'ov0']
@@ -153,7 +157,7 @@ export function createNet(
     for (const i of [...kinds.keys(), 's'] as const) sh('ip', ['netns', 'add', ns(i)])
     for (const i of kinds.keys()) {
       sh('ip', ['-n', ns(i), 'link', 'set', 'lo', 'up'])
-      identities.push(JSON.parse(sh(zos, ['mycelium', 'keygen', key(i), '--json'])))
+      identities.push(identity(i))
     }
     for (const [edge, ends] of edges.entries()) cable(edge, ends)
     return net
