@@ -56,8 +56,8 @@ export function routes({ engine, volumes, host }: Compute, storage: StoragePlane
         if (byName(params.name!)) await engine.remove(params.name!, { force: true, volumes: true })
       },
       /** Before the workload that is made with it: by that one its slot is known. */
-      'DELETE /volumes/:name': ({ params }) => {
-        if (volumes.list().some((v) => v.name === params.name)) volumes.remove(params.name!, { named: true })
+      'DELETE /volumes/:name': async ({ params }) => {
+        if (volumes.list().some((v) => v.name === params.name)) await volumes.remove(params.name!, { named: true })
       },
       'GET /volumes': () => volumes.list(),
     },

@@ -35,8 +35,39 @@ test('a volume is made as large as is said, grows when more is said, never shrin
       [['data', 64 * MIB]],
     )
     writeFileSync(marker, '')
-    volumes.remove('data')
+    await volumes.remove('data')
     assert.throws(() => statSync(marker), { code: 'ENOENT' })
+  } finally {
+    rmSync(home, { recursive: true, force: true })
+  }
+})
+
+test('what a workload that is ending holds is waited for, what another one holds is refused', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'zos-volumes-'))
+  try {
+    const volumes = new Volumes(home)
+    await volumes.acquire('w', [{ source: 'data', readOnly: false, size: 16 * MIB }])
+    const inUse = { code: 'volume-in-use' }
+    const other = () => volumes.acquire('v', [{ source: 'data', readOnly: false }])
+    for (const refused of [() => volumes.grow('data', 32 * MIB), () => volumes.remove('data'), other])
+      await assert.rejects(refused, inUse)
+    assert.deepEqual(await volumes.prune(true), [], 'nor is it pruned')
+    volumes.ending = (id) => id === 'w'
+    const grown = [volumes.grow('data', 32 * MIB), volumes.grow('data', 48 * MIB)]
+    const one = volumes.acquire('a', [{ source: 'data', readOnly: false }])
+    const two = volumes.acquire('b', [{ source: 'data', readOnly: false }])
+    await new Promise((r) => setTimeout(r, 50))
+    assert.equal(volumes.list()[0]!.size, 16 * MIB, 'not while it is written to')
+    volumes.release('w')
+    await Promise.all(grown)
+    assert.equal(volumes.list()[0]!.size, 48 * MIB)
+    await one
+    await assert.rejects(two, inUse, 'two who waited do not both get it')
+    volumes.release('a')
+    assert.deepEqual(
+      (await volumes.prune(true)).map((v) => v.name),
+      ['data'],
+    )
   } finally {
     rmSync(home, { recursive: true, force: true })
   }

@@ -8,6 +8,8 @@ import { createVolume, growVolume } from '#vm'
 const DEFAULT_SIZE = 16 * 2 ** 30
 /** A volume is waited for while the workload that holds it is ending. */
 const HANDOVER = 30_000
+/** Who holds a volume while a command changes it, with a number behind: in place of a workload's id. */
+const COMMAND = 'command '
 
 /** WORKLOAD: the id of one that has it mounted, or would when it is started again. */
 export type VolumeView = { name: string; size: number; used: number; workload: string | null }
@@ -19,6 +21,8 @@ const ANONYMOUS = /^[0-9a-f]{64}$/
 export class Volumes {
   readonly #dir: string
   readonly #held = new Map<string, { workload: string; released: Promise<void>; release: () => void }>()
+
+  #commands = 0
 
   constructor(home: string) {
     this.#dir = join(home, 'volumes')
@@ -39,26 +43,13 @@ export class Volumes {
     workload: string,
     volumes: readonly { source: string; readOnly: boolean; size?: number }[],
   ): Promise<{ path: string; readOnly: boolean }[]> {
-    for (const { source } of volumes) {
-      const holder = this.#held.get(source)
-      if (!holder || holder.workload === workload) continue
-      const timer = new Promise<'late'>((resolve) => setTimeout(() => resolve('late'), HANDOVER).unref())
-      const ending = this.ending(holder.workload)
-      if (!ending || (await Promise.race([holder.released, timer])) === 'late') {
-        throw new ZosError(`Mount volume "${source}": workload "${holder.workload}" uses it; stop that one first`, {
-          code: 'volume-in-use',
-        })
-      }
-    }
-    for (const { source } of volumes) {
-      if (this.#held.has(source)) continue
-      let release = () => {}
-      const released = new Promise<void>((resolve) => {
-        release = resolve
-      })
-      this.#held.set(source, { workload, released, release })
-    }
+    const taken: string[] = []
     try {
+      for (const { source } of volumes) {
+        if (this.#held.get(source)?.workload === workload) continue
+        await this.#handedOver('Mount', source, workload)
+        taken.push(source)
+      }
       for (const { source, size } of volumes) {
         const path = this.#path(source)
         if (!existsSync(path)) await createVolume(path, size ?? DEFAULT_SIZE)
@@ -66,10 +57,39 @@ export class Volumes {
         else if (this.#isShort(source, size ?? 0)) await this.#enlarge(source, size ?? 0)
       }
     } catch (error) {
-      this.release(workload)
+      for (const name of taken) this.release(workload, name)
       throw error
     }
     return volumes.map(({ source, readOnly }) => ({ path: this.#path(source), readOnly }))
+  }
+
+  /** Settles when nobody holds NAME: who is on the way out is waited for, another one keeps it from ACTION. NEXT holds it then. */
+  async #handedOver(action: string, name: string, next?: string): Promise<void> {
+    for (let holder = this.#held.get(name); holder; holder = this.#held.get(name)) {
+      const timer = new Promise<'late'>((resolve) => setTimeout(() => resolve('late'), HANDOVER).unref())
+      if (this.#leaves(holder.workload) && (await Promise.race([holder.released, timer])) !== 'late') continue
+      throw new ZosError(`${action} volume "${name}": workload "${holder.workload}" uses it; stop that one first`, {
+        code: 'volume-in-use',
+      })
+    }
+    // at once: several may have waited
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    if (next !== undefined) this.#held.set(name, { workload: next, released, release })
+  }
+
+  /** ACT on a volume that nobody else has meanwhile. */
+  async #alone<T>(action: string, name: string, act: () => T): Promise<Awaited<T>> {
+    const command = `${COMMAND}${++this.#commands}`
+    await this.#handedOver(action, name, command)
+    try {
+      return await act()
+    } finally {
+      this.release(command)
+    }
+  }
+
+  #leaves(workload: string): boolean {
+    return workload.startsWith(COMMAND) || this.ending(workload)
   }
 
   /** Whether WORKLOAD is on its way out, so that waiting for its volumes makes sense. Set by the engine. */
@@ -78,9 +98,10 @@ export class Volumes {
   /** The id of a workload that is made with VOLUME, whether it runs or not, other than EXCEPT. Set by the engine. */
   usedBy: (volume: string, except?: string) => string | undefined = () => undefined
 
-  release(workload: string): void {
+  /** What WORKLOAD holds is free for others; with ONLY that one volume. */
+  release(workload: string, only?: string): void {
     for (const [name, holder] of this.#held) {
-      if (holder.workload !== workload) continue
+      if (holder.workload !== workload || (only !== undefined && name !== only)) continue
       this.#held.delete(name)
       holder.release()
     }
@@ -92,7 +113,8 @@ export class Volumes {
       .map((file) => {
         const name = file.slice(0, -'.ext4'.length)
         const { size, blocks } = statSync(join(this.#dir, file))
-        const workload = this.#held.get(name)?.workload ?? this.usedBy(name) ?? null
+        const holder = this.#held.get(name)?.workload
+        const workload = (holder?.startsWith(COMMAND) ? undefined : holder) ?? this.usedBy(name) ?? null
         return { name, size, used: blocks * 512, workload }
       })
   }
@@ -106,27 +128,16 @@ export class Volumes {
     return this.#path(name)
   }
 
-  #free(name: string, action: string): string {
-    const path = this.#existing(name)
-    const holder = this.#held.get(name)
-    if (holder) {
-      throw new ZosError(`${action} volume "${name}": workload "${holder.workload}" uses it; stop that one first`, {
-        code: 'volume-in-use',
-      })
-    }
-    return path
-  }
-
   /** Removes it, unless a workload is made with it; with NAMED only one that has it mounted keeps it. */
-  remove(name: string, options: { named?: boolean } = {}): void {
-    this.#free(name, 'Remove')
-    const workload = options.named ? undefined : this.usedBy(name)
-    if (workload !== undefined) {
+  async remove(name: string, options: { named?: boolean } = {}): Promise<void> {
+    await this.#alone('Remove', name, () => {
+      this.#existing(name)
+      const workload = options.named ? undefined : this.usedBy(name)
+      if (workload === undefined) return this.#delete(name)
       throw new ZosError(`Remove volume "${name}": workload "${workload}" is made with it; "zos rm" that one first`, {
         code: 'volume-in-use',
       })
-    }
-    this.#delete(name)
+    })
   }
 
   /** Removes it if it is there and no workload but BY is made with it. */
@@ -135,8 +146,13 @@ export class Volumes {
   }
 
   /** Removes those that no workload is made with: without ALL only such as nobody gave a name. Says which went. */
-  prune(all: boolean): VolumeView[] {
-    const gone = this.list().filter((v) => v.workload === null && (all || ANONYMOUS.test(v.name)))
+  async prune(all: boolean): Promise<VolumeView[]> {
+    // those that a workload which is ending holds are free in a moment
+    const leaving = [...this.#held].filter(([, { workload }]) => this.#leaves(workload))
+    await Promise.all(leaving.map(([name]) => this.#handedOver('Remove', name).catch(() => {})))
+    const gone = this.list().filter(
+      ({ name, workload }) => workload === null && !this.#held.has(name) && (all || ANONYMOUS.test(name)),
+    )
     for (const { name } of gone) this.#delete(name)
     return gone
   }
@@ -147,14 +163,13 @@ export class Volumes {
 
   /** Grows to SIZE bytes; never shrinks. */
   async grow(name: string, size: number): Promise<void> {
-    const path = this.#free(name, 'Grow')
-    const now = statSync(path).size
-    if (size < now) {
+    await this.#alone('Grow', name, () => {
+      const now = statSync(this.#existing(name)).size
+      if (size >= now) return this.#enlarge(name, size)
       throw new ZosError(`Grow volume "${name}": it holds ${now} bytes already, and volumes do not shrink`, {
         code: 'volume-shrink',
       })
-    }
-    await this.#enlarge(name, size)
+    })
   }
 
   #isShort(name: string, size: number): boolean {
