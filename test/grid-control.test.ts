@@ -1,6 +1,11 @@
 // What a group can do with what it runs, all through the commands: every state by consent, every stop by one.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { poll, WORDS_TOPIC } from '#contract'
+import { callUnix } from '#sys'
+import { openContext } from '../src/cli/grid/context.ts'
 import { startGrid } from './grid.ts'
 import { until } from './harness.ts'
 
@@ -41,6 +46,39 @@ test('one member freezes, once per epoch; the group holds it frozen or thaws it'
   await runs('web', 3)
 })
 
+test('what nodes sign goes by the relayer; without it the grid goes on', async () => {
+  const relay = join(grid.node.home, 'grid/relay')
+  const accounts = () =>
+    [...readFileSync(join(grid.node.home, 'grid/log/relay.log'), 'utf8').matchAll(/posted by (0x\w{40})/g)].map(
+      ([, a]) => a!.toLowerCase(),
+    )
+  // who posted the reports that the chain has
+  const posters = async () => {
+    await using context = await openContext()
+    const { events } = await poll(context.grid)
+    const reports = events.filter(({ name }) => name === 'Acked')
+    const ask = (tx: string) => context.grid.engine.request({ method: 'eth_getTransactionByHash', params: [tx] })
+    return Promise.all(reports.map(async ({ tx }) => ((await ask(tx)) as { from: string }).from.toLowerCase()))
+  }
+  // listed, and nobody may send to it: from now on the relayer hears nothing
+  const topic = [...Buffer.from(WORDS_TOPIC)]
+  await callUnix(join(relay, 'api.sock'), 'POST', '/api/v1/messages/topics', { body: topic })
+  const before = await posters()
+  assert.ok(before.some((account) => accounts().includes(account)))
+
+  const { pid } = j<{ relay: { pid: number } }>('grid', 'status').relay
+  process.kill(pid, 'SIGKILL')
+  z('deploy', spec('web', ['env: { GREETING: three }']), '--as', 'alice')
+  second()
+  z('grid', 'up')
+  await runs('web', 4)
+  const since = (await posters()).slice(before.length)
+  assert.ok(since.length > 0)
+  for (const account of since) assert.ok(!accounts().includes(account), 'nodes post by themselves')
+  const path = `/api/v1/messages/topics/${encodeURIComponent(Buffer.from(topic).toString('base64'))}`
+  await callUnix(join(relay, 'api.sock'), 'DELETE', path)
+})
+
 test('a migration is in two phases: the old node goes on until the new one runs', async () => {
   const from = (await status('web')).slots[0]!.node
   const to = from === 'node1' ? 'node2' : 'node1'
@@ -78,7 +116,7 @@ test('members come and go; what the old ones approved but had not agreed on dies
   const at = (await status('web')).slots[0]!.node
   z('migrate', 'web/0', '--to', at === 'node1' ? 'node2' : 'node1', '--as', 'dora')
   second()
-  await runs('web', 3)
+  await runs('web', 4)
 })
 
 test('consent that was given for a time ends with it, and one that was frozen for a time runs on after it', async () => {
@@ -88,7 +126,7 @@ test('consent that was given for a time ends with it, and one that was frozen fo
   second()
   z('freeze', 'web', '--as', 'dora')
   await stopped('web')
-  await runs('web', 3)
+  await runs('web', 4)
   await until('its time to be over', 60, async () => (await status('short')).state === 'cancelled')
 })
 
@@ -103,7 +141,7 @@ test('cancel ends it and keeps the data, wipe deletes it; each has a threshold o
   assert.equal(j<unknown[]>('proposals').length, 1, 'two of three are not enough to wipe')
   second('dora')
   assert.deepEqual(j('proposals'), [])
-  assert.match(z('log', 'web'), /wipe {2}version 3/)
+  assert.match(z('log', 'web'), /wipe {2}version 4/)
 })
 
 test('farms, nodes and groups are shown as the chain has them', () => {
@@ -120,6 +158,6 @@ test('farms, nodes and groups are shown as the chain has them', () => {
     ['node1', 'node2'],
   ])
   const exported = JSON.parse(z('grid', 'export'))
-  const facts = ['chainId', 'contract', 'format', 'genesis', 'hub', 'peers', 'rpc', 'since']
+  const facts = ['chainId', 'contract', 'format', 'genesis', 'hub', 'peers', 'relayer', 'rpc', 'since']
   assert.deepEqual(Object.keys(exported).sort(), facts, 'nothing but what everyone may know')
 })

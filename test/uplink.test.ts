@@ -65,8 +65,9 @@ test('the uplink of a node over boot, deploy, run and failover: overlay frames, 
   await until('the capture', 20, () => spawnSync('test', ['-s', file]).status === 0)
 
   process.env.ZOS_HOME = grid.node.home
-  const { rpc, hub } = await placesOfServices()
-  const args = ['--home', grid.home('node2'), '--rpc', rpc, '--hub', hub, '--peer', `tcp://${OURS}:${port}`]
+  const { rpc, hub, relayer } = await placesOfServices()
+  const places = ['--rpc', rpc, '--hub', hub, '--relayer', relayer, '--peer', `tcp://${OURS}:${port}`]
+  const args = ['--home', grid.home('node2'), ...places]
   const inside = ['netns', 'exec', NS, process.execPath, join(ROOT, 'src/cli/main.ts'), 'node', 'run', ...args]
   children.push(spawn('ip', inside, { stdio: 'ignore', env: { ...process.env, ZOS_HOME: grid.node.home } }))
   await until('node2 to be up', 120, () => nodes().find((n) => n.name === 'node2')?.state === 'up')

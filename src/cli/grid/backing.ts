@@ -75,14 +75,14 @@ export async function backingState(name: Backing, port: number): Promise<Service
   return (await (name === 'relay' ? accepts : answers)(port)) ? { pid: found.pid, port } : undefined
 }
 
-/** Where nodes find chain and hub: the relay carries them over the overlay, whose key is made here if need be. */
-export async function placesOfServices(): Promise<{ rpc: string; hub: string }> {
-  const { createKeyFile, formatServicePlace, identityOf, readSecret } = await import('#mycelium')
+/** Where nodes find chain and hub: the relay carries them over the overlay, whose key is made here if need be; it posts their words, too. */
+export async function placesOfServices(): Promise<{ rpc: string; hub: string; relayer: string }> {
+  const { createKeyFile, formatAddress, formatServicePlace, identityOf, readSecret } = await import('#mycelium')
   mkdirSync(folder('relay'), { recursive: true, mode: 0o700 })
   if (!existsSync(keyFile())) await createKeyFile(keyFile())
   const { address } = identityOf(await readSecret(keyFile()))
   const [rpc, hub] = ['chain', 'hub'].map((service) => formatServicePlace({ address, service })) as [string, string]
-  return { rpc, hub }
+  return { rpc, hub, relayer: formatAddress(address) }
 }
 
 /** Starts it where it does not run, with ARGS. PORT 0: a free one, to be kept for later starts. */

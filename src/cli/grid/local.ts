@@ -15,6 +15,8 @@ export type GridFacts = {
   hub: string[]
   /** Overlay peers. */
   peers: string[]
+  /** The overlay address of who posts what nodes sign. */
+  relayer?: string
 }
 
 export type LocalNode = { name: string; farm: string; country: string }

@@ -10,6 +10,7 @@ async function run(args: string[]): Promise<number> {
     hub: { kind: 'value', about: 'URL[,URL…] of the hubs, likewise' },
     listen: { kind: 'value', about: "tcp://IP:PORT[,…] for the overlay's peers" },
     peer: { kind: 'value', about: 'tcp://IP:PORT[,…] of overlay peers' },
+    relayer: { kind: 'value', about: "overlay address of who posts what this node signs, as the grid's file names it" },
   })
   if (!flags.home || !flags.rpc || !flags.hub)
     throw new ZosError('zos node run: write zos node run --home DIR --rpc URL[,URL…] --hub URL[,URL…]', {
@@ -27,9 +28,11 @@ async function run(args: string[]): Promise<number> {
     string[],
     string[],
   ]
-  const { parseServicePlace } = await import('#mycelium')
+  const { relayer } = flags
+  const { parseOverlayAddress, parseServicePlace } = await import('#mycelium')
   for (const url of [...rpc, ...hub]) parseServicePlace(url)
-  await runNode({ home, rpc, hub, listen, peers, log })
+  if (relayer !== undefined) parseOverlayAddress(relayer)
+  await runNode({ home, rpc, hub, listen, peers, ...(relayer === undefined ? {} : { relayer }), log })
   return 0
 }
 

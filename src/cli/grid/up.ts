@@ -138,7 +138,10 @@ async function nodeSecret(home: string): Promise<Hex> {
   return secret
 }
 
-async function nodeUp(name: string, at: { rpc: string; hub: string; peer: string }): Promise<NodeStatus> {
+async function nodeUp(
+  name: string,
+  at: { rpc: string; hub: string; relayer: string; peer: string },
+): Promise<NodeStatus> {
   const home = nodeHome(name)
   const socket = supervisorSocket(home)
   const ready = async () => {
@@ -153,8 +156,9 @@ async function nodeUp(name: string, at: { rpc: string; hub: string; peer: string
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
   }
-  const { rpc, hub, peer } = at
-  const args = [PROGRAMS.zos, 'node', 'run', '--home', home, '--rpc', rpc, '--hub', hub, '--peer', peer]
+  const { rpc, hub, relayer, peer } = at
+  const places = ['--rpc', rpc, '--hub', hub, '--relayer', relayer, '--peer', peer]
+  const args = [PROGRAMS.zos, 'node', 'run', '--home', home, ...places]
   return startService(name, args, ready, NODE_DEADLINE)
 }
 
@@ -194,7 +198,7 @@ export async function gridUp(
   const [rpc, hubUrl] = [`http://127.0.0.1:${chain.port}`, `http://127.0.0.1:${hub.port}`]
   const facts = await register(rpc, local.nodes)
   const peer = relayAt(relayAddress, relayPort)
-  const now = { ...facts, rpc: [rpc], hub: [hubUrl], peers: [peer] }
+  const now = { ...facts, rpc: [rpc], hub: [hubUrl], peers: [peer], relayer: services.relayer }
   if (JSON.stringify(now) !== JSON.stringify(facts)) await saveFacts(now)
   say(`chain ${rpc}, hub ${hubUrl}, overlay ${peer}`)
   await Promise.all(

@@ -42,7 +42,7 @@ export async function relayWords(
   log: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const relayer = openRelayer(relayerKey())
+  const relayer = openRelayer(relayerKey(), { many: true })
   messages.restrict((_, said, reply) => !reply && said.equals(topic))
   log(`words of nodes are posted by ${relayer.account.address}`)
   let carrier: WordCarrier | undefined

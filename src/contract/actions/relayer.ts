@@ -21,11 +21,23 @@ type Hex = `0x${string}`
  * Who carries signed messages to the chain and pays for the gas. It has no say: everything that counts is signed by
  * members or nodes. The embedded chain is free, so a throw-away key does; elsewhere give a funded one.
  */
-export type Relayer = { account: PrivateKeyAccount; queue: Promise<unknown> }
+export type Relayer = {
+  account: PrivateKeyAccount
+  queue: Promise<unknown>
+  /** Whether a transaction is made while those before it wait for their block. */
+  many: boolean
+  /** Transactions on their way, and the nonce behind the last of them. */
+  underWay: number
+  next: number
+}
 
-export const openRelayer = (secret: Hex = generatePrivateKey()): Relayer => ({
+/** MANY: for transactions that do not rest on each other; else each waits for the block of the one before. */
+export const openRelayer = (secret: Hex = generatePrivateKey(), options: { many?: boolean } = {}): Relayer => ({
   account: privateKeyToAccount(secret),
   queue: Promise.resolve(),
+  many: options.many ?? false,
+  underWay: 0,
+  next: 0,
 })
 
 export type Receipt = { hash: Hex; block: bigint; gas: bigint; contract: Hex | null }
@@ -33,40 +45,61 @@ export type Receipt = { hash: Hex; block: bigint; gas: bigint; contract: Hex | n
 /** How long to wait for a transaction to be in a block: public networks take seconds. */
 const RECEIPT_MS = 120_000
 
-/** Sends one transaction and waits for its block. One at a time per relayer, so that nonces stay in order. */
+/** Sends one transaction and waits for its block. Signed one at a time per relayer, so that nonces stay in order. */
 export function send(engine: Engine, relayer: Relayer, tx: { to?: Hex; data: Hex }): Promise<Receipt> {
-  const done = relayer.queue.then(() => sendNow(engine, relayer, tx))
-  relayer.queue = done.catch(() => {})
-  return done
+  const signed = relayer.queue.then(() => sign(engine, relayer, tx))
+  const done = signed.then((raw) => deliver(engine, relayer, tx, raw))
+  relayer.queue = (relayer.many ? signed : done).catch(() => {})
+  return done.catch((error: unknown) => {
+    throw explain(error)
+  })
 }
 
-async function sendNow(engine: Engine, { account }: Relayer, tx: { to?: Hex; data: Hex }): Promise<Receipt> {
-  const client = createPublicClient({ transport: custom(engine, { retryCount: 0 }), pollingInterval: 100 })
+const clientOf = (engine: Engine) =>
+  createPublicClient({ transport: custom(engine, { retryCount: 0 }), pollingInterval: 100 })
+
+async function sign(engine: Engine, relayer: Relayer, tx: { to?: Hex; data: Hex }): Promise<Hex> {
+  const client = clientOf(engine)
+  const { account } = relayer
+  const [price, gas, pending] = await Promise.all([
+    client.getGasPrice(),
+    client.estimateGas({ account: account.address, ...tx }),
+    client.getTransactionCount({ address: account.address, blockTag: 'pending' }),
+  ])
+  const fees = price === 0n ? { maxFeePerGas: 0n, maxPriorityFeePerGas: 0n } : await client.estimateFeesPerGas()
+  // not every RPC counts what waits
+  const nonce = relayer.underWay > 0 ? Math.max(pending, relayer.next) : pending
+  const raw = await account.signTransaction({
+    type: 'eip1559',
+    chainId: engine.chainId,
+    nonce,
+    gas,
+    ...fees,
+    ...tx,
+  })
+  relayer.underWay++
+  relayer.next = nonce + 1
+  return raw
+}
+
+async function deliver(
+  engine: Engine,
+  relayer: Relayer,
+  tx: { to?: Hex; data: Hex },
+  serializedTransaction: Hex,
+): Promise<Receipt> {
+  const client = clientOf(engine)
   try {
-    const [price, gas, nonce] = await Promise.all([
-      client.getGasPrice(),
-      client.estimateGas({ account: account.address, ...tx }),
-      client.getTransactionCount({ address: account.address, blockTag: 'pending' }),
-    ])
-    const fees = price === 0n ? { maxFeePerGas: 0n, maxPriorityFeePerGas: 0n } : await client.estimateFeesPerGas()
-    const serializedTransaction = await account.signTransaction({
-      type: 'eip1559',
-      chainId: engine.chainId,
-      nonce,
-      gas,
-      ...fees,
-      ...tx,
-    })
     const hash = await client.sendRawTransaction({ serializedTransaction })
     const receipt = await client.waitForTransactionReceipt({ hash, timeout: RECEIPT_MS })
     // what was estimated as possible may be overtaken by another: ask again for the reason
     if (receipt.status === 'reverted') {
-      await client.call({ account: account.address, ...tx, blockNumber: receipt.blockNumber })
+      await client.call({ account: relayer.account.address, ...tx, blockNumber: receipt.blockNumber })
       throw new ZosError('Send transaction: it was reverted', { code: 'reverted', details: { hash } })
     }
     return { hash, block: receipt.blockNumber, gas: receipt.gasUsed, contract: receipt.contractAddress ?? null }
-  } catch (error) {
-    throw explain(error)
+  } finally {
+    relayer.underWay--
   }
 }
 

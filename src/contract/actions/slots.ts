@@ -79,14 +79,20 @@ export async function readReports(grid: Grid, group: Hex, name: string): Promise
 
 export type Word = { slot: number; node: number; sequence: number; phase: number }
 
-/** Every report of a deployment's slots that the chain took, in the chain's order: who spoke last. */
+/**
+ * Every report of a deployment's slots that the chain took, in the chain's order: who spoke last. Each counts when it was first
+ * taken: reports are public, anyone can post one again, and the contract takes it while its step is the last.
+ */
 export async function readWords(grid: Grid, group: Hex, name: string): Promise<Word[]> {
   const { number } = await grid.engine.finalized()
   const found = await events(grid, ['Acked'], [deploymentId(group, name)], { to: BigInt(number) })
-  return found.map(({ args }) => {
+  const first = new Map<string, Word>()
+  for (const { args } of found) {
     const { key: slot, node, sequence, phase } = args as Record<'key' | 'node' | 'sequence' | 'phase', number>
-    return { slot, node, sequence, phase }
-  })
+    const said = JSON.stringify([slot, node, sequence, phase, args.time, args.report])
+    if (!first.has(said)) first.set(said, { slot, node, sequence, phase })
+  }
+  return [...first.values()]
 }
 
 /** The deployments that ever had a slot on NODE, besides those KNOWN. */

@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import test from 'node:test'
-import { type Grid, openGrid, readNode, readReports, registerNode, signBeat, signReport } from '../actions/index.ts'
+import {
+  type Grid,
+  openGrid,
+  openRelayer,
+  readNode,
+  readReports,
+  readWords,
+  registerNode,
+  sendReport,
+  signBeat,
+  signReport,
+} from '../actions/index.ts'
 import type { Key } from '../keys/keys.ts'
 import { key, openWorld, resources, root, slot, type World } from '../testing/world.ts'
+import { PHASE } from '../typed/schema.ts'
 import { carryWords } from './carry.ts'
 import { type Answer, formatWord, MAX_WORD, type Word } from './form.ts'
 import { isHeld } from './held.ts'
@@ -91,6 +103,10 @@ test('words of many nodes: signs of life in one transaction, reports as they com
   assert.equal(await isHeld(grid, newer), false)
   assert.equal(codeOf(await take(members[0]!, newer)), 'posted')
   assert.equal(await spent(), 6)
+  // posted again past the relayer, by anyone, it is not the last word
+  await sendReport(grid, w.relayer, reports[0] as typeof newer)
+  const last = (await readWords(grid, group, 'web')).findLast(({ node }) => node === members[0]!.id)
+  assert.equal(last?.phase, PHASE.failed)
   // what the contract would refuse
   assert.equal(codeOf(await take(members[1]!, reportOf(1, { sequence: 7 }))), 'contract-Invalid')
   const others = signReport(grid, members[4]!.key, {
@@ -143,4 +159,30 @@ test('junk, foreign keys and floods: nothing is spent, others are not kept waiti
   assert.equal(said.filter((c) => c === 'posted').length, 1)
   assert.ok(said.filter((c) => c === 'too-many-words').length > 200)
   assert.ok((await spent()) <= 4, `${await spent()} transactions`)
+})
+
+test('reports of several nodes do not wait for each other: they can be in one block', {
+  timeout: 120_000,
+  skip: process.env.ZOS_TEST_RPC ? 'holds transactions back on the embedded chain' : false,
+}, async () => {
+  const { w, grid, members, reportOf } = await world()
+  await using _ = w
+  const held: (() => void)[] = []
+  /** Lets none through until there are three. */
+  const engine: typeof grid.engine = {
+    ...grid.engine,
+    async request(call) {
+      if (call.method !== 'eth_sendRawTransaction') return grid.engine.request(call)
+      await new Promise<void>((resolve) => {
+        held.push(resolve)
+        if (held.length === 3) for (const go of held.splice(0)) go()
+      })
+      return grid.engine.request(call)
+    },
+  }
+  const slow = openGrid(engine, grid.contract, { since: grid.since })
+  const carrier = carryWords(slow, openRelayer(undefined, { many: true }))
+  const all = [0, 1, 2].map((n) => carrier.take(members[n]!.overlay, formatWord(reportOf(n))))
+  assert.deepEqual((await Promise.all(all)).map(codeOf), Array(3).fill('posted'))
+  assert.equal(carrier.counters.transactions, 3)
 })

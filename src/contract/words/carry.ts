@@ -13,10 +13,12 @@ import { openRoster, type Signer } from './roster.ts'
 
 type Hex = `0x${string}`
 
-/** Milliseconds in which signs of life gather; reports do not wait. */
+/** Milliseconds in which signs of life gather; more do while those before them are posted. */
 const WINDOW = 25
 /** Signs of life in one transaction: 17,000 gas each. */
 const BATCH = 64
+/** Nodes whose reports are posted at once, of each one after another. */
+const LANES = 16
 /** Words on their way, of one node and in all. */
 const PER_NODE = 32
 const IN_ALL = 1024
@@ -42,7 +44,7 @@ export type WordCarrier = {
 /**
  * Posts words that nodes signed, and pays for them: RELAYER's account has no say by it. Before anything is spent a word is checked
  * for size and form, for its sender being the node that it names and that signed it, for being news to the chain; and a
- * transaction that would revert is not sent. Signs of life go many in a transaction, reports one by one, a node's turn after another's.
+ * transaction that would revert is not sent. Signs of life go many in a transaction, reports one by one, of a node one after another.
  */
 export function carryWords(grid: Grid, relayer: Relayer): WordCarrier {
   const signerOf = openRoster(grid)
@@ -51,8 +53,9 @@ export function carryWords(grid: Grid, relayer: Relayer): WordCarrier {
   /** By node: who has much to say does not keep others waiting. */
   const acks = new Map<number, Waiting<{ ack: Ack; signature: Hex }>[]>()
   const underWay = new Map<number, number>()
+  const posting = new Set<number>()
   let all = 0
-  let working = false
+  let beating = false
 
   function post(send: () => Promise<Receipt>): Promise<Answer> {
     return send().then((receipt) => {
@@ -87,24 +90,33 @@ export function carryWords(grid: Grid, relayer: Relayer): WordCarrier {
     for (const { done } of fresh) done(answer)
   }
 
-  async function postAck(): Promise<void> {
-    const [node, queue] = acks.entries().next().value!
+  async function postAck(queue: Waiting<{ ack: Ack; signature: Hex }>[]): Promise<void> {
     const { word, done } = queue.shift()!
-    acks.delete(node)
-    if (queue.length > 0) acks.set(node, queue)
     done((await news(word)) ?? (await post(() => sendReport(grid, relayer, word))))
   }
 
-  async function work(): Promise<void> {
-    if (working) return
-    working = true
-    while (beats.size > 0 || acks.size > 0) {
-      // signs of life gather while a report is posted
-      if (acks.size > 0) await postAck()
-      else await sleep(WINDOW)
-      if (beats.size > 0) await postBeats()
+  function pumpAcks(): void {
+    for (const [node, queue] of acks) {
+      if (posting.size >= LANES) return
+      if (posting.has(node)) continue
+      posting.add(node)
+      void postAck(queue).finally(() => {
+        posting.delete(node)
+        acks.delete(node)
+        if (queue.length > 0) acks.set(node, queue)
+        pumpAcks()
+      })
     }
-    working = false
+  }
+
+  async function pumpBeats(): Promise<void> {
+    if (beating) return
+    beating = true
+    while (beats.size > 0) {
+      await sleep(WINDOW)
+      await postBeats()
+    }
+    beating = false
   }
 
   function enqueue(word: Word, done: (answer: Answer) => void): void {
@@ -112,6 +124,7 @@ export function carryWords(grid: Grid, relayer: Relayer): WordCarrier {
       const queue = acks.get(word.ack.node)
       if (queue) queue.push({ word, done })
       else acks.set(word.ack.node, [{ word, done }])
+      pumpAcks()
     } else {
       const { beat, signature } = word
       const before = beats.get(beat.node)
@@ -119,8 +132,8 @@ export function carryWords(grid: Grid, relayer: Relayer): WordCarrier {
       if (isNewer) beats.set(beat.node, { word: { ...beat, signature }, done })
       const late = isNewer ? before?.done : done
       late?.(refused('old-word', 'A later sign of life of this node waits already'))
+      void pumpBeats()
     }
-    void work()
   }
 
   /** Throws unless WORD is the sender's own and signed by its key. */

@@ -1,10 +1,11 @@
 // The network plane of a node: the only one with a network, and without disks. Carries hub and chain to the planes that have
 // none, and the workloads' cards to the overlay.
 // usage: node main.ts --run DIR --hub URL[,URL…] [--far SOCKET=PLACE[,…]] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]]
+//        [--relayer ADDRESS]
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { parseEndpoint } from '#mycelium'
+import { parseEndpoint, parseOverlayAddress } from '#mycelium'
 import { planeLog } from '../supervisor/log.ts'
 import { serveHubs } from './hubs.ts'
 import { nearNodes } from './near.ts'
@@ -14,11 +15,11 @@ import { whatIsShown } from './shown.ts'
 
 const log = planeLog('network')
 const text = { type: 'string' } as const
-const { values } = parseArgs({ options: { run: text, hub: text, far: text, listen: text, peer: text } })
+const { values } = parseArgs({ options: { run: text, hub: text, far: text, listen: text, peer: text, relayer: text } })
 const { run, hub } = values
 if (!run || !hub) {
   log(
-    'usage: main.ts --run DIR --hub URL[,URL…] [--far SOCKET=PLACE[,…]] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]]',
+    'usage: main.ts --run DIR --hub URL[,URL…] [--far SOCKET=PLACE[,…]] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]] [--relayer ADDRESS]',
   )
   process.exit(2)
 }
@@ -36,7 +37,8 @@ const hubs = hub.split(',').map((url) => ({ url, name: nameOf(url) }))
 await serveHubs(sockets.hubs, hubs, near, shown)
 const hubNames = hubs.map(({ name }) => name)
 const ends = { listen: endpoints(values.listen), peers: endpoints(values.peer), api: sockets.api }
-const at = { ...ends, far, near, hubs: hubNames, shown, log }
+const relayer = values.relayer === undefined ? undefined : parseOverlayAddress(values.relayer)
+const at = { ...ends, relayer, far, near, hubs: hubNames, shown, log }
 await serveOverlay(run, at)
 log(`up: pid ${process.pid}`)
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -1,4 +1,6 @@
+import { rmSync } from 'node:fs'
 import type { Server } from 'node:http'
+import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { Daemon, type Endpoint, serveApi } from '#mycelium'
 import { z } from '#npm'
@@ -80,6 +82,8 @@ export async function serveOverlay(
     listen: Endpoint[]
     peers: Endpoint[]
     api: string
+    /** Whom messages are exchanged with: by the API the provision plane gives it words. Nobody else's are taken. */
+    relayer: Buffer | undefined
     far: readonly Far[]
     near: Near
     hubs: readonly string[]
@@ -87,10 +91,15 @@ export async function serveOverlay(
     log: (line: string) => void
   },
 ): Promise<Server> {
-  const { listen, peers, api, far, near, hubs, shown, log } = at
+  const { listen, peers, api, relayer, far, near, hubs, shown, log } = at
   let overlay: Promise<{ daemon: Daemon; cards: ReturnType<typeof keepCards> }> | undefined
   const start = async (secret: Uint8Array) => {
-    const daemon = await Daemon.start({ secret, listen, peers, services: { [CHUNKS]: near.service(run) } })
+    const messages = join(run, 'messages')
+    // answers to who asked in an earlier life
+    rmSync(messages, { recursive: true, force: true })
+    const services = { [CHUNKS]: near.service(run) }
+    const daemon = await Daemon.start({ secret, listen, peers, services, ...(relayer ? { messages } : {}) })
+    daemon.messages?.restrict(({ address }) => address.equals(relayer!))
     near.by((address, service) => daemon.dial(address, service))
     daemon.ended.then(
       () => process.exit(0),

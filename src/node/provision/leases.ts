@@ -7,8 +7,6 @@ import {
   readDeployment,
   readNode,
   readWords,
-  sendBeats,
-  sendReport,
   signBeat,
   signReport,
   type Word,
@@ -16,6 +14,7 @@ import {
 import { bootClock } from '#sys'
 import { type Fenced, holderOf, rivalsOf } from './claim.ts'
 import type { Watched } from './pinned.ts'
+import type { Post } from './post.ts'
 
 type Hex = `0x${string}`
 
@@ -27,6 +26,8 @@ type Hex = `0x${string}`
 export const RENEW = 5_000
 export const STOP = 20_000
 export const ACTIVATE = 30_000
+/** How long a word may wait at a relayer before the node posts it by itself: with the answer's 3 s far below STOP. */
+const PATIENCE = 3_000
 
 export type Lease = { held: true; until: number } | { held: false; why: string }
 
@@ -53,9 +54,9 @@ type Memory = {
 }
 
 /** Leases of this node's fenced slots, by its signs of life on the chain. */
-export function leaseHolder(at: { grid: Grid; key: Key; me: number; log: (line: string) => void }) {
+export function leaseHolder(at: { grid: Grid; post: Post; key: Key; me: number; log: (line: string) => void }) {
   const { grid, key, me, log } = at
-  const relayer = openRelayer()
+  const account = openRelayer()
   const memory = new Map<string, Memory>()
   /** The last sign of life of other nodes, and when it was first seen here. */
   const signs = new Map<number, { seen: number; since: number }>()
@@ -67,7 +68,8 @@ export function leaseHolder(at: { grid: Grid; key: Key; me: number; log: (line: 
     const last = (await readNode(grid, me))?.seen ?? 0
     const asked = bootClock()
     const beat = Math.max(Math.floor(Date.now() / 1000), last + 1)
-    await sendBeats(grid, relayer, [signBeat(grid, key, me, beat)])
+    const { signature, ...signed } = signBeat(grid, key, me, beat)
+    await at.post(grid, account, { beat: signed, signature }, PATIENCE)
     if (((await readNode(grid, me))?.seen ?? 0) < beat) throw new Error('the chain does not hold the sign of life')
     return asked + STOP
   }
@@ -83,7 +85,7 @@ export function leaseHolder(at: { grid: Grid; key: Key; me: number; log: (line: 
   const claim = async (d: Watched, slot: Fenced): Promise<void> => {
     const report = { group: d.group, name: d.name, slot: slot.primary === me ? slot.index : slot.index + 128 }
     const word = { ...report, node: me, sequence: d.consent.sequence, phase: 'running' as const, reason: 'takes over' }
-    await sendReport(grid, relayer, signReport(grid, key, word))
+    await at.post(grid, account, signReport(grid, key, word), PATIENCE)
   }
 
   /** Whether this node may begin to run the slot; '' or why not yet. */

@@ -1,5 +1,5 @@
 // The provision plane of a node: pulls what groups agreed on from the chain, verifies it, drives compute toward it, reports.
-// usage: node main.ts --home DIR --run DIR --rpc URL[,URL…]
+// usage: node main.ts --home DIR --run DIR --rpc URL[,URL…] [--relayer ADDRESS]
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -13,7 +13,9 @@ import { type Leases, leaseHolder, RENEW } from './leases.ts'
 import { otherNodes } from './nodes.ts'
 import { pace } from './pace.ts'
 import { loadPinned, savePinned } from './pinned.ts'
+import { poster } from './post.ts'
 import { pull } from './pull.ts'
+import { carryBy } from './relayer.ts'
 import { reporter } from './report.ts'
 import { computeAt, slotKeeper, type Words } from './slots.ts'
 import { openSpecs } from './specs.ts'
@@ -31,12 +33,13 @@ const BEAT = 300_000
 const WHOLE = 60_000
 
 const log = planeLog('provision')
+const text = { type: 'string' } as const
 const { values } = parseArgs({
-  options: { home: { type: 'string' }, run: { type: 'string' }, rpc: { type: 'string' } },
+  options: { home: text, run: text, rpc: text, relayer: text },
 })
 const { home, run, rpc } = values
 if (!home || !run || !rpc) {
-  log('usage: main.ts --home DIR --run DIR --rpc URL[,URL…]')
+  log('usage: main.ts --home DIR --run DIR --rpc URL[,URL…] [--relayer ADDRESS]')
   process.exit(2)
 }
 
@@ -68,6 +71,9 @@ const keep = slotKeeper({
   log,
 })
 
+/** By the relayer that is named, else by ourselves. */
+const post = poster(values.relayer ? carryBy(join(run, 'mycelium.sock'), values.relayer) : undefined, log)
+
 /** The chain this node was registered on, or an error. */
 async function reach() {
   const engine = await connectRpc(rpc!.split(','))
@@ -76,8 +82,8 @@ async function reach() {
       code: 'wrong-chain',
     })
   const grid = openGrid(engine, config.contract, { since: BigInt(config.since) })
-  // whoever relays has no say, and the embedded chain is free: a throw-away key carries the node's signed words
-  return { grid, report: reporter({ grid, relayer: openRelayer(), key, node: config.node, log }) }
+  // whoever posts has no say: without a relayer a throw-away key does where the chain is free
+  return { grid, report: reporter({ grid, post, account: openRelayer(), key, node: config.node, log }) }
 }
 
 const path = join(run, 'provision.sock')
@@ -175,7 +181,7 @@ async function holdLeases(): Promise<void> {
   let failed = ''
   while (!stop.signal.aborted) {
     try {
-      leases ??= leaseHolder({ grid: (await reach()).grid, key, me: config.node, log })
+      leases ??= leaseHolder({ grid: (await reach()).grid, post, key, me: config.node, log })
       await leases.turn(pinned.deployments)
       slotsPace.hurry()
       failed = ''

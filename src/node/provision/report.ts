@@ -1,6 +1,7 @@
 import { codeOf, reasonOf } from '#codec'
-import { expire, type Grid, type Key, type Relayer, sendBeats, sendReport, signBeat, signReport } from '#contract'
+import { expire, type Grid, type Key, type Relayer, signBeat, signReport } from '#contract'
 import type { Pinned, Said } from './pinned.ts'
+import type { Post } from './post.ts'
 
 type Hex = `0x${string}`
 
@@ -9,9 +10,16 @@ const CALM = 5000
 /** Seconds the chain's clock may be behind ours. */
 const BEHIND = 2
 
-/** Posts what changed since the chain last took our word; true when it took something. */
-export function reporter(at: { grid: Grid; relayer: Relayer; key: Key; node: number; log: (line: string) => void }) {
-  const { grid, relayer, key, node, log } = at
+/** Brings to the chain what changed since it last took our word; true when it took something. */
+export function reporter(at: {
+  grid: Grid
+  post: Post
+  account: Relayer
+  key: Key
+  node: number
+  log: (line: string) => void
+}) {
+  const { grid, account, key, node, log } = at
   const last = new Map<string, number>()
 
   const post = async (id: Hex, d: Pinned['deployments'][Hex], slot: number, now: Said) => {
@@ -25,7 +33,8 @@ export function reporter(at: { grid: Grid; relayer: Relayer; key: Key; node: num
     if (flapping) return false
     last.set(`${id} ${slot}`, Date.now())
     try {
-      await sendReport(grid, relayer, signReport(grid, key, { group: d.group, name: d.name, slot, node, ...now }))
+      const word = signReport(grid, key, { group: d.group, name: d.name, slot, node, ...now })
+      await at.post(grid, account, word)
     } catch (error) {
       // the chain has given the slot to others already: it needs no word of ours
       const gone = codeOf(error) === 'contract-NotTheOwner'
@@ -45,7 +54,7 @@ export function reporter(at: { grid: Grid; relayer: Relayer; key: Key; node: num
     const due = Date.now() - (last.get(`${d.group} ${d.name}`) ?? 0) > CALM
     if (!due) return
     last.set(`${d.group} ${d.name}`, Date.now())
-    await expire(grid, relayer, d.group, d.name).catch((error: unknown) => {
+    await expire(grid, account, d.group, d.name).catch((error: unknown) => {
       // another was first, or the chain's clock is far behind ours
       if (!codeOf(error).startsWith('contract-')) throw error
     })
@@ -63,6 +72,9 @@ export function reporter(at: { grid: Grid; relayer: Relayer; key: Key; node: num
       }
       return changed
     },
-    beat: () => sendBeats(grid, relayer, [signBeat(grid, key, node, Math.floor(Date.now() / 1000))]),
+    async beat(): Promise<void> {
+      const { signature, ...beat } = signBeat(grid, key, node, Math.floor(Date.now() / 1000))
+      await at.post(grid, account, { beat, signature })
+    },
   }
 }

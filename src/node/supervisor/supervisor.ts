@@ -13,6 +13,8 @@ export type NodeOptions = {
   /** Where the overlay's peers find this node, and where it finds them: `tcp://IP:PORT`. */
   listen: readonly string[]
   peers: readonly string[]
+  /** The overlay address of who posts this node's signed words; without one it posts them itself. */
+  relayer?: string
   log: (line: string) => void
 }
 
@@ -39,10 +41,11 @@ const GRACE: Record<PlaneName, number> = { provision: 3000, compute: 30_000, sto
 /** The socket of the node of HOME. */
 export const supervisorSocket = (home: string): string => join(places({ ZOS_HOME: home }).run, 'supervisor.sock')
 
-function planesOf({ home, listen, peers, ...at }: NodeOptions, run: string): PlaneSpec[] {
+function planesOf({ home, listen, peers, relayer, ...at }: NodeOptions, run: string): PlaneSpec[] {
   const args = ['--home', home, '--run', run]
   const rpc = waysTo('rpc', at.rpc, run, 'unix:')
   const hub = waysTo('hub', at.hub, run, 'http+unix:')
+  const words = relayer === undefined ? [] : ['--relayer', relayer]
   const far = [...rpc.far, ...hub.far].map(({ socket, place }) => `${socket}=${place}`).join(',')
   return [
     {
@@ -50,7 +53,7 @@ function planesOf({ home, listen, peers, ...at }: NodeOptions, run: string): Pla
       entry: join(NODE, 'network/main.ts'),
       args: [
         ...['--run', run, '--hub', hub.urls.join(','), '--far', far],
-        ...['--listen', listen.join(','), '--peer', peers.join(',')],
+        ...['--listen', listen.join(','), '--peer', peers.join(','), ...words],
       ],
       isolated: false,
     },
@@ -64,7 +67,7 @@ function planesOf({ home, listen, peers, ...at }: NodeOptions, run: string): Pla
     {
       name: 'provision',
       entry: join(NODE, 'provision/main.ts'),
-      args: [...args, '--rpc', rpc.urls.join(',')],
+      args: [...args, '--rpc', rpc.urls.join(','), ...words],
       // nothing of it is elsewhere: it needs no network of its own
       isolated: rpc.far.length === rpc.urls.length,
     },
