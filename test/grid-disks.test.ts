@@ -1,4 +1,5 @@
-// What a spec says of disks is what its workload has: the writable layer and each volume, enforced inside.
+// What a spec says of disks is what its workload has: the writable layer and each volume, enforced inside; and who it runs
+// as, and where.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { callUnix } from '../src/sys/index.ts'
@@ -9,25 +10,28 @@ after(() => grid[Symbol.dispose]())
 const { z, j, second, spec, runs, refused, page } = grid
 
 const MIB = 2 ** 20
-/** MiB that DF says there are, bytes that a file took until nothing more went in, and what was found on the volume. */
+/**
+ * Who it runs as and where, MiB that DF says there are, bytes that a file took until nothing more went in, and what was
+ * found on the volume.
+ */
 const SCRIPT = [
   'fill() { dd if=/dev/zero of=$1/fill bs=64k count=2400 2> /dev/null; stat -c %s $1/fill; rm $1/fill; }',
   'layer=$(fill /)',
   'if grep -q " /data " /proc/mounts; then volume=$(fill /data); test -e /data/kept || cat /proc/sys/kernel/random/uuid > /data/kept; fi',
-  'echo $(df -Pm / | tail -1 | tr -s " " | cut -d" " -f4) $layer $volume $(cat /data/kept) > /www/index.html',
-  'exec httpd -f -p 80 -h /www',
+  'echo $(id -u):$(id -g):$(pwd -P) $(df -Pm / | tail -1 | tr -s " " | cut -d" " -f4) $layer $volume $(cat /data/kept) > /dev/shm/index.html',
+  'exec httpd -f -p 80 -h /dev/shm',
 ].join('\n')
-const lines = (disk: string[], volumes: string) => [
+const lines = (more: string[], volumes: string) => [
   `entrypoint: ${JSON.stringify(['sh', '-c', SCRIPT])}`,
-  ...disk,
+  ...more,
   `volumes: ${volumes}`,
 ]
-const deploy = async (name: string, disk: string[], volumes: string, version: number) => {
-  z('deploy', spec(name, lines(disk, volumes)), '--as', 'alice')
+const deploy = async (name: string, more: string[], volumes: string, version: number) => {
+  z('deploy', spec(name, lines(more, volumes)), '--as', 'alice')
   second()
   await runs(name, version)
-  const [room, layer, volume, kept] = (await page(`${name}/0`)).trim().split(' ')
-  return { room: Number(room), layer: Number(layer), volume: Number(volume), kept }
+  const [who, room, layer, volume, kept] = (await page(`${name}/0`)).trim().split(' ')
+  return { who, room: Number(room), layer: Number(layer), volume: Number(volume), kept }
 }
 const between = (what: string, bytes: number, least: number, most: number) =>
   assert.ok(bytes > least * MIB && bytes <= most * MIB, `${what} took ${bytes} bytes, not ${least} to ${most} MiB`)
@@ -35,6 +39,7 @@ const data = (size: string) => `[{ name: data, path: /data, size: ${size} }]`
 
 test('the writable layer and a volume hold what the spec says, and an approved update makes the volume larger', async () => {
   const first = await deploy('web', ['disk: 64m'], data('32m'), 1)
+  assert.equal(first.who, '0:0:/', 'as whom and where the image says, which is nothing')
   between('the writable layer', first.layer, 56, 64)
   between('the volume', first.volume, 16, 32)
   const next = await deploy('web', ['disk: 32m'], data('96m'), 2)
@@ -58,7 +63,9 @@ test('what would make a volume smaller is refused when it is proposed, with one 
 test('a machine that waited with its disks given is limited as well: to what is said, else to 1 GiB; or is not taken', async () => {
   const small = await deploy('small', ['disk: 48m'], '[]', 1)
   between('the writable layer', small.layer, 40, 48)
-  const said = await deploy('small', [], '[]', 2)
+  // who is not root fills nothing, and listens on port 80 all the same
+  const said = await deploy('small', ['user: "1000:100"', 'workdir: /www'], '[]', 2)
+  assert.equal(said.who, '1000:100:/www')
   assert.ok(said.room > 1000 && said.room <= 1024, `df says ${said.room} MiB`)
   const { capacity } = j<{ capacity: { ssd: number } }>('node', 'show', 'node1')
   if (capacity.ssd < 22_000) return
