@@ -7,6 +7,7 @@ const { functions: libc } = dlopen('libc.so.6', {
   lgetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64'], return: 'i64' },
   llistxattr: { arguments: ['buffer', 'buffer', 'u64'], return: 'i64' },
   lsetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64', 'i32'], return: 'i32' },
+  madvise: { arguments: ['u64', 'u64', 'i32'], return: 'i32' },
   malloc_trim: { arguments: ['u64'], return: 'i32' },
   mknod: { arguments: ['buffer', 'u32', 'u64'], return: 'i32' },
   utimensat: { arguments: ['i32', 'buffer', 'buffer', 'i32'], return: 'i32' },
@@ -183,8 +184,13 @@ export function dataRanges(fd: number): [from: number, to: number][] {
   return ranges
 }
 
-/** Gives the kernel back what this process has freed: of itself glibc keeps most of it. A few milliseconds. */
-export const trimMemory = (): void => void libc.malloc_trim(0n)
+export const trimHeap = (): void => void libc.malloc_trim(0n)
+
+/** bits/mman-linux.h */
+const MADV_DONTNEED = 4
+/** Forgets pages of a file that were only read; they are read again when touched. Of pages written to, that is lost. */
+export const dropPages = (start: number, length: number): number =>
+  libc.madvise(BigInt(start), BigInt(length), MADV_DONTNEED)
 
 export const closeFd = (fd: number): void => void libc.close(fd)
 

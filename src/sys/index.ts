@@ -12,7 +12,6 @@ export {
   readFd,
   readXattrs,
   setTime,
-  trimMemory,
   tryLock,
   writeFd,
   writeXattr,
@@ -28,6 +27,7 @@ export {
   serveUnix,
   type UpgradeHandler,
 } from './http.ts'
+export { trimMemory } from './memory.ts'
 export { freePort } from './port.ts'
 export { alive, type RunOptions, type RunResult, run, tryRun } from './process.ts'
 export {

@@ -137,7 +137,7 @@ export class Daemon implements AsyncDisposable {
     setTimeout(() => {
       // nobody may get to end this process in order: the next one loads no parser of TypeScript, tens of megabytes
       flushCompileCache()
-      // what loading, compiling and warming up took and gave back: a third of all
+      // what loading, compiling and warming up took: half of all
       trimMemory()
     }, TRIM_AFTER).unref()
     return started

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { programParts } from './memory.ts'
+
+const mapping = (head: string, anonymous: number) =>
+  `${head}\nSize:                100 kB\nAnonymous:       ${anonymous} kB\nVmFlags: rd mr mw me sd`
+const NODE = '/opt/node bin/node'
+
+test('what is dropped of a program was never written to: no data, no relocated part, no other file', () => {
+  const smaps = [
+    mapping(`00400000-0082e000 r--p 00000000 08:01 42                         ${NODE}`, 0),
+    mapping(`0082e000-03489000 r-xp 0042e000 08:01 42                         ${NODE}`, 0),
+    mapping(`072a7000-072dc000 r--p 06ea7000 08:01 42                         ${NODE}`, 212),
+    mapping(`072dc000-07308000 rw-p 06edc000 08:01 42                         ${NODE}`, 0),
+    mapping('7f0000000000-7f0000001000 r-xp 00000000 08:01 43                 /lib/libc.so.6', 0),
+    mapping('7f0000001000-7f0000002000 r--p 00000000 00:00 0', 0),
+  ].join('\n')
+  assert.deepEqual(programParts(`${smaps}\n`, NODE), [
+    { start: 0x400000, length: 0x42e000 },
+    { start: 0x82e000, length: 0x2c5b000 },
+  ])
+})
+
+test('a process that has let go of what it started with maps less of Node, and runs on', () => {
+  const program = [
+    `import { trimMemory } from ${JSON.stringify(join(import.meta.dirname, 'memory.ts'))}`,
+    "import { readFileSync } from 'node:fs'",
+    "const file = () => Number(/RssFile:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'latin1'))[1])",
+    'const before = file()',
+    'trimMemory()',
+    'const after = file()',
+    "const text = [3, 1, 2].sort().map((n) => 'é'.normalize('NFD') + n).join()",
+    "await import('node:http')",
+    'console.log(JSON.stringify({ before, after, text }))',
+  ].join('\n')
+  const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', program]
+  const said = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  assert.equal(said.status, 0, said.stderr)
+  const { before, after, text } = JSON.parse(said.stdout)
+  assert.ok(after < before - 10_000, `${before} kB of files before, ${after} after`)
+  assert.equal(text, 'e\u03011,e\u03012,e\u03013')
+})
