@@ -21,3 +21,5 @@ export const readConfig = async (home: string): Promise<NodeConfig> =>
   (await import('./provision/config.ts')).readConfig(home)
 export const writeConfig = async (home: string, config: NodeConfig): Promise<void> =>
   (await import('./provision/config.ts')).writeConfig(home, config)
+/** Compiles what planes run, for their first start; a line for each that does not load. A few seconds. */
+export const warmPlanes = async (): Promise<string[]> => (await import('./supervisor/warm.ts')).warmPlanes()
