@@ -1,7 +1,9 @@
 import { dlopen, getInt32, getRawPointer } from 'node:ffi'
 import { ZosError } from '#codec'
 
-/** The only file that calls C: glibc functions Node has no binding for. Experimental in Node 26, hence in one place. */
+/**
+ * glibc functions Node has no binding for. Calling C is experimental in Node 26: nothing but this file and ffi-gcm.ts does.
+ */
 const { functions: libc } = dlopen('libc.so.6', {
   __errno_location: { arguments: [], return: 'pointer' },
   lgetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64'], return: 'i64' },
@@ -115,7 +117,7 @@ export function setTime(path: Uint8Array, time: { seconds: bigint; nanoseconds: 
 }
 
 /** Refuses a range outside BYTES: the kernel would read or write whatever lies behind it. */
-function checkRange(bytes: Uint8Array, offset: number, length: number): void {
+export function checkRange(bytes: Uint8Array, offset: number, length: number): void {
   if (!(offset >= 0 && length >= 0 && offset + length <= bytes.length))
     throw new ZosError(`Call the kernel with bytes ${offset}+${length} of ${bytes.length}: out of range`, {
       code: 'ffi-range',
@@ -129,7 +131,7 @@ const addresses = new WeakMap<ArrayBufferLike, bigint>()
  * Where BYTES[offset] lies, for calls made per packet: handing over a view costs node:ffi a microsecond more. Memory of an
  * ArrayBuffer does not move, whoever calls holds on to it, and one given away has no length left: check the range first.
  */
-function addressOf(bytes: Uint8Array | Int32Array, offset: number): bigint {
+export function addressOf(bytes: Uint8Array | Int32Array, offset: number): bigint {
   const { buffer } = bytes
   let base = addresses.get(buffer)
   if (base === undefined) {
@@ -184,6 +186,7 @@ export function dataRanges(fd: number): [from: number, to: number][] {
   return ranges
 }
 
+/** Gives the kernel back what this process has freed: of itself glibc keeps most of it. A few milliseconds. */
 export const trimHeap = (): void => void libc.malloc_trim(0n)
 
 /** bits/mman-linux.h */
@@ -227,76 +230,4 @@ export function getSocketOption(fd: number, level: number, name: number, value: 
   const length = new Uint32Array([value.length])
   const n = result(libc.getsockopt(fd, level, name, value, length))
   return n < 0 ? n : length[0]!
-}
-
-/** The OpenSSL inside Node, for one packet after another under one key: node:crypto makes an object for each. */
-const { functions: evp } = dlopen(null, {
-  EVP_CIPHER_CTX_ctrl: { arguments: ['pointer', 'i32', 'i32', 'pointer'], return: 'i32' },
-  EVP_CIPHER_CTX_free: { arguments: ['pointer'], return: 'void' },
-  EVP_CIPHER_CTX_new: { arguments: [], return: 'pointer' },
-  EVP_CipherFinal_ex: { arguments: ['pointer', 'pointer', 'pointer'], return: 'i32' },
-  EVP_CipherInit_ex: { arguments: ['pointer', 'pointer', 'pointer', 'pointer', 'pointer', 'i32'], return: 'i32' },
-  EVP_CipherUpdate: { arguments: ['pointer', 'pointer', 'pointer', 'pointer', 'i32'], return: 'i32' },
-  EVP_aes_256_gcm: { arguments: [], return: 'pointer' },
-})
-/** openssl/evp.h: EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_TAG */
-const GET_TAG = 0x10
-const SET_TAG = 0x11
-const TAG_SIZE = 16
-const NONCE_SIZE = 12
-const NOTHING = 0n
-const outLength = new Uint8Array(4)
-
-/** One direction of AES-256-GCM under one key. Not for two threads at once. */
-export class GcmContext implements Disposable {
-  readonly #encrypt: 0 | 1
-  #context: bigint
-
-  constructor(key: Uint8Array, direction: 'encrypt' | 'decrypt') {
-    if (key.length !== 32) throw new RangeError(`AES-256 key of ${key.length} bytes`)
-    this.#encrypt = direction === 'encrypt' ? 1 : 0
-    this.#context = evp.EVP_CIPHER_CTX_new() as bigint
-    if (evp.EVP_CipherInit_ex(this.#context, evp.EVP_aes_256_gcm() as bigint, null, key, null, this.#encrypt) !== 1)
-      throw new ZosError('Set up AES-256-GCM: OpenSSL refused', { code: 'crypto-failed', kind: 'bug' })
-  }
-
-  /**
-   * Transforms INPUT[from, from+length) into OUTPUT at TO (the same place is allowed). Encrypting writes the tag to
-   * TAG[tagAt, +16); decrypting compares it and returns false when it does not fit: OUTPUT is then worthless.
-   */
-  run(
-    nonce: Uint8Array,
-    nonceAt: number,
-    input: Uint8Array,
-    from: number,
-    length: number,
-    output: Uint8Array,
-    to: number,
-    tag: Uint8Array,
-    tagAt: number,
-  ): boolean {
-    checkRange(input, from, length)
-    checkRange(output, to, length)
-    checkRange(tag, tagAt, TAG_SIZE)
-    checkRange(nonce, nonceAt, NONCE_SIZE)
-    const context = this.#context
-    const tagPointer = addressOf(tag, tagAt)
-    const written = addressOf(outLength, 0)
-    const iv = addressOf(nonce, nonceAt)
-    if (evp.EVP_CipherInit_ex(context, NOTHING, NOTHING, NOTHING, iv, this.#encrypt) !== 1) return false
-    if (length > 0) {
-      const done = evp.EVP_CipherUpdate(context, addressOf(output, to), written, addressOf(input, from), length)
-      if (done !== 1) return false
-    }
-    if (this.#encrypt === 0 && evp.EVP_CIPHER_CTX_ctrl(context, SET_TAG, TAG_SIZE, tagPointer) !== 1) return false
-    // GCM has no padding: nothing is written here, but the tag is made or compared
-    if (evp.EVP_CipherFinal_ex(context, tagPointer, written) !== 1) return false
-    return this.#encrypt === 0 || evp.EVP_CIPHER_CTX_ctrl(context, GET_TAG, TAG_SIZE, tagPointer) === 1
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#context === 0n) return
-    evp.EVP_CIPHER_CTX_free(this.#context)
-    this.#context = 0n
-  }
 }

@@ -5,7 +5,6 @@ export {
   EAGAIN,
   EINTR,
   eventFd,
-  GcmContext,
   leaveNetwork,
   makeNode,
   pollFds,
@@ -16,6 +15,7 @@ export {
   writeFd,
   writeXattr,
 } from './ffi.ts'
+export { GcmContext } from './ffi-gcm.ts'
 export { syncDirectory, writeAtomic } from './file.ts'
 export {
   type Call,
