@@ -44,5 +44,6 @@ export {
   tcpRtt,
   tuneTcp,
 } from './socket.ts'
+export { byContent, filesBelow, withScratch } from './stamp.ts'
 export { makeTap, openTap, refusesTaps, type TapOptions } from './tap.ts'
 export { openTun, type TunOptions } from './tun.ts'

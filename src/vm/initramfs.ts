@@ -1,11 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { writeAtomic } from '#sys'
+import { byContent, writeAtomic } from '#sys'
 import { type CpioEntry, cpio } from './cpio.ts'
 import type { Initramfs } from './host.ts'
 import { collectModules } from './modules.ts'
 import { ensureModulesDisk } from './modules-disk.ts'
-import { byContent } from './stamp.ts'
 import { type BuildOptions, ensureZinit } from './zinit.ts'
 
 /** What Debian's cloud kernel has as modules and a microVM needs before it has a root; the rest is built in. */

@@ -1,9 +1,8 @@
 import { readFile, rename } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { codeOf } from '#codec'
-import { run, writeAtomic } from '#sys'
+import { byContent, run, withScratch, writeAtomic } from '#sys'
 import { moduleIndex } from './module-index.ts'
-import { byContent, withScratch } from './stamp.ts'
 
 /** All modules of the guest kernel as a disk that every VM has, read-only. */
 export type ModulesDisk = {

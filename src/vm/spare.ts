@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { run } from '#sys'
+import { byContent, run, withScratch } from '#sys'
 import type { Qemu } from './qemu.ts'
-import { byContent, withScratch } from './stamp.ts'
 
 /**
  * Libraries that QEMU links and these machines never call: the disassembler of its debug log and persistent memory, which

@@ -3,9 +3,8 @@ import { existsSync } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
-import { run, writeAtomic } from '#sys'
+import { byContent, filesBelow, run, withScratch, writeAtomic } from '#sys'
 import { archivesOf, debianCodename } from './apt.ts'
-import { byContent, filesBelow, withScratch } from './stamp.ts'
 
 /** Debian's source package `quickjs` of trixie (bookworm has none); the same file for every release that carries it. */
 const QUICKJS = {

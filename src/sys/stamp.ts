@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256Hex } from '#codec'
-import { writeAtomic } from '#sys'
+import { writeAtomic } from './file.ts'
 
 /**
  * Names the outcome of a build by the contents of its inputs, and finds it again by their sizes and times alone: a stamp
