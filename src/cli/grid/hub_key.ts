@@ -4,7 +4,7 @@ import { keyName } from '#cas'
 import { reasonOf, ZosError } from '#codec'
 
 /** The Ed25519 key (PKCS #8, PEM) in FILE. */
-export function readHubKey(file: string): KeyObject {
+function readHubKey(file: string): KeyObject {
   try {
     const key = createPrivateKey(readFileSync(file))
     if (key.asymmetricKeyType !== 'ed25519') throw new Error(`it is a key of kind "${key.asymmetricKeyType}"`)

@@ -3,10 +3,9 @@ import { closeSync, openSync } from 'node:fs'
 import test from 'node:test'
 import { getHeapStatistics } from 'node:v8'
 import { createRouter } from '../router/router.ts'
-import type { Connection } from './connection.ts'
 import { packetBuffer } from './offload.ts'
 import { createOutQueue } from './out-queue.ts'
-import { me, packet, you } from './plane.fixture.ts'
+import { linkWith, me, packet, you } from './plane.fixture.ts'
 import { createPlane } from './plane.ts'
 import { HEADROOM } from './plane-context.ts'
 
@@ -18,13 +17,7 @@ test('what a packet allocates on its way out are a few views, however large it i
   const nowhere = openSync('/dev/null', 'w')
   t.after(() => closeSync(nowhere))
   const queue = createOutQueue()
-  const connection = {
-    id: 1,
-    endpoint: 'test',
-    queue,
-    stats: { dropped: 0 },
-    queued: () => {},
-  } as unknown as Connection
+  const connection = linkWith(queue)
   const router = createRouter({ owns: () => true, send: () => {} })
   const plane = createPlane({
     identity: me,

@@ -11,8 +11,12 @@ import { BODY_AT, DESTINATION_AT, SOURCE_AT, writeDataHeader } from '../wire/fra
 import { LARGEST } from '../wire/large.ts'
 import type { Connection } from './connection.ts'
 import { VNET_HEADER } from './offload.ts'
-import { createOutQueue } from './out-queue.ts'
+import { createOutQueue, type OutQueue } from './out-queue.ts'
 import { createPlane } from './plane.ts'
+
+/** As much of a connection as a plane uses: what is to be sent lies in QUEUE. */
+export const linkWith = (queue: OutQueue): Connection =>
+  ({ id: 1, endpoint: 'test', queue, stats: { dropped: 0 }, queued: () => {} }) as unknown as Connection
 
 /** A node without sockets: what it sends over its one link is kept, what its kernel would get is in a file. */
 export function node(t: TestContext, identity: Identity, demand: Demand = 'legacy', clock = { now: 0 }) {
@@ -25,13 +29,7 @@ export function node(t: TestContext, identity: Identity, demand: Demand = 'legac
   const sent: Buffer[] = []
   const said: Message[] = []
   const queue = createOutQueue((bytes, at, length) => sent.push(Buffer.from(bytes.subarray(at, at + length))))
-  const connection = {
-    id: 1,
-    endpoint: 'test',
-    queue,
-    stats: { dropped: 0 },
-    queued: () => {},
-  } as unknown as Connection
+  const connection = linkWith(queue)
   const router = createRouter({
     owns: () => true,
     send: (_link, message) => said.push(message),

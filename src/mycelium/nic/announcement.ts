@@ -11,7 +11,7 @@ const HEADER = 8
 const LARGEST = 1_200
 const MAX_NAMES = 4
 /** 256 members of the longest names. */
-export const MAX_PARTS = 64
+const MAX_PARTS = 64
 
 const LABEL = /^[a-z0-9-]{1,63}$/
 const labelOf = ({ domain }: NicNetwork): string => domain.slice(0, domain.indexOf('.'))
