@@ -36,13 +36,16 @@ export async function openHelper<M extends HelperMethod>(
   channel.stderr.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(0, 4096)
   })
-  const finished = channel.exit.then(({ code, reason }) => {
+  const heard = new Promise<void>((done) => channel.stderr.once('close', done))
+  const finished = channel.exit.then(async ({ code, reason }) => {
     signal?.removeEventListener('abort', aborted)
-    if (code !== 0)
-      throw new ZosError(plainText(said) || `Work in the guest: the helper ended with ${reason}`, {
-        code: 'copy-failed',
-        details: { method },
-      })
+    if (code === 0) return
+    // its words came before its exit, but a stream hands them on a turn later
+    await heard
+    throw new ZosError(plainText(said) || `Work in the guest: the helper ended with ${reason}`, {
+      code: 'copy-failed',
+      details: { method },
+    })
   })
   finished.catch(() => {})
   return { ...channel, finished }
