@@ -2,9 +2,7 @@ import { ZosError } from '#codec'
 import {
   contractMembers,
   createGroup,
-  type Grid,
   listKeys,
-  type MemberSet,
   ROLE,
   readGroup,
   type SignerKind,
@@ -15,7 +13,7 @@ import { type Flags, JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { checkGroupName, groupBook, groupNamed, namedGroups, noteGroup, openContext } from './context.ts'
 import { keysDir } from './local.ts'
-import { freezeOf, MEMBER, memberOf, thresholdsOf } from './terms.ts'
+import { freezeOf, MEMBER, memberOf, thresholdsOf, warnOfContracts } from './terms.ts'
 
 const CREATE = {
   member: { kind: 'list', about: MEMBER },
@@ -49,14 +47,6 @@ async function create(args: string[]): Promise<number> {
   await noteGroup({ name, group, contract: context.facts.contract })
   process.stdout.write(flags.json ? `${JSON.stringify({ name, group })}\n` : `${name}: ${group}\n`)
   return 0
-}
-
-/** Says of members that are contracts what they cannot do. */
-export async function warnOfContracts(grid: Grid, set: Pick<MemberSet, 'members'>): Promise<void> {
-  for (const address of await contractMembers(grid, set))
-    process.stderr.write(
-      `note: member ${address} is a contract: its approvals count on nodes only with a proven state of the chain, and "zos log --verify" cannot check them\n`,
-    )
 }
 
 const KINDS: Record<SignerKind, string> = { address: 'key', p256: 'P-256 key', webauthn: 'passkey', other: 'contract' }

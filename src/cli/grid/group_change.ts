@@ -2,10 +2,9 @@ import { ZosError } from '#codec'
 import { draftMembership, listKeys, type NewMember, propose, readGroup, signerOf } from '#contract'
 import { type Flags, JSON_FLAG, parseFlags } from '../flags.ts'
 import { groupNamed, openContext, signer } from './context.ts'
-import { warnOfContracts } from './group.ts'
 import { keysDir } from './local.ts'
 import { FLAGS, sayProposed } from './steps.ts'
-import { freezeOf, memberOf, thresholdsOf } from './terms.ts'
+import { freezeOf, memberOf, thresholdsOf, warnOfContracts } from './terms.ts'
 
 /** How long a change of members may be signed. Seconds. */
 const DEADLINE = 7 * 86400

@@ -1,5 +1,15 @@
 import { ZosError } from '#codec'
-import { type Domain, type MemberSet, type NewMember, passkeySigner, ROLE, readPublicKey, signerOf } from '#contract'
+import {
+  contractMembers,
+  type Domain,
+  type Grid,
+  type MemberSet,
+  type NewMember,
+  passkeySigner,
+  ROLE,
+  readPublicKey,
+  signerOf,
+} from '#contract'
 import { keysDir } from './local.ts'
 
 type Hex = `0x${string}`
@@ -77,4 +87,12 @@ export function freezeOf(text: string): number {
   const seconds = Number(n) * { s: 1, m: 60, h: 3600, d: 86400 }[(unit ?? 's') as 's' | 'm' | 'h' | 'd']
   if (seconds >= 60 && seconds <= 180 * 86400) return seconds
   throw bad('freeze time', text, 'take 60s to 180d')
+}
+
+/** Says of members that are contracts what they cannot do. */
+export async function warnOfContracts(grid: Grid, set: Pick<MemberSet, 'members'>): Promise<void> {
+  for (const address of await contractMembers(grid, set))
+    process.stderr.write(
+      `note: member ${address} is a contract: its approvals count on nodes only with a proven state of the chain, and "zos log --verify" cannot check them\n`,
+    )
 }
