@@ -1,11 +1,29 @@
 // What anyone may put on the chain, and what it must not do to others.
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { openWorld, root, slot } from '../testing/world.ts'
-import type { MemberSet } from '../typed/schema.ts'
-import { consentArgs } from './consent.ts'
-import { approve, draftTransition, listDeployments, listGroups, placedOn, propose, readConsent } from './index.ts'
-import { write } from './relayer.ts'
+import { keccak256 } from '#npm'
+import { passkeyOf } from '../keys/passkey.ts'
+import { sayOf, WALLET } from '../testing/wallet.ts'
+import { key, openWorld, refusal, resources, root, slot } from '../testing/world.ts'
+import { countryHex, digestOf } from '../typed/digest.ts'
+import { signerOf } from '../typed/passkey.ts'
+import type { MemberSet, Registration } from '../typed/schema.ts'
+import { consentArgs, freezeArgs } from './consent.ts'
+import {
+  approve,
+  createGroup,
+  draftTransition,
+  exportLog,
+  listDeployments,
+  listGroups,
+  listNodes,
+  placedOn,
+  propose,
+  readConsent,
+} from './index.ts'
+import { send, write } from './relayer.ts'
+
+type Hex = `0x${string}`
 
 test('a group that the contract takes and nobody can read keeps no list from anybody', {
   timeout: 60_000,
@@ -48,4 +66,76 @@ test('a deployment with more names than we take hides no other from its node or 
   assert.deepEqual(placed.map((p) => p.name).sort(), ['odd', 'web'])
   assert.deepEqual(await listDeployments(grid, group), ['web', 'odd'])
   assert.equal((await readConsent(grid, group, 'web')).state.version, 1)
+})
+
+test('a signature that no log can hold stops nobody’s deployment: it is no signature', {
+  timeout: 60_000,
+}, async () => {
+  await using w = await openWorld()
+  const { grid, relayer, members } = w
+  const n = await w.node('n')
+  const phone = passkeyOf('phone', new Uint8Array(32).fill(1))
+  const wallet = (await send(grid.engine, relayer, { data: WALLET })).contract!.toLowerCase() as Hex
+  const { group } = await createGroup(grid, relayer, {
+    members: [members.alice.address, signerOf(grid.domain, phone.address), wallet].map((address) => ({ address })),
+    threshold: 1,
+  })
+  const { group: state, state: none } = await readConsent(grid, group, 'web')
+  await propose(grid, relayer, members.alice, {
+    transition: draftTransition(state, none, 'deploy', { specRoot: root(1), slots: [slot(0, n.id)] }),
+  })
+  const place = (signer: Hex) => state.set.members.findIndex((m) => m.signer === signer)
+  const until = Math.floor(Date.now() / 1000) + 60
+  const f = { group, epoch: 1, name: 'web', sequence: 1, until }
+  const digest = digestOf(grid.domain, 'Freeze', f)
+  await send(grid.engine, relayer, { to: wallet, data: sayOf(digest, true) })
+  const padded = `${phone.sign(digest)}${'00'.repeat(2048)}` as Hex
+  for (const [signer, signature] of [
+    [signerOf(grid.domain, phone.address), padded],
+    [wallet, '0x'],
+    [wallet, `0x${'00'.repeat(2049)}`],
+  ] as const) {
+    const stop = freezeArgs(f, { member: place(signer), signature })
+    assert.match(await refusal(write(grid, relayer, 'freeze', stop)), /contract-BadSignature/)
+  }
+  await write(grid, relayer, 'freeze', freezeArgs(f, { member: place(wallet), signature: `0x${'00'.repeat(64)}` }))
+  assert.equal((await readConsent(grid, group, 'web')).state.frozenUntil, until)
+  assert.match(await exportLog(grid, group, 'web'), /zos-approval-log/)
+})
+
+test('a registration counts once, also behind a change of key; and no words of a node hurt who reads them', {
+  timeout: 60_000,
+}, async () => {
+  await using w = await openWorld()
+  const { grid, relayer, owner } = w
+  const [first, second] = [key('first'), key('second')]
+  const registration = (more: Partial<Registration>): Registration => ({
+    node: 0,
+    farm: w.farm,
+    key: first.address,
+    seal: first.seal,
+    capacity: resources(),
+    country: countryHex('DE'),
+    region: `0x${'00'.repeat(6)}`,
+    latitude: 0,
+    longitude: 0,
+    attributes: keccak256('0x6e756c6c'),
+    nonce: 1,
+    deadline: Math.floor(Date.now() / 1000) + 3600,
+    ...more,
+  })
+  const register = (r: Registration, keys: (typeof first)[]) => {
+    const digest = digestOf(grid.domain, 'Registration', r)
+    return write(grid, relayer, 'registerNode', [r, '0x6e756c6c', keys.map((k) => k.sign(digest))])
+  }
+  const made = registration({})
+  await register(made, [first, owner])
+  const rotated = registration({ node: 1, key: second.address, nonce: 2 })
+  await register(rotated, [second, owner, first])
+  assert.match(await refusal(register(made, [first, owner])), /the key is in use/)
+  // "null" is JSON
+  assert.deepEqual(
+    (await listNodes(grid)).map((n) => [n.id, n.key, n.attributes]),
+    [[1, second.address, {}]],
+  )
 })

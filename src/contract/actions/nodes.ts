@@ -155,7 +155,9 @@ function attributesOf(bytes: Hex, hash: Hex): Record<string, unknown> {
   if (keccak256(bytes) !== hash)
     throw new ZosError('Read node: its attributes are not those it signed', { code: 'bad-chain', kind: 'node' })
   try {
-    return JSON.parse(Buffer.from(bytes.slice(2), 'hex').toString()) as Record<string, unknown>
+    const said: unknown = JSON.parse(Buffer.from(bytes.slice(2), 'hex').toString())
+    // anyone may register a node: "null" is JSON as well
+    return typeof said === 'object' && said !== null ? (said as Record<string, unknown>) : {}
   } catch {
     return {}
   }

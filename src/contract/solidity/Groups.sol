@@ -106,6 +106,8 @@ abstract contract Groups is EIP712 {
         seat = seats[group][member];
         if (seat.epoch != epoch) revert StaleEpoch();
         if (seat.roles & role == 0) revert NotAMember(member);
+        // what no approval log can hold would leave a deployment that nobody can read
+        if (signature.length < 64 || signature.length > 2048) revert BadSignature(member);
         bool isLong = seat.roles & LONG != 0;
         // a key first: no look at its account, and what counts offline counts here, whatever code the account has
         if (!isLong) {

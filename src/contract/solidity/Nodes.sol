@@ -26,6 +26,7 @@ abstract contract Nodes is EIP712 {
     }
 
     mapping(uint24 id => Node) public nodes;
+    /// A key is one node's for ever: what a key signed that was given up makes no second node.
     mapping(address key => uint24 id) public nodeOf;
     mapping(uint32 id => address owner) public farms;
     uint24 public nodeCount;
@@ -65,7 +66,6 @@ abstract contract Nodes is EIP712 {
         if (r.key != n.key) {
             if (nodeOf[r.key] != 0) revert Invalid(Why.KeyInUse);
             if (r.node != 0) _signed(n.key, digest, signatures[2]);
-            delete nodeOf[n.key];
             nodeOf[r.key] = id;
         }
         n.key = r.key;
