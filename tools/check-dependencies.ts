@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
-const root = resolve(import.meta.dirname, '..')
+const root = resolve(process.argv[2] ?? join(import.meta.dirname, '..'))
 const pkg = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, Record<string, string>>
 const listed = readFileSync(join(root, 'DEPENDENCIES.md'), 'utf8')
 const all = { ...pkg.dependencies, ...pkg.devDependencies, ...pkg.optionalDependencies }

@@ -1,11 +1,13 @@
-// The gate: types, lint and format, boundaries, dependencies, tests. usage: npm run ok [-- --fast]
+// The gate: types, lint and format, boundaries, dependencies, tests. usage: npm run ok [-- --fast] [DIR]
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
-const root = resolve(import.meta.dirname, '..')
-const bin = (name: string) => join(root, 'node_modules/.bin', name)
+const own = resolve(import.meta.dirname, '..')
+const bin = (name: string) => join(own, 'node_modules/.bin', name)
 const fast = process.argv.includes('--fast')
+const [dir] = process.argv.slice(2).filter((word) => word !== '--fast')
+const root = resolve(dir ?? own)
 
 /** Unit tests sit beside their source; what drives the product from outside is in test/. */
 const tests = [
@@ -16,8 +18,8 @@ const tests = [
 const steps: [string, string, string[]][] = [
   ['types', bin('tsc'), ['-p', root]],
   ['lint', bin('biome'), ['check', '--error-on-warnings', root]],
-  ['boundaries', process.execPath, [join(root, 'tools/check-boundaries.ts')]],
-  ['dependencies', process.execPath, [join(root, 'tools/check-dependencies.ts')]],
+  ['boundaries', process.execPath, [join(own, 'tools/check-boundaries.ts'), root]],
+  ['dependencies', process.execPath, [join(own, 'tools/check-dependencies.ts'), root]],
   [
     'tests',
     process.execPath,
