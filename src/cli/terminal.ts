@@ -1,11 +1,16 @@
 import { createInterface } from 'node:readline/promises'
+import { codeOf } from '#codec'
 
-/** A yes/no question on the terminal; Enter means yes. */
+/** A yes/no question on the terminal; Enter means yes, Ctrl-C and Ctrl-D no. */
 export async function ask(question: string): Promise<boolean> {
   const lines = createInterface({ input: process.stdin, output: process.stderr })
   try {
     const answer = (await lines.question(`${question} [Y/n] `)).trim().toLowerCase()
     return answer === '' || answer === 'y' || answer === 'yes'
+  } catch (error) {
+    if (codeOf(error) !== 'ABORT_ERR') throw error
+    process.stderr.write('\n')
+    return false
   } finally {
     lines.close()
   }

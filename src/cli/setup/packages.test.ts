@@ -1,10 +1,13 @@
 // What set-up does about missing packages, with a dpkg-query and an apt-get that only say what they were asked.
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, beforeEach, test } from 'node:test'
-import { ensurePackages, missingPackages } from './packages.ts'
+import { stripVTControlCharacters } from 'node:util'
+import { ensurePackages, ensurePackagesOnce, missingPackages } from './packages.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'zos-packages-'))
 const { PATH, CI } = process.env
@@ -76,4 +79,79 @@ test('who is not root is told the one line to run', async () => {
     message: `Set up: Debian packages are missing; run: sudo apt-get install -y ${REST}`,
   })
   assert.deepEqual(calls(), [])
+})
+
+const hasScript = spawnSync('script', ['--version']).status === 0
+
+/** The set-up of packages on a terminal where REPLY is typed once it asks: what it showed, its exit code. */
+async function onTerminal(reply: string): Promise<{ shown: string; code: number | null }> {
+  const inside = join(dir, 'inside.ts')
+  writeFileSync(
+    inside,
+    `import { ensurePackages } from '${join(import.meta.dirname, 'packages.ts')}'
+     process.getuid = () => 0
+     try {
+       await ensurePackages(['run'], { yes: false, say: (line) => console.log(line) })
+     } catch (error) {
+       console.log(error.message)
+       process.exitCode = 1
+     }`,
+  )
+  const child = spawn(
+    'script',
+    ['-qec', `${process.execPath} --disable-warning=ExperimentalWarning ${inside}`, '/dev/null'],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      timeout: 60_000,
+    },
+  )
+  let shown = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    shown += text
+    if (reply !== '' && shown.includes('[Y/n]')) child.stdin.end(reply)
+    if (shown.includes('[Y/n]')) reply = ''
+  })
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { shown: stripVTControlCharacters(shown).replaceAll('\r', ''), code }
+}
+
+test('on a terminal it asks, after it listed what and how much; who says no has nothing changed', {
+  skip: !hasScript && 'needs script',
+}, async () => {
+  const LIST =
+    /Debian packages to install:\n {2}skopeo .*\n {2}passt .*\n {2}Need to get 3 MB.*\nInstall them now\? \[Y\/n\]/
+  for (const no of ['n\n', 'nope\n', '\x04', '\x03']) {
+    const { shown, code } = await onTerminal(no)
+    assert.match(shown, LIST)
+    assert.match(shown, new RegExp(`\nSet up: Debian packages are missing; run: apt-get install -y ${REST}\n$`))
+    assert.equal(code, 1, JSON.stringify(no))
+    assert.deepEqual(
+      calls(),
+      [`install --assume-no ${REST}`],
+      `after ${JSON.stringify(no)} nothing but the size is asked of apt`,
+    )
+    rmSync(asked)
+  }
+  for (const yes of ['\n', 'y\n', 'Yes\n']) {
+    const { shown, code } = await onTerminal(yes)
+    assert.match(shown, LIST)
+    assert.equal(code, 0)
+    assert.match(calls()[1]!, /^install -y .* skopeo passt$/)
+    rmSync(asked)
+  }
+})
+
+test("what dpkg said is kept until its database changes, or is another machine's", async () => {
+  const [kept, database] = [join(dir, 'kept'), join(dir, 'status')]
+  program('dpkg-query', `echo query >> ${asked}; shift 3; for p; do echo "$p installed"; done`)
+  const setUp = async () => {
+    await ensurePackagesOnce(kept, ['run'], { yes: false, say: () => assert.fail() }, database)
+    return calls().length
+  }
+  writeFileSync(database, '')
+  assert.deepEqual([await setUp(), await setUp()], [1, 1])
+  // dpkg writes another file in its place
+  writeFileSync(`${database}-new`, '')
+  renameSync(`${database}-new`, database)
+  assert.deepEqual([await setUp(), await setUp()], [2, 2])
 })
