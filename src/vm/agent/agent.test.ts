@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
 import { run, sleep } from '#sys'
 import { ensureKernel } from '../kernel.ts'
+import { ensureZinit } from '../zinit.ts'
 import type { CopyItem } from './agent.ts'
-import { all, ask, COLD_BOOT, sha } from './ask.fixture.ts'
+import { all, ask, COLD_BOOT, least, sha } from './ask.fixture.ts'
 import { connectAgent } from './client.ts'
 import { bootVm, cacheDir, makeRoot, missing, processOf, type Root, startSpec, type TestVm } from './vm.fixture.ts'
 
@@ -167,6 +168,18 @@ describe('the agent in a microVM', {
       assert.equal(sha(await all(session.stdout)), sha(root.data))
       session.stderr.resume()
       assert.equal((await session.exit).code, 0)
+    })
+
+    await t.test('budgets: its file, its memory, its answers', async () => {
+      assert.ok((await stat((await ensureZinit({ cacheDir })).path)).size < 1_000_000)
+      // budgeted: 0.5 ms (DESIGN.md §3); ten times that on a machine that has other things to do
+      const frame = await least(t, 'a frame and its answer', 300, () => assert.rejects(agent.signal('NOPE')))
+      assert.ok(frame < 5, `${frame} ms`)
+      // what an exec costs above that is the guest's fork and exec
+      const exec = await least(t, 'an exec, to its exit', 30, () => ask(agent, ['true']))
+      assert.ok(exec < 100, `${exec} ms`)
+      const { agentRss } = await agent.stats()
+      assert.ok(agentRss < 2_000_000, `the agent has ${agentRss} bytes resident`)
     })
 
     await t.test('terminals', async () => {

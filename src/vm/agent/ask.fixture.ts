@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
+import type { TestContext } from 'node:test'
 import type { Agent } from './agent.ts'
 import type { ProcessSpec } from './types.ts'
 import { processOf } from './vm.fixture.ts'
@@ -21,4 +22,20 @@ export async function ask(agent: Agent, argv: string[], more: Partial<ProcessSpe
   if (input) session.stdin.end(input)
   const [out, err] = await Promise.all([all(session.stdout), all(session.stderr)])
   return { out, text: out.toString(), err: err.toString(), exit: await session.exit }
+}
+
+/**
+ * Milliseconds that ACT took at its fastest of COUNT times, which is what the machine's load does least to; that and the
+ * median are said to T.
+ */
+export async function least(t: TestContext, what: string, count: number, act: () => Promise<unknown>): Promise<number> {
+  const times: number[] = []
+  for (let n = 0; n < count; n++) {
+    const begun = performance.now()
+    await act()
+    times.push(performance.now() - begun)
+  }
+  times.sort((a, b) => a - b)
+  t.diagnostic(`${what}: least ${times[0]!.toFixed(2)} ms, median ${times[count >> 1]!.toFixed(2)} ms`)
+  return times[0]!
 }
