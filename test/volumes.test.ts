@@ -1,8 +1,9 @@
 // Volumes as their users know them: what is in one stays, who uses it is known, it grows, and what nobody uses goes.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { busyboxTree, startNode } from './harness.ts'
+import { busyboxTree, startNode, until } from './harness.ts'
 
 const node = startNode()
 after(() => node[Symbol.dispose]())
@@ -21,6 +22,24 @@ test('what a workload wrote into a volume is there for the next one, and for its
   )
   node.ok(['start', '-a', 'first'])
   assert.equal(run('--rm', '-v', 'data:/d', 'box', 'sh', '-c', 'wc -l < /d/log'), '2\n')
+})
+
+test('a machine that waited takes volumes too, keeps them over a kill of the daemon, and lets go of them', async () => {
+  await until('a machine to wait', 60, () => node.json<{ pool: number }>(['status', '--json']).pool > 0)
+  const asked = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0])
+  const script = 'echo one > /d/x; echo two > /e/x; sleep 1000'
+  run('-d', '--name', 'taker', '-v', 'early:/d', '-v', 'late:/e', 'box', 'sh', '-c', script)
+  const [{ pid }] = node.json<[{ pid: number }]>(['ps', '--json'])
+  // proc(5): the time it started at, after the name in parentheses, in hundredths of a second since boot
+  const started = Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')[19]) / 100
+  assert.ok(started < asked, `QEMU is of ${started}, the command of ${asked}`)
+  process.kill(node.json<{ pid: number }>(['status', '--json']).pid, 'SIGKILL')
+  node.ok(['exec', 'taker', 'sh', '-c', 'echo more >> /d/x; sync'], { timeout: 60 })
+  node.ok(['rm', '-f', 'taker'])
+  node.ok(['volume', 'grow', 'late', '17g'])
+  // each at its own place: not the first one's disk twice
+  assert.equal(run('--rm', '-v', 'late:/d', '-v', 'early:/e', 'box', 'cat', '/d/x', '/e/x'), 'two\none\nmore\n')
+  node.ok(['volume', 'rm', 'early', 'late'])
 })
 
 test('a volume is one workload’s at a time, and is kept while a workload is made with it', () => {

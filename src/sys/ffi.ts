@@ -25,6 +25,7 @@ const { functions: libc } = dlopen('libc.so.6', {
   lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
   poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
   read: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
+  sendmsg: { arguments: ['i32', 'pointer', 'i32'], return: 'i64' },
   setns: { arguments: ['i32', 'i32'], return: 'i32' },
   setsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'], return: 'i32' },
   socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
@@ -224,6 +225,10 @@ export function acceptFd(fd: number, address: Uint8Array, flags: number): number
 
 export const setSocketOption = (fd: number, level: number, name: number, value: number): number =>
   result(libc.setsockopt(fd, level, name, new Int32Array([value]), 4))
+
+/** sendmsg(2): HEADER is a `struct msghdr` whose pointers the caller vouches for. Bytes sent, -errno. */
+export const sendMessage = (fd: number, header: Uint8Array, flags: number): number =>
+  result(Number(libc.sendmsg(fd, addressOf(header, 0), flags)))
 
 /** getsockopt(2) into VALUE: bytes the kernel filled in, -errno. */
 export function getSocketOption(fd: number, level: number, name: number, value: Uint8Array): number {

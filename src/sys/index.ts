@@ -30,6 +30,7 @@ export {
 export { trimMemory } from './memory.ts'
 export { freePort } from './port.ts'
 export { alive, type RunOptions, type RunResult, run, tryRun } from './process.ts'
+export { sendWithFd } from './send-fd.ts'
 export {
   acceptTcp,
   connectError,

@@ -17,6 +17,9 @@ const base: QemuInput = {
   disks: { root: placeholder, upper: placeholder, modules: { kind: 'file', fd: 9, durable: false }, volumes: [] },
 }
 
+/** Which of QEMU's own nodes a disk begins with is nothing the guest sees. */
+const claimed = (device: string) => device.replace(/(?<=drive=(root|upper|vol0))-empty/, '')
+
 /** The value after each OPTION. */
 const all = (args: string[], option: string) => args.flatMap((a, n) => (a === option ? [args[n + 1]!] : []))
 
@@ -39,7 +42,7 @@ test('template and clone have the same hardware, device by device', () => {
     },
   })
   for (const option of ['-machine', '-device', '-smp', '-m', '-cpu', '-accel'])
-    assert.deepEqual(all(clone, option), all(template, option), option)
+    assert.deepEqual(all(clone, option), all(template, option).map(claimed), option)
   assert.equal(all(clone, '-kernel').length, 0)
   assert.ok(clone.includes('-S'))
   const disks = all(clone, '-blockdev')

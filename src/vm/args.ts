@@ -104,14 +104,16 @@ function blockdev(node: string, disk: Disk, readOnly: boolean): string {
  */
 const GEOMETRY = 'cyls=16383,heads=16,secs=63'
 
+/** A placeholder leaves the serial's name to what takes its place while the VM runs. */
 function diskArgs(serial: string, disk: Disk, readOnly: boolean): string[] {
   const fd = disk.kind === 'file' ? ['-add-fd', `fd=${disk.fd},set=${disk.fd}`] : []
+  const node = disk.kind === 'placeholder' ? `${serial}-empty` : serial
   return [
     ...fd,
     '-blockdev',
-    blockdev(serial, disk, readOnly),
+    blockdev(node, disk, readOnly),
     '-device',
-    `virtio-blk-pci,drive=${serial},serial=${serial},num-queues=1,queue-size=64,logical_block_size=4096,physical_block_size=4096,write-cache=on,${GEOMETRY}`,
+    `virtio-blk-pci,id=${serial},drive=${node},serial=${serial},num-queues=1,queue-size=64,logical_block_size=4096,physical_block_size=4096,write-cache=on,${GEOMETRY}`,
   ]
 }
 

@@ -1,6 +1,8 @@
-import { connect, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { Socket } from 'node:net'
+import { getSystemErrorName } from 'node:util'
 import { codeOf, reasonOf, ZosError } from '#codec'
-import { sleep } from '#sys'
+import { connectUnix, errnoMessage, sendWithFd, sleep } from '#sys'
 
 export type QmpEvent = { event: string; data: Record<string, unknown> }
 
@@ -12,6 +14,8 @@ type Waiter = { resolve: (value: unknown) => void; reject: (error: Error) => voi
 /** One connection to a QEMU's control socket. QEMU serves one client at a time; a later daemon connects anew. */
 export class Qmp {
   readonly #socket: Socket
+  /** The socket's descriptor, for what Node's own write cannot carry. */
+  readonly #fd: number
   readonly #waiters = new Map<number, Waiter>()
   readonly #listeners = new Set<(event: QmpEvent) => void>()
   readonly #closed: Promise<void>
@@ -19,8 +23,11 @@ export class Qmp {
   #partial = ''
   #greeted: (() => void) | undefined
 
-  constructor(socket: Socket) {
+  /** FD: a connected unix socket, owned by this from now on. */
+  constructor(fd: number) {
+    const socket = new Socket({ fd, readable: true, writable: true })
     this.#socket = socket
+    this.#fd = fd
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#closed = promise
     socket.setEncoding('utf8')
@@ -92,14 +99,28 @@ export class Qmp {
     args: Record<string, unknown> = {},
     options: { timeout?: number } = {},
   ): Promise<T> {
+    return this.#send(command, args, options.timeout ?? 10_000, (line) => this.#socket.write(line))
+  }
+
+  /** Gives QEMU a copy of the open file FD: the number N of what it then knows as the file /dev/fdset/N. Throws as ask(). */
+  async giveFile(fd: number): Promise<number> {
+    // the descriptor travels with its command, behind all that was said before
+    while (this.#socket.writableLength > 0 && !this.#socket.destroyed)
+      await Promise.race([once(this.#socket, 'drain'), this.#closed])
+    const send = (line: string) => sendWithFd(this.#fd, Buffer.from(line), fd)
+    const { 'fdset-id': set } = await this.#send<{ 'fdset-id': number }>('add-fd', {}, 10_000, send)
+    return set
+  }
+
+  #send<T>(command: string, args: Record<string, unknown>, ms: number, write: (line: string) => void): Promise<T> {
     const id = this.#next++
     const answer = new Promise<unknown>((resolve, reject) => {
       if (this.#socket.destroyed)
         return reject(new ZosError('Ask QEMU: its control socket is closed', { code: 'qemu-gone', kind: 'node' }))
       this.#waiters.set(id, { resolve, reject })
-      this.#socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`)
+      write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`)
     })
-    return withDeadline(answer, options.timeout ?? 10_000, command, () => this.#waiters.delete(id)) as Promise<T>
+    return withDeadline(answer, ms, command, () => this.#waiters.delete(id)) as Promise<T>
   }
 
   /** Calls LISTENER for every event; the returned function ends that. */
@@ -134,25 +155,25 @@ async function withDeadline<T>(work: Promise<T>, ms: number, what: string, late:
   }
 }
 
-function dial(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path)
-    socket.once('connect', () => resolve(socket))
-    socket.once('error', reject)
-  })
+function dial(path: string): Qmp {
+  const fd = connectUnix(path)
+  if (fd >= 0) return new Qmp(fd)
+  throw Object.assign(new Error(`connect: ${errnoMessage(fd)}`), { code: getSystemErrorName(fd) })
 }
+
+/** Of a socket nobody listens on yet, or on which an earlier daemon's connection is still being closed. */
+const NOT_YET = ['ENOENT', 'ECONNREFUSED', 'EAGAIN']
 
 /** Connects to the control socket at PATH, which a QEMU that is starting makes after some 20 ms; waits up to MS. */
 export async function connectQmp(path: string, ms = 10_000, gone: () => boolean = () => false): Promise<Qmp> {
   const end = performance.now() + ms
   for (;;) {
     try {
-      const qmp = new Qmp(await dial(path))
+      const qmp = dial(path)
       await qmp.greet(Math.max(100, end - performance.now()))
       return qmp
     } catch (error) {
-      const starting = codeOf(error) === 'ENOENT' || codeOf(error) === 'ECONNREFUSED'
-      if (!starting || gone() || performance.now() > end) {
+      if (!NOT_YET.includes(codeOf(error)) || gone() || performance.now() > end) {
         throw new ZosError(`Reach QEMU at "${path}": ${reasonOf(error)}`, {
           code: 'qemu-gone',
           kind: 'node',

@@ -13,7 +13,7 @@ import { PLACEHOLDER } from './spawn.ts'
 import { ensureTemplate, findTemplate, sweepTemplates } from './template.ts'
 import { hashSparse } from './template-folder.ts'
 import { makeUpperTemplate, writeUpper } from './upper.ts'
-import { createVolume, growDisk } from './volume.ts'
+import { createVolume, giveVolume, growDisk } from './volume.ts'
 
 const cacheDir = join(import.meta.dirname, '../../.cache')
 const vmClass = { vcpus: 1, memoryMiB: 160 }
@@ -44,7 +44,7 @@ test('a template is made once and its clones answer, apart from each other and f
 
   await t.test('clones with disks answer; killing them leaves nothing', async () => {
     const upper = join(dir, 'upper')
-    const volume = join(dir, 'volume')
+    const volume = join(dir, 'first-volume')
     await writeUpper(await makeUpperTemplate(dir), upper)
     assert.ok(statSync(upper).blocks * 512 < 1 << 20, 'a writable layer takes next to nothing')
     await createVolume(volume, 64 << 20)
@@ -109,6 +109,18 @@ test('a template is made once and its clones answer, apart from each other and f
     assert.ok(machine)
     await using agent = await connectAgent(machine.agentSocket, { fresh: true })
     assert.equal(agent.state.phase, 'idle')
+    // a volume is given to it while it runs, though it may open nothing itself; it stays where a daemon finds it
+    const volume = join(dir, 'volume')
+    await createVolume(volume, 64 << 20)
+    await giveVolume(machine, 'vol1', volume)
+    const nodes =
+      await machine.qmp.ask<{ 'node-name': string; image: { 'virtual-size': number } }[]>('query-named-block-nodes')
+    assert.equal(nodes.find((n) => n['node-name'] === 'vol1')?.image['virtual-size'], 64 << 20)
+    const fds = `/proc/${machine.record.pid}/fd`
+    assert.ok(readdirSync(fds).some((fd) => readlinkSync(join(fds, fd)) === volume))
+    await assert.rejects(giveVolume(machine, 'vol1', volume), { code: 'qemu-refused' })
+    await assert.rejects(giveVolume(machine, 'vol2', join(dir, 'none')), { code: 'ENOENT' })
+    await growDisk(machine, 'vol1', volume, 128 << 20)
     await machine.kill()
   })
 

@@ -54,6 +54,30 @@ export async function growVolume(path: string, size: number): Promise<void> {
 }
 
 /**
+ * Puts the volume PATH in the place of SERIAL, a disk that a running VM has and nobody claimed. Throws what QEMU or the file's
+ * opening says; the VM is then of no use to who wants the volume.
+ */
+export async function giveVolume(machine: Machine, serial: string, path: string): Promise<void> {
+  const file = await open(path, 'r+')
+  try {
+    const set = await machine.qmp.giveFile(file.fd)
+    const filename = `/dev/fdset/${set}`
+    // as args.ts gives a disk that is there from the start
+    const node = { driver: 'file', 'node-name': serial, filename, discard: 'unmap', cache: { 'no-flush': false } }
+    await machine.qmp.ask('blockdev-add', node)
+    await machine.qmp.ask('qom-set', { path: `/machine/peripheral/${serial}`, property: 'drive', value: serial })
+  } catch (error) {
+    throw new ZosError(`Give volume "${path}" to VM "${machine.record.id}": ${reasonOf(error)}`, {
+      code: codeOf(error),
+      kind: 'node',
+      cause: error,
+    })
+  } finally {
+    await file.close()
+  }
+}
+
+/**
  * Gives the disk SERIAL of a running VM SIZE bytes; the guest then still has to grow its file system
  * (EXT4_IOC_RESIZE_FS on the mounted volume).
  */

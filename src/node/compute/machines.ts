@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { reasonOf } from '#codec'
 import {
   awaitAgent,
   CARD_MTU,
@@ -8,6 +9,7 @@ import {
   connectAgent,
   createPool,
   defaultClass,
+  giveVolume,
   isRunning,
   killStrays,
   type MachineRecord,
@@ -77,6 +79,10 @@ export async function openMachines(
   /** The image last started: more of its clones wait than of another one's. */
   let latest = ''
 
+  const discard = async (waiting: Waiting): Promise<void> => {
+    await blanks.discard(waiting)
+    rmSync(waiting.upper, { force: true })
+  }
   const pool = createPool<Kind, Waiting>({
     nameOf,
     async create({ vmClass, favourite }) {
@@ -98,10 +104,7 @@ export async function openMachines(
       }
     },
     ...(host.accel === 'tcg' ? { polish: ({ vm }: Waiting) => rehearse(vm) } : {}),
-    async discard(waiting) {
-      await blanks.discard(waiting)
-      rmSync(waiting.upper, { force: true })
-    },
+    discard,
     // one whose disk's server has restarted since would wait seconds for QEMU to connect again
     usable: ({ vm, epoch }) => isRunning(vm.record) && epoch === storage.epoch(),
     wanted(kind, { warm, ago }) {
@@ -111,7 +114,7 @@ export async function openMachines(
     },
     warm: at.templates ? (at.warm ?? [defaultClass()]).map((vmClass) => ({ vmClass })) : [],
     most: at.templates ? MOST_WAITING : 0,
-    onError: (error) => at.log(`pool: ${error instanceof Error ? error.message : error}`),
+    onError: (error) => at.log(`pool: ${reasonOf(error)}`),
   })
 
   const wrap = ({ vm, exportId }: Fed, volumes: number, fresh: boolean): Machine => ({
@@ -136,9 +139,19 @@ export async function openMachines(
       const upper = join(request.folder, 'upper.ext4')
       const volumes = request.volumes.map((v) => v.path)
       const { note, digest } = request
-      const take = (waiting: Waiting): Machine => {
+      /** One of KIND that waits, with the volumes; undefined: none waits, or it did not take them. */
+      const claim = async (kind: Kind): Promise<Machine | undefined> => {
+        const waiting = pool.claim(kind)
+        if (!waiting) return undefined
+        try {
+          for (const [n, path] of volumes.entries()) await giveVolume(waiting.vm, `vol${n}`, path)
+        } catch (error) {
+          at.log(`pool: ${reasonOf(error)}`)
+          await discard(waiting)
+          return undefined
+        }
         renameSync(waiting.upper, upper)
-        return wrap(waiting, 0, true)
+        return wrap(waiting, volumes.length, true)
       }
       // a writable layer that was used before is not the one an image's template has mounted
       const first = !existsSync(upper)
@@ -150,9 +163,8 @@ export async function openMachines(
         const kind = { vmClass, favourite }
         latest = nameOf(kind)
         pool.touch(kind)
-        // disks are given when QEMU starts: one that waits cannot be given a volume
-        const waiting = volumes.length === 0 ? pool.claim(kind) : undefined
-        if (waiting) return take(waiting)
+        const machine = await claim(kind)
+        if (machine) return machine
         const template = await favourites.find(favourite)
         if (template) {
           await writeUpper(template.upper, upper)
@@ -160,8 +172,8 @@ export async function openMachines(
           return wrap(await blanks.make(template, { upper, volumes }, { note, bound }), volumes.length, true)
         }
       }
-      const waiting = first && !large && volumes.length === 0 ? pool.claim({ vmClass }) : undefined
-      if (waiting) return take(waiting)
+      const machine = first && !large ? await claim({ vmClass }) : undefined
+      if (machine) return machine
       const layer = first && (large ? await makeUpperTemplate(poolDir, request.disk) : empty)
       await (layer ? writeUpper(layer, upper) : mendUpper(upper))
       return wrap(await blanks.make(vmClass, { upper, volumes }, { note }), volumes.length, true)
