@@ -29,12 +29,12 @@ export async function writeAtomic(
   try {
     await handle.writeFile(data)
     if (options.sync !== false) await handle.sync()
-  } catch (error) {
     await handle.close()
+    await rename(temporary, path)
+  } catch (error) {
+    await handle.close().catch(() => {})
     await rm(temporary, { force: true })
     throw error
   }
-  await handle.close()
-  await rename(temporary, path)
   if (options.sync !== false) await syncDirectory(dir)
 }

@@ -40,12 +40,20 @@ function match<T>(table: Record<string, T> | undefined, method: string, path: st
     const params: Record<string, string> = {}
     const fits = wanted.every((w, n) => {
       if (!w.startsWith(':')) return w === parts[n]
-      params[w.slice(1)] = decodeURIComponent(parts[n]!)
+      params[w.slice(1)] = decoded(parts[n]!)
       return parts[n] !== ''
     })
     if (fits) return { handler, params }
   }
   return undefined
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch (cause) {
+    throw new ZosError(`Read request: "${part}" in its path is not percent-encoded UTF-8`, { code: 'bad-path', cause })
+  }
 }
 
 async function readJson(req: IncomingMessage): Promise<unknown> {
@@ -104,13 +112,17 @@ export async function serveUnix(path: string, routes: Routes | Promise<Routes>, 
   })
   server.on('upgrade', (req, socket, head) => {
     socket.on('error', () => socket.destroy())
+    let opened = false
     const refuse = (error: unknown) => {
+      // from there on the bytes are the stream's own
+      if (opened) return void socket.destroy()
       const { status, body } = errorBody(error)
       socket.end(
         `HTTP/1.1 ${status} Refused\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
       )
     }
     const open = () => {
+      opened = true
       socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: zos\r\n\r\n')
       if (head.length) socket.unshift(head)
       return socket
@@ -171,8 +183,12 @@ export function callUnix<T = unknown>(
         res.on('error', reject)
         res.on('end', () => {
           const status = res.statusCode ?? 0
-          if (status >= 400) reject(thrown(answer, status))
-          else resolve((answer === '' ? undefined : JSON.parse(answer)) as T)
+          try {
+            if (status < 400) return resolve((answer === '' ? undefined : JSON.parse(answer)) as T)
+          } catch {
+            // said below, with what was answered
+          }
+          reject(thrown(answer, status))
         })
       },
     )

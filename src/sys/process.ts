@@ -1,5 +1,6 @@
 import { type SpawnOptions, spawn } from 'node:child_process'
-import { ZosError } from '#codec'
+import { existsSync } from 'node:fs'
+import { codeOf, ZosError } from '#codec'
 
 export type RunResult = { code: number; signal: NodeJS.Signals | null; stdout: Buffer; stderr: string }
 
@@ -34,6 +35,9 @@ export function tryRun(file: string, args: readonly string[], options: RunOption
     const end = (why: string) => {
       over ??= why
       child.kill('SIGKILL')
+      // a program of its own may hold them open, and would be waited for
+      child.stdout!.destroy()
+      child.stderr!.destroy()
     }
     const timer = setTimeout(() => end(`still running after ${timeout / 1000} s`), timeout)
     child.stdout!.on('data', (chunk: Buffer) => {
@@ -50,18 +54,20 @@ export function tryRun(file: string, args: readonly string[], options: RunOption
     })
     child.on('error', (error) => {
       clearTimeout(timer)
-      const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+      // ENOENT is also what a folder that is not there gives
+      const missing = codeOf(error) === 'ENOENT' && (options.cwd === undefined || existsSync(options.cwd))
       reject(
         new ZosError(
           missing
             ? `Run "${file}": the program is not installed; "./zos doctor" says how to get it`
-            : `Run "${file}": ${error.message}`,
+            : `Run "${file}"${options.cwd === undefined ? '' : ` in "${options.cwd}"`}: ${error.message}`,
           { code: missing ? 'program-missing' : 'spawn-failed', kind: 'node', cause: error },
         ),
       )
     })
     child.on('close', (code, signal) => {
       clearTimeout(timer)
+      if (partial !== '') options.onLine?.(partial)
       if (over) reject(new ZosError(`Run "${file}": ${over}`, { code: 'program-out-of-bounds', kind: 'node' }))
       else resolve({ code: code ?? 128, signal, stdout: Buffer.concat(out), stderr })
     })

@@ -62,18 +62,18 @@ export type TapOptions = {
 /**
  * The other end of a machine's tap NAME, which lives in the network namespace at PATH: a non-blocking descriptor that gives
  * and takes Ethernet frames behind a 10-byte virtio header. This node's own kernel has no address on it and speaks no IPv6
- * there. -errno when the machine is gone. Needs CAP_SYS_ADMIN and CAP_NET_RAW.
+ * there. Throws when the machine is gone. Needs CAP_SYS_ADMIN and CAP_NET_RAW.
  */
 export function openTap(path: string, name: string, { receive, queue }: TapOptions): number {
   return within(path, () => {
     const fd = socketFd(AF_PACKET, SOCK_RAW_NONBLOCK_CLOEXEC, 0)
-    check('Listen on', name, fd)
+    check('Listen on tap', name, fd)
     try {
       const index = ifreq(name)
-      check('Find', name, ioctlFd(fd, SIOCGIFINDEX, index))
+      check('Find tap', name, ioctlFd(fd, SIOCGIFINDEX, index))
       const set = (request: number, value: number) =>
         check(
-          'Configure',
+          'Configure tap',
           name,
           ioctlFd(
             fd,
@@ -91,14 +91,14 @@ export function openTap(path: string, name: string, { receive, queue }: TapOptio
         [SOL_SOCKET, SO_RCVBUFFORCE, receive],
         [SOL_SOCKET, SO_SNDBUFFORCE, receive],
       ] as const)
-        check('Configure', name, setSocketOption(fd, level, option, value))
+        check('Configure tap', name, setSocketOption(fd, level, option, value))
       // struct sockaddr_ll: family u16, protocol u16 (big-endian), index i32, and what only comes back
       const address = Buffer.alloc(20)
       address.writeUInt16LE(AF_PACKET, 0)
       address.writeUInt16BE(ETH_P_ALL, 2)
       address.writeInt32LE(index.readInt32LE(NAME_SIZE), 4)
       set(SIOCSIFFLAGS, IFF_UP)
-      check('Listen on', name, bindFd(fd, address))
+      check('Listen on tap', name, bindFd(fd, address))
       return fd
     } catch (error) {
       closeFd(fd)

@@ -55,7 +55,7 @@ export function check(what: string, name: string, code: number): void {
         : errno === 13
           ? ': is IPv6 disabled here (net.ipv6.conf.all.disable_ipv6)?'
           : ''
-  throw new ZosError(`${what} TUN interface "${name}": ${errnoMessage(errno)}${hint}`, {
+  throw new ZosError(`${what} "${name}": ${errnoMessage(errno)}${hint}`, {
     code: 'tun-failed',
     kind: 'node',
     details: { errno },
@@ -100,14 +100,14 @@ function configure(fd: number, { name, address, prefix, mtu, offload, queue }: T
     TUNSETIFF,
     ifreq(name, (b) => b.writeUInt16LE(flags, NAME_SIZE)),
   )
-  check('Create', name, created)
-  if (offload) check('Set offloads of', name, ioctlNumber(fd, TUNSETOFFLOAD, TUN_F_CSUM_TSO))
+  check('Create TUN interface', name, created)
+  if (offload) check('Set offloads of TUN interface', name, ioctlNumber(fd, TUNSETOFFLOAD, TUN_F_CSUM_TSO))
   const control = socketFd(AF_INET6, SOCK_DGRAM, 0)
-  check('Configure', name, control)
+  check('Configure TUN interface', name, control)
   try {
     const set = (request: number, value: number) =>
       check(
-        'Configure',
+        'Configure TUN interface',
         name,
         ioctlFd(
           control,
@@ -118,7 +118,7 @@ function configure(fd: number, { name, address, prefix, mtu, offload, queue }: T
     set(SIOCSIFMTU, mtu)
     set(SIOCSIFTXQLEN, queue)
     const index = ifreq(name)
-    check('Configure', name, ioctlFd(control, SIOCGIFINDEX, index))
+    check('Configure TUN interface', name, ioctlFd(control, SIOCGIFINDEX, index))
     // struct in6_ifreq: address, prefix length u32, interface index i32
     const request = Buffer.alloc(24)
     request.set(address)
@@ -126,7 +126,7 @@ function configure(fd: number, { name, address, prefix, mtu, offload, queue }: T
     request.writeInt32LE(index.readInt32LE(NAME_SIZE), 20)
     // up first: the kernel installs the on-link route when an address joins an interface that is up
     set(SIOCSIFFLAGS, IFF_UP_RUNNING)
-    check('Give an address to', name, ioctlFd(control, SIOCSIFADDR, request))
+    check('Give an address to TUN interface', name, ioctlFd(control, SIOCSIFADDR, request))
   } finally {
     closeFd(control)
   }

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { after } from 'node:test'
+import { codeOf } from '#codec'
+import { callUnix, openUnix, serveUnix, writeAtomic } from '#sys'
+
+const dir = mkdtempSync(join(tmpdir(), 'zos-http-'))
+after(() => rmSync(dir, { recursive: true }))
+const path = join(dir, 'api.sock')
+
+test('what fails after a stream was opened ends it, and puts no words of HTTP into it', async (t) => {
+  const late = {
+    'POST /late': (_call: unknown, open: () => unknown) => void open() ?? Promise.reject(new Error('late')),
+  }
+  const server = await serveUnix(path, { upgrades: late })
+  t.after(() => server.close())
+  const stream = await openUnix(path, '/late')
+  let got = ''
+  stream.on('data', (bytes) => (got += bytes)).on('error', () => {})
+  await once(stream, 'close')
+  assert.equal(got, '')
+})
+
+test('a path that is not percent-encoded is the fault of whoever asks', async (t) => {
+  const server = await serveUnix(path, { calls: { 'GET /things/:name': () => 1 } })
+  t.after(() => server.close())
+  assert.equal(await callUnix(path, 'GET', '/things/%41'), 1)
+  await assert.rejects(callUnix(path, 'GET', '/things/%zz'), (error) => codeOf(error) === 'bad-path')
+})
+
+test('an answer that is no JSON is an error of the call', async (t) => {
+  const server = createServer((socket) =>
+    socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\n{"a"')),
+  )
+  t.after(() => server.close())
+  await once(server.listen(path), 'listening')
+  await assert.rejects(callUnix(path, 'GET', '/'), (error) => codeOf(error) === 'bad-answer')
+})
+
+test('a file that cannot take its name leaves nothing behind', async () => {
+  const taken = mkdtempSync(join(dir, 'taken-'))
+  await assert.rejects(writeAtomic(taken, 'bytes'))
+  assert.deepEqual(
+    readdirSync(dir).filter((name) => name.endsWith('.tmp')),
+    [],
+  )
+})
