@@ -14,7 +14,10 @@ const path = join(dir, 'api.sock')
 
 test('what fails after a stream was opened ends it, and puts no words of HTTP into it', async (t) => {
   const late = {
-    'POST /late': (_call: unknown, open: () => unknown) => void open() ?? Promise.reject(new Error('late')),
+    'POST /late': (_call: unknown, open: () => unknown) => {
+      open()
+      throw new Error('late')
+    },
   }
   const server = await serveUnix(path, { upgrades: late })
   t.after(() => server.close())

@@ -45,14 +45,16 @@ function send(
         length: length ? Number(length) : -1,
       })
     }
-    const early = () =>
-      reject(new ZosError('Call the node daemon: it closed the connection', { code: 'daemon-closed', kind: 'node' }))
+    const early = () => reject(daemonClosed())
     socket.on('data', onData)
     socket.on('error', failed)
     socket.on('close', early)
     socket.write(`${head}\r\nhost: zos\r\n\r\n${body}`)
   })
 }
+
+const daemonClosed = () =>
+  new ZosError('Call the node daemon: it closed the connection', { code: 'daemon-closed', kind: 'node' })
 
 async function readAll(socket: Socket, rest: Buffer, length: number): Promise<string> {
   const chunks = [rest]
@@ -65,6 +67,7 @@ async function readAll(socket: Socket, rest: Buffer, length: number): Promise<st
     }
   }
   socket.destroy()
+  if (size < length) throw daemonClosed()
   return Buffer.concat(chunks).toString()
 }
 

@@ -53,7 +53,25 @@ export function writeFrame(stream: Duplex, type: number, payload: Uint8Array | s
   return more
 }
 
-/** Feeds whole frames to HANDLE as bytes arrive; a frame above MAX_FRAME destroys the stream. */
+/** Writes one frame; what it returns, if anything, resolves when the other side takes more, or is gone. */
+export function sendFrame(
+  stream: Duplex,
+  type: number,
+  payload: Uint8Array | string | object = '',
+): Promise<void> | undefined {
+  if (stream.destroyed || writeFrame(stream, type, payload)) return undefined
+  return new Promise((resolve) => {
+    const go = () => {
+      stream.off('drain', go)
+      stream.off('close', go)
+      resolve()
+    }
+    stream.on('drain', go)
+    stream.on('close', go)
+  })
+}
+
+/** Feeds whole frames to HANDLE as bytes arrive; one above MAX_FRAME, or that HANDLE throws at, destroys the stream. */
 export function readFrames(stream: Duplex, handle: FrameHandler): void {
   let held: Buffer = Buffer.alloc(0)
   stream.on('data', (chunk: Buffer) => {
@@ -71,7 +89,12 @@ export function readFrames(stream: Duplex, handle: FrameHandler): void {
       const payload = held.subarray(at + HEADER, at + HEADER + length)
       const type = held[at]!
       at += HEADER + length
-      handle(type, payload)
+      try {
+        handle(type, payload)
+      } catch (error) {
+        stream.destroy(error as Error)
+        return
+      }
     }
     held = held.subarray(at)
   })

@@ -1,5 +1,5 @@
 export { call, open, revive } from './client.ts'
-export { Frame, MAX_FRAME, readFrames, writeFrame } from './frames.ts'
+export { Frame, MAX_FRAME, readFrames, sendFrame, writeFrame } from './frames.ts'
 export { type Places, places } from './home.ts'
 export { copyRecords, pullFrames } from './pull.ts'
 export type {

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import type { CopyEntry } from '#vm'
-import { copyRecords, Frame, pullFrames, readFrames, revive, writeFrame } from '#wire'
+import { copyRecords, Frame, pullFrames, readFrames, revive, sendFrame, writeFrame } from '#wire'
 import { daemonCall, daemonOpen } from '../daemon.ts'
 
 /** A file of a workload. Names in entries are latin1, a character for each byte: no name is lost. */
@@ -57,18 +57,25 @@ export type Sender = { put: (entry: CopyEntry, content?: AsyncIterable<Uint8Arra
 export async function copyIn(to: Remote, options: { keepOwner: boolean }, fill: (sender: Sender) => Promise<void>) {
   const socket = await daemonOpen(`${workloadPath(to)}/copy-in`)
   try {
+    let failure: unknown
     const finished = new Promise<void>((done, fail) => {
       readFrames(socket, (type, payload) => {
         if (type === Frame.exit) done()
-        else if (type === Frame.error) fail(revive(JSON.parse(payload.toString())))
+        else if (type === Frame.error) {
+          fail(revive(JSON.parse(payload.toString())))
+          // what is still to be sent is no longer read
+          socket.destroy()
+        }
       })
       socket.on('close', () => fail(gone()))
       socket.on('error', fail)
     })
-    finished.catch(() => {})
+    finished.catch((error) => {
+      failure = error
+    })
     const send = async (type: number, payload: Uint8Array | object | '') => {
-      if (!writeFrame(socket, type, payload))
-        await Promise.race([new Promise((drained) => socket.once('drain', drained as () => void)), finished])
+      await sendFrame(socket, type, payload)
+      if (failure) throw failure
     }
     await send(Frame.request, { path: to.path, keepOwner: options.keepOwner })
     await fill({

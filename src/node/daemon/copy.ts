@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import { ZosError } from '#codec'
 import { type CopyEntry, type CopyItem, decodeUtf8, encodeUtf8 } from '#vm'
-import { copyRecords, Frame, pullFrames, writeFrame } from '#wire'
+import { copyRecords, Frame, pullFrames, sendFrame, writeFrame } from '#wire'
 import type { Engine } from '../compute/engine.ts'
 import { reach } from '../compute/workload.ts'
 import { framed } from './framed.ts'
@@ -22,14 +21,13 @@ export const copyOutStream = (engine: Engine, ref: string) =>
     if (!(await agent.stat(path, { follow }))) {
       throw new ZosError(`Copy "${ref}:${path}": there is no such file in the workload`, { code: 'no-such-file' })
     }
-    const send = async (type: number, payload: Uint8Array | object) => {
-      if (!writeFrame(stream, type, payload) && !stream.destroyed)
-        await Promise.race([once(stream, 'drain'), once(stream, 'close')])
-    }
     for await (const { entry, content } of agent.copyOut(path, { follow })) {
+      await sendFrame(stream, Frame.entry, renamed(entry, toLatin1))
+      for await (const bytes of content ?? []) {
+        if (stream.destroyed) return
+        await sendFrame(stream, Frame.data, Buffer.from(bytes))
+      }
       if (stream.destroyed) return
-      await send(Frame.entry, renamed(entry, toLatin1))
-      for await (const bytes of content ?? []) await send(Frame.data, Buffer.from(bytes))
     }
     writeFrame(stream, Frame.exit, { code: 0 })
   })

@@ -49,6 +49,8 @@ export function framed(
   return async (_call, open) => {
     const stream = open()
     stream.on('error', () => stream.destroy())
+    // a command that ended has closed only its half: the other would stay open until something is written to it
+    stream.on('end', () => stream.destroy())
     try {
       await serve(stream, await session(stream))
       stream.end()
