@@ -1,4 +1,4 @@
-import { link, mkdir, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import type { ChunkBackend, Stored } from './backend.ts'
@@ -92,8 +92,8 @@ export function dirBackend(dir: string, options: { temporary: string }): ChunkBa
         if ((await stat(path)).mtimeMs >= before) return false
         await rename(path, aside)
         const spared = (await stat(aside)).mtimeMs >= before
-        if (spared) await link(aside, path).catch(() => {}) // EEXIST: written anew meanwhile
-        await unlink(aside)
+        // by its name, not by another link to it, which not every file system has; written anew meanwhile, it is the same
+        await (spared ? rename(aside, path) : unlink(aside))
         return !spared
       })
     },
@@ -102,9 +102,14 @@ export function dirBackend(dir: string, options: { temporary: string }): ChunkBa
         throw away('List chunks', error)
       })
       for (const shard of shards.filter((s) => SHARD.test(s)).sort()) {
-        const names = await readdir(join(dir, shard))
+        const names = await readdir(join(dir, shard)).catch((error) => {
+          throw away('List chunks', error)
+        })
         for (const name of names.filter((n) => REST.test(n)).sort()) {
-          const facts = await stat(join(dir, shard, name)).catch(() => undefined)
+          const facts = await stat(join(dir, shard, name)).catch((error) => {
+            if (codeOf(error) === 'ENOENT') return undefined // deleted meanwhile
+            throw away('List chunks', error)
+          })
           if (facts) yield { id: shard + name, bytes: facts.size, mtime: facts.mtimeMs } satisfies Stored
         }
       }

@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { codeOf } from '#codec'
 import { run, syncDirectory } from '#sys'
 import { objectPath, type Place } from './dir_sync.ts'
+import { inTurn } from './merged.ts'
 
 /**
  * More objects than this are flushed by one syncfs(2) of their file system: a journal commit per file would take longer
@@ -32,26 +33,27 @@ export function flusher(place: Place): Flusher {
     few.clear()
   }
 
-  return {
-    add,
-    async flush() {
-      const [ids, all] = [few, many]
-      few = new Set()
-      many = false
-      try {
-        if (all) await run('sync', ['--file-system', place.dir], { timeout: DEADLINE })
-        else if (ids.size > 0)
-          await flushEach(
-            place.dir,
-            [...ids].map((id) => objectPath(place.dir, id)),
-          )
-      } catch (error) {
-        for (const id of ids) add(id)
-        many ||= all
-        throw error
-      }
-    },
+  const flushAll = async () => {
+    const [ids, all] = [few, many]
+    few = new Set()
+    many = false
+    try {
+      if (all) await run('sync', ['--file-system', place.dir], { timeout: DEADLINE })
+      else if (ids.size > 0)
+        await flushEach(
+          place.dir,
+          [...ids].map((id) => objectPath(place.dir, id)),
+        )
+    } catch (error) {
+      for (const id of ids) add(id)
+      many ||= all
+      throw error
+    }
   }
+
+  const turns = inTurn()
+  // what one that is under way took along may be what another waits for
+  return { add, flush: () => turns('', flushAll) }
 }
 
 async function flushEach(dir: string, paths: string[]): Promise<void> {

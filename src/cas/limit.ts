@@ -10,6 +10,9 @@ export type Limiter = {
 /** Recency reaches the disk (as mtime) at most this often per object, so that it survives a restart. Milliseconds. */
 const TOUCH_EVERY = 3600_000
 
+/** What could not be made room for is tried again after this long, or when another hundredth of the limit is in use. Milliseconds. */
+const REST = 60_000
+
 /**
  * Keeps LOCAL below LIMIT bytes: the longest unused objects go until a tenth is free. Spares pins and whatever the
  * hub does not have (published before there was a hub).
@@ -26,6 +29,8 @@ export function limiter(options: {
   let total = 0
   let scanned = false
   let running: Promise<void> | undefined
+  /** When, and at how many bytes, the last attempt ended above the limit. */
+  let stuck = { at: Number.NEGATIVE_INFINITY, total: 0 }
 
   const note = (id: string, bytes: number, at: number): boolean => {
     const old = known.get(id)
@@ -57,11 +62,13 @@ export function limiter(options: {
     used(id, bytes) {
       if (note(id, bytes, Date.now())) local.touch(id).catch(() => {})
       if (scanned && total <= limit) return
+      if (performance.now() - stuck.at < REST && total < stuck.total + limit * 0.01) return
       // an absent hub or a failing disk stops evictions, never a read
       running ??= evict()
         .catch(() => {})
         .finally(() => {
           running = undefined
+          if (!scanned || total > limit) stuck = { at: performance.now(), total }
         })
     },
     settled: async () => running,

@@ -9,3 +9,18 @@ export function merged<T>(): (key: string, act: () => Promise<T>) => Promise<T> 
     return mine
   }
 }
+
+/** Runs calls for one key one after the other, in the order they came; one that fails is no matter of the next. */
+export function inTurn(): <T>(key: string, act: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>()
+  return (key, act) => {
+    const before = last.get(key)
+    const mine = before ? before.then(act, act) : act()
+    last.set(key, mine)
+    const done = () => {
+      if (last.get(key) === mine) last.delete(key)
+    }
+    mine.then(done, done)
+    return mine
+  }
+}

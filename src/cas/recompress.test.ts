@@ -54,6 +54,12 @@ test('objects get smaller under the ids they have, once; what is damaged is left
   assert.equal((await store.put(prose(1, 60_001))).storedBytes, 0, 'it is found under its id')
 })
 
+test('a store whose folder for half-written files is not there gets smaller all the same', async () => {
+  const { store } = await filled(3)
+  rmSync(join(store.dir, '../tmp'), { recursive: true })
+  assert.equal((await recompress(store.local)).rewritten, 3)
+})
+
 test('readers, a collection and claims at the same time: every read is whole, what is claimed stays', async () => {
   const { store, ids, file } = await filled(30)
   for (const id of ids) utimesSync(file(id), 1e9, 1e9)

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { mkdir } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
 import { ZosError } from '#codec'
 import type { ChunkBackend } from './backend.ts'
@@ -24,6 +25,7 @@ export async function recompress(
   if (!direct)
     throw new ZosError(`Recompress "${backend.label}": it is no folder of this machine`, { code: 'no-folder' })
   const place = { dir: direct.dir, temporary: direct.temporary }
+  await mkdir(place.temporary, { recursive: true })
   const worker = new Worker(new URL('./recompress_worker.ts', import.meta.url))
   try {
     let took = 0

@@ -1,5 +1,6 @@
 import type { ChunkBackend } from './backend.ts'
 import type { Bucket } from './bucket.ts'
+import { inTurn } from './merged.ts'
 
 /**
  * Objects in an S3 bucket, under `objects/ID`. One process at a time may delete (a hub): S3 has no delete that spares what
@@ -7,16 +8,7 @@ import type { Bucket } from './bucket.ts'
  */
 export function s3Backend(bucket: Bucket): ChunkBackend {
   const keyOf = (id: string) => `objects/${id}`
-  const turns = new Map<string, Promise<unknown>>()
-  const inTurn = <T>(id: string, act: () => Promise<T>): Promise<T> => {
-    const mine = (turns.get(id) ?? Promise.resolve()).catch(() => {}).then(act)
-    turns.set(id, mine)
-    const done = () => {
-      if (turns.get(id) === mine) turns.delete(id)
-    }
-    mine.then(done, done)
-    return mine
-  }
+  const turns = inTurn()
   const remove = async (id: string, before: number) => {
     const used = await bucket.used(keyOf(id))
     if (used === undefined || used >= before) return false
@@ -26,11 +18,11 @@ export function s3Backend(bucket: Bucket): ChunkBackend {
   return {
     label: bucket.label,
     get: (id) => bucket.get(keyOf(id)),
-    put: (id, stored) => inTurn(id, () => bucket.put(keyOf(id), stored)),
+    put: (id, stored) => turns(id, () => bucket.put(keyOf(id), stored)),
     has: async (id) => (await bucket.used(keyOf(id))) !== undefined,
-    touch: (id) => inTurn(id, () => bucket.touch(keyOf(id))),
-    delete: (id) => inTurn(id, () => remove(id, Number.POSITIVE_INFINITY)),
-    deleteOlder: (id, before) => inTurn(id, () => remove(id, before)),
+    touch: (id) => turns(id, () => bucket.touch(keyOf(id))),
+    delete: (id) => turns(id, () => remove(id, Number.POSITIVE_INFINITY)),
+    deleteOlder: (id, before) => turns(id, () => remove(id, before)),
     async *list() {
       for await (const { key, bytes, mtime } of bucket.list('objects/')) yield { id: key.slice(8), bytes, mtime }
     },

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises'
-import { ZosError } from '#codec'
+import { codeOf, reasonOf, ZosError } from '#codec'
 import type { ChunkBackend } from './backend.ts'
 import { objectPath } from './dir_sync.ts'
 import type { Store } from './store.ts'
@@ -18,17 +18,29 @@ export async function usage(backend: ChunkBackend): Promise<Usage> {
   return sum
 }
 
-/** Ids of all blobs (manifests are some of them) in a folder of this machine; `no-folder` for another place. */
+/**
+ * Ids of all blobs (manifests are some of them) in a folder of this machine; `no-folder` for another place, `source-away` when one
+ * cannot be looked at: left out, it would be taken for what nobody needs.
+ */
 export async function* blobsIn(backend: ChunkBackend): AsyncGenerator<string> {
   const { direct } = backend
   if (!direct)
     throw new ZosError(`Look through "${backend.label}": it is no folder of this machine`, { code: 'no-folder' })
   const first = Buffer.alloc(1)
   for await (const { id } of backend.list()) {
-    const file = await open(objectPath(direct.dir, id)).catch(() => undefined) // collected meanwhile
-    await file?.read(first, 0, 1, 0)
-    await file?.close()
-    if (file && isBlob(first[0])) yield id
+    let found: number
+    try {
+      await using file = await open(objectPath(direct.dir, id))
+      found = (await file.read(first, 0, 1, 0)).bytesRead
+    } catch (cause) {
+      if (codeOf(cause) === 'ENOENT') continue // collected meanwhile
+      throw new ZosError(`Look through "${backend.label}": ${reasonOf(cause)}`, {
+        code: 'source-away',
+        kind: 'node',
+        cause,
+      })
+    }
+    if (found === 1 && isBlob(first[0])) yield id
   }
 }
 
