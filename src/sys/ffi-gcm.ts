@@ -1,6 +1,6 @@
 import { dlopen } from 'node:ffi'
 import { ZosError } from '#codec'
-import { addressOf, checkRange } from './ffi.ts'
+import { addressOf, checkRange, pointer, scratch, UNKNOWN } from './ffi-memory.ts'
 
 /** The OpenSSL inside Node, for one packet after another under one key: node:crypto makes an object for each. */
 const { functions: evp } = dlopen(null, {
@@ -17,8 +17,22 @@ const GET_TAG = 0x10
 const SET_TAG = 0x11
 const TAG_SIZE = 16
 const NONCE_SIZE = 12
+const KEY_SIZE = 32
 const NOTHING = 0n
-const outLength = new Uint8Array(4)
+/** The largest body of a frame, and what lies before it. */
+const LARGEST = (64 << 10) + 64
+
+/** Lent to each call, so that it makes no object for them: nonce, tag, key and how much was written. */
+const small = scratch(128)
+const nonceAt = pointer(small.at)
+const TAG_AT = 16
+const tagAt = pointer(small.at + TAG_AT)
+const KEY_AT = 64
+const writtenAt = pointer(small.at + 40)
+const algorithm = evp.EVP_aes_256_gcm() as bigint
+/** Through these goes what lies in memory with no known address. */
+const bounceIn = scratch(LARGEST)
+const bounceOut = scratch(LARGEST)
 
 /** One direction of AES-256-GCM under one key. Not for two threads at once. */
 export class GcmContext implements Disposable {
@@ -26,11 +40,14 @@ export class GcmContext implements Disposable {
   #context: bigint
 
   constructor(key: Uint8Array, direction: 'encrypt' | 'decrypt') {
-    if (key.length !== 32) throw new RangeError(`AES-256 key of ${key.length} bytes`)
+    if (key.length !== KEY_SIZE) throw new RangeError(`AES-256 key of ${key.length} bytes`)
     this.#encrypt = direction === 'encrypt' ? 1 : 0
     this.#context = evp.EVP_CIPHER_CTX_new() as bigint
-    if (evp.EVP_CipherInit_ex(this.#context, evp.EVP_aes_256_gcm() as bigint, null, key, null, this.#encrypt) !== 1)
-      throw new ZosError('Set up AES-256-GCM: OpenSSL refused', { code: 'crypto-failed', kind: 'bug' })
+    small.bytes.set(key, KEY_AT)
+    const keyAt = pointer(small.at + KEY_AT)
+    const made = evp.EVP_CipherInit_ex(this.#context, algorithm, NOTHING, keyAt, NOTHING, this.#encrypt)
+    small.bytes.fill(0, KEY_AT, KEY_AT + KEY_SIZE)
+    if (made !== 1) throw new ZosError('Set up AES-256-GCM: OpenSSL refused', { code: 'crypto-failed', kind: 'bug' })
   }
 
   /**
@@ -39,32 +56,50 @@ export class GcmContext implements Disposable {
    */
   run(
     nonce: Uint8Array,
-    nonceAt: number,
+    nonceFrom: number,
     input: Uint8Array,
     from: number,
     length: number,
     output: Uint8Array,
     to: number,
     tag: Uint8Array,
-    tagAt: number,
+    tagFrom: number,
   ): boolean {
     checkRange(input, from, length)
     checkRange(output, to, length)
-    checkRange(tag, tagAt, TAG_SIZE)
-    checkRange(nonce, nonceAt, NONCE_SIZE)
+    checkRange(tag, tagFrom, TAG_SIZE)
+    checkRange(nonce, nonceFrom, NONCE_SIZE)
     const context = this.#context
-    const tagPointer = addressOf(tag, tagAt)
-    const written = addressOf(outLength, 0)
-    const iv = addressOf(nonce, nonceAt)
-    if (evp.EVP_CipherInit_ex(context, NOTHING, NOTHING, NOTHING, iv, this.#encrypt) !== 1) return false
-    if (length > 0) {
-      const done = evp.EVP_CipherUpdate(context, addressOf(output, to), written, addressOf(input, from), length)
-      if (done !== 1) return false
+    for (let i = 0; i < NONCE_SIZE; i++) small.bytes[i] = nonce[nonceFrom + i]!
+    if (evp.EVP_CipherInit_ex(context, NOTHING, NOTHING, NOTHING, nonceAt, this.#encrypt) !== 1) return false
+    if (length > 0 && !this.#update(input, from, length, output, to)) return false
+    if (this.#encrypt === 0) {
+      for (let i = 0; i < TAG_SIZE; i++) small.bytes[TAG_AT + i] = tag[tagFrom + i]!
+      if (evp.EVP_CIPHER_CTX_ctrl(context, SET_TAG, TAG_SIZE, tagAt) !== 1) return false
     }
-    if (this.#encrypt === 0 && evp.EVP_CIPHER_CTX_ctrl(context, SET_TAG, TAG_SIZE, tagPointer) !== 1) return false
     // GCM has no padding: nothing is written here, but the tag is made or compared
-    if (evp.EVP_CipherFinal_ex(context, tagPointer, written) !== 1) return false
-    return this.#encrypt === 0 || evp.EVP_CIPHER_CTX_ctrl(context, GET_TAG, TAG_SIZE, tagPointer) === 1
+    if (evp.EVP_CipherFinal_ex(context, tagAt, writtenAt) !== 1) return false
+    if (this.#encrypt === 0) return true
+    if (evp.EVP_CIPHER_CTX_ctrl(context, GET_TAG, TAG_SIZE, tagAt) !== 1) return false
+    for (let i = 0; i < TAG_SIZE; i++) tag[tagFrom + i] = small.bytes[TAG_AT + i]!
+    return true
+  }
+
+  #update(input: Uint8Array, from: number, length: number, output: Uint8Array, to: number): boolean {
+    let inputAt = addressOf(input, from)
+    if (inputAt === UNKNOWN) {
+      checkRange(bounceIn.bytes, 0, length)
+      bounceIn.bytes.set(input.subarray(from, from + length))
+      inputAt = bounceIn.at
+    }
+    const outputAt = addressOf(output, to)
+    if (outputAt !== UNKNOWN)
+      return evp.EVP_CipherUpdate(this.#context, pointer(outputAt), writtenAt, pointer(inputAt), length) === 1
+    checkRange(bounceOut.bytes, 0, length)
+    if (evp.EVP_CipherUpdate(this.#context, pointer(bounceOut.at), writtenAt, pointer(inputAt), length) !== 1)
+      return false
+    output.set(bounceOut.bytes.subarray(0, length), to)
+    return true
   }
 
   [Symbol.dispose](): void {

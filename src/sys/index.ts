@@ -1,21 +1,8 @@
 export { bootClock, sleep, until, within } from './clock.ts'
-export {
-  closeFd,
-  dataRanges,
-  EAGAIN,
-  EINTR,
-  eventFd,
-  leaveNetwork,
-  makeNode,
-  pollFds,
-  readFd,
-  readXattrs,
-  setTime,
-  tryLock,
-  writeFd,
-  writeXattr,
-} from './ffi.ts'
+export { closeFd, EAGAIN, EINTR, eventFd, leaveNetwork, pollFds, readFd, writeFd } from './ffi.ts'
+export { dataRanges, makeNode, readXattrs, setTime, tryLock, writeXattr } from './ffi-files.ts'
 export { GcmContext } from './ffi-gcm.ts'
+export { callable, confine, giveBack, permissions } from './ffi-memory.ts'
 export { syncDirectory, writeAtomic } from './file.ts'
 export {
   type Call,

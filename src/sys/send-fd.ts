@@ -1,5 +1,6 @@
 import { ZosError } from '#codec'
-import { addressOf, sendMessage } from './ffi.ts'
+import { sendMessage } from './ffi.ts'
+import { addressOf } from './ffi-memory.ts'
 import { errnoMessage } from './socket.ts'
 
 /** bits/socket.h */
@@ -21,12 +22,12 @@ export function sendWithFd(socket: number, bytes: Uint8Array, fd: number): void 
   control.writeInt32LE(SCM_RIGHTS, 12)
   control.writeInt32LE(fd, CMSGHDR)
   const piece = Buffer.alloc(16)
-  piece.writeBigUInt64LE(addressOf(bytes, 0), 0)
+  piece.writeBigUInt64LE(BigInt(addressOf(bytes, 0)), 0)
   piece.writeBigUInt64LE(BigInt(bytes.length), 8)
   const header = Buffer.alloc(MSGHDR)
-  header.writeBigUInt64LE(addressOf(piece, 0), 16)
+  header.writeBigUInt64LE(BigInt(addressOf(piece, 0)), 16)
   header.writeBigUInt64LE(1n, 24)
-  header.writeBigUInt64LE(addressOf(control, 0), 32)
+  header.writeBigUInt64LE(BigInt(addressOf(control, 0)), 32)
   header.writeBigUInt64LE(BigInt(control.length), 40)
   const sent = sendMessage(socket, header, MSG_NOSIGNAL)
   if (sent === bytes.length) return

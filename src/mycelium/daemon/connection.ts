@@ -71,6 +71,7 @@ export function createConnection(
   function close(reason: string): void {
     if (watch.closed) return
     reactor.close(watch)
+    queue.close()
     events.closed(connection, reason)
   }
 

@@ -1,9 +1,9 @@
 import { writeSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import type { Duplex } from 'node:stream'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { reasonOf, ZosError } from '#codec'
-import { trimMemory } from '#sys'
+import { closeFd, trimMemory } from '#sys'
 import type { Endpoint } from '../endpoint.ts'
 import { type Identity, identityOf } from '../identity.ts'
 import type { Messages } from '../messages/messages.ts'
@@ -14,11 +14,13 @@ import { openStreams, type Service, type Streams } from '../streams/streams.ts'
 import { MESSAGE, STREAM } from '../wire/seal.ts'
 import type { Discovery } from './discovery.ts'
 import type { PrivateNetwork } from './network-key.ts'
+import { closeAgain, openCard, openFor } from './opening.ts'
 import type { PeerStatus } from './peers.ts'
-import type { PortSpec } from './ports.ts'
+import type { AskedCard, PortSpec } from './ports.ts'
 import type { ProbeResult } from './probe.ts'
-import type { Attachment, Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
+import type { Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
 import type { RouteStatus } from './route-status.ts'
+import { startThread } from './start-thread.ts'
 
 export type DaemonOptions = {
   /** 32 raw bytes. */
@@ -57,9 +59,6 @@ type Parts = {
 
 /** Milliseconds. */
 const TRIM_AFTER = 1_000
-/** Of the packet thread: what it makes dies at once, and V8 never gives back what attaching a hundred identities took. */
-const LIMITS = { maxYoungGenerationSizeMb: 3 }
-
 // what few nodes need is loaded where it is needed: TLS alone is megabytes
 const openIn = async (dir: string, identity: Identity, send: (to: Buffer, payloads: Buffer[]) => void) =>
   (await import('../messages/messages.ts')).openMessages({ dir, identity, send })
@@ -93,6 +92,7 @@ export class Daemon implements AsyncDisposable {
         else void messages?.receive(from, Buffer.from(event.payload))
       }
       if (event.event === 'secure' && network) void this.#secure(network, event)
+      if (event.event === 'open') this.#open(event.opening, event.card)
       if (event.event !== 'answer' && event.event !== 'refused') return
       const waiting = this.#waiting.get(event.id)
       this.#waiting.delete(event.id)
@@ -116,7 +116,6 @@ export class Daemon implements AsyncDisposable {
     const untold = new Int32Array(new SharedArrayBuffer(4))
     const wanted = dir === undefined ? [STREAM] : [STREAM, MESSAGE]
     const isPrivate = network !== undefined
-    const workerData: ThreadOptions = { secret, listen, peers, port, sealing, isPrivate, wanted, untold }
     let daemon: Daemon | undefined
     // an end of the thread is noticed elsewhere; what was not sent is said again
     const send = (type: number) => (to: Buffer, payloads: Buffer[]) => {
@@ -124,13 +123,18 @@ export class Daemon implements AsyncDisposable {
     }
     const messages = dir === undefined ? undefined : await openIn(dir, identity, send(MESSAGE))
     const streams = openStreams(identity, options.services ?? {}, send(STREAM), options.admission)
-    const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData, resourceLimits: LIMITS })
+    const opened = port && openFor(secret, port)
+    const workerData: ThreadOptions = { secret, listen, peers, port: opened, sealing, isPrivate, wanted, untold }
+    const worker = startThread(workerData)
     const started = await new Promise<Daemon>((resolve, reject) => {
       worker.once('error', reject)
       worker.once('message', (event: ThreadEvent) => {
         if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd, { messages, streams, untold, network }))
         else if (event.event === 'failed') reject(errorOf(event))
       })
+    }).catch((error: unknown) => {
+      closeAgain(opened)
+      throw error
     })
     daemon = started
     if (options.discovery) await started.#discover(options)
@@ -173,6 +177,13 @@ export class Daemon implements AsyncDisposable {
       port: listen.find(({ ip }) => ip === '::')?.port,
       scheme: network ? 'tls' : 'tcp',
       found: ({ endpoint, delay }) => void this.#call({ call: 'found', endpoint, delay }).catch(() => {}),
+    })
+  }
+
+  #open(opening: number, asked: AskedCard): void {
+    const card = openCard(asked)
+    this.#call({ call: 'opened', opening, card }).catch(() => {
+      if (card && card.kind !== 'fault') closeFd(card.fd)
     })
   }
 
@@ -221,8 +232,14 @@ export class Daemon implements AsyncDisposable {
    * Answers for one more identity from now on: its /64 is announced and its packets go to and come from the port.
    * Throws when the identity is here already or the port cannot be opened; nothing of it stays then.
    */
-  attach(attachment: Attachment): Promise<void> {
-    return this.#call({ call: 'attach', attachment })
+  async attach({ secret, port }: { secret: Uint8Array; port: PortSpec }): Promise<void> {
+    const opened = openFor(secret, port)
+    try {
+      await this.#call({ call: 'attach', attachment: { secret, port: opened } })
+    } catch (error) {
+      closeAgain(opened)
+      throw error
+    }
   }
 
   /** Demands sessions of others by POLICY from now on. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { ZosError } from '#codec'
-import { closeFd } from '#sys'
+import { closeFd, permissions } from '#sys'
 import { addressOf, formatSubnet, type Subnet, subnetOf } from '../address.ts'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { describeIdentity, type Identity } from '../identity.ts'
@@ -8,16 +8,17 @@ import type { NicNetwork } from '../nic/network.ts'
 import { createRouter } from '../router/router.ts'
 import { readPolicy, type SealingPolicy } from '../session/policy.ts'
 import type { RouterId } from '../wire/control.ts'
+import { MTU } from '../wire/frame.ts'
+import { createAsking } from './asking.ts'
 import { createCapture } from './capture.ts'
 import type { Local } from './local.ts'
 import { createPeers } from './peers.ts'
 import { createPlane } from './plane.ts'
-import { openPort, type PortSpec } from './ports.ts'
+import { type AskedCard, type OpenPort, openPort } from './ports.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
 import type { Securing } from './protocol.ts'
 import { createReactor } from './reactor.ts'
 import { routeStatuses } from './route-status.ts'
-import { MTU } from './sealing.ts'
 import { createSecuring } from './securing.ts'
 import { warmUp } from './warm-up.ts'
 
@@ -35,11 +36,13 @@ export type EngineOptions = {
   listen: Endpoint[]
   peers: Endpoint[]
   /** What the node's own identity is attached to; without one this node only relays. */
-  port: PortSpec | undefined
+  port: OpenPort | undefined
   sealing: SealingPolicy
   captured: (line: string) => void
   /** Takes a message for this node; false when it cannot. */
   message: (from: Buffer, publicKey: string, payload: Buffer, type: number) => boolean
+  /** Has a card opened on the main thread: `opened` is the answer. */
+  openCard: (id: number, card: AskedCard) => void
   /** In a private network: who makes connections secure. */
   secure: ((one: Securing) => void) | undefined
 }
@@ -61,7 +64,7 @@ function ownership(): (routerId: RouterId, subnet: Subnet) => boolean {
 
 /** Everything that runs on the packet thread: descriptors, peers, routes, packets. `run` returns when it is stopped. */
 export function createEngine(options: EngineOptions) {
-  const { identity, listen, peers: dialled, port, sealing, captured, message, secure } = options
+  const { identity, listen, peers: dialled, port, sealing, captured, message, secure, openCard } = options
   const begun = Date.now()
   const reactor = createReactor()
   const faults: Record<string, number> = {}
@@ -71,6 +74,7 @@ export function createEngine(options: EngineOptions) {
   let workedAt = 0
   let dueAt = 0
   let demandOf = readPolicy(sealing)
+  const asking = createAsking(openCard)
 
   const router = createRouter({
     owns: ownership(),
@@ -139,9 +143,10 @@ export function createEngine(options: EngineOptions) {
   const localOf = (publicKey: string): Local | undefined =>
     [...plane.locals.values()].find((local) => local.identity.publicKey.toString('hex') === publicKey)
 
-  function open(local: Local, spec: PortSpec): void {
+  function open(local: Local, spec: OpenPort): void {
     local.port = openPort(spec, {
       reactor,
+      openCard: asking.openCard,
       identity: local.identity,
       count: plane.count,
       send: (packet, at, length, offload) => plane.send(local, packet, at, length, offload),
@@ -200,6 +205,8 @@ export function createEngine(options: EngineOptions) {
       waitingBytes: plane.pending.bytes,
       packets: plane.counters,
       sealing: plane.sealings(),
+      /** Of the packet thread: it needs none. */
+      permissions: permissions(),
       routing: router.counters,
       faults,
     }),
@@ -207,19 +214,13 @@ export function createEngine(options: EngineOptions) {
     peers: () => peers.status(),
 
     /** Answers for one more identity. */
-    attach(added: Identity, spec: PortSpec): void {
+    attach(added: Identity, spec: OpenPort): void {
       const { address } = describeIdentity(added)
       if (router.isOwn(added.subnet))
         throw new ZosError(`Attach identity ${address}: it is attached already; detach it first`, {
           code: 'identity-taken',
         })
-      const local = plane.add(added)
-      try {
-        open(local, spec)
-      } catch (error) {
-        plane.remove(local)
-        throw error
-      }
+      open(plane.add(added), spec)
       announce(added)
     },
 
@@ -238,6 +239,9 @@ export function createEngine(options: EngineOptions) {
 
     /** A node on a local link said that it is there. */
     found: (endpoint: Endpoint, delay: number): void => peers.found(endpoint, delay),
+
+    /** A card asked for by `openCard` is open, or not. */
+    opened: asking.opened,
 
     /** A connection handed to `secure` stands, or why not. */
     secured: (connection: number, failure: string | undefined): void => securing?.secured(connection, failure),

@@ -2,7 +2,7 @@ import { subnetOf } from '../address.ts'
 import { SESSION } from '../session/handshake.ts'
 import { indexOf, type Keypair, REPLAYED } from '../session/keypair.ts'
 import type { Session } from '../session/session.ts'
-import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, SOURCE_AT } from '../wire/frame.ts'
+import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, MTU, SOURCE_AT } from '../wire/frame.ts'
 import { IPV6_HEADER, icmpError, readOob } from '../wire/icmp.ts'
 import { ANSWER, ASK, CAPABILITY, LARGE, LARGE_HEADER, PATH_MARK, PATH_MARK_AT } from '../wire/large.ts'
 import { INNER_HEADER, MESSAGE, OOB_ICMP, PACKET, STREAM } from '../wire/seal.ts'
@@ -18,7 +18,7 @@ import {
 } from './offload.ts'
 import { HEADROOM, type PlaneContext } from './plane-context.ts'
 import type { Remote } from './remote.ts'
-import { MTU, wayBack } from './sealing.ts'
+import { wayBack } from './sealing.ts'
 
 const MAX_PACKET = 0xffff
 const INNER_AT = HEADROOM - INNER_HEADER

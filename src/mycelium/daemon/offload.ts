@@ -23,8 +23,7 @@ const MAX_PAYLOAD = 0xffff
 /** A buffer with a view of 16-bit words in host order: checksums do not care about byte order (RFC 1071 §2). */
 export type PacketBuffer = { bytes: Buffer; words: Uint16Array }
 
-export function packetBuffer(size: number): PacketBuffer {
-  const bytes = Buffer.allocUnsafeSlow(size)
+export function packetBuffer(size: number, bytes = Buffer.allocUnsafeSlow(size)): PacketBuffer {
   return { bytes, words: new Uint16Array(bytes.buffer, bytes.byteOffset, size >> 1) }
 }
 

@@ -1,4 +1,4 @@
-import { EAGAIN, writeFd } from '#sys'
+import { callable, EAGAIN, giveBack, writeFd } from '#sys'
 import { DATA, frameLength, MAX_FRAME, SOURCE_AT } from '../wire/frame.ts'
 import { hashRange } from './flows.ts'
 
@@ -21,7 +21,7 @@ export const shareOf = (bytes: Buffer, at: number): number => hashRange(bytes, a
 /** Frames in a ring; each lies in one piece, so it is written in place and sent without a copy. */
 class FrameRing {
   readonly #size: number
-  #bytes: Buffer | undefined
+  #bytes: Buffer<ArrayBuffer> | undefined
   #head = 0
   #tail = 0
   /** Where the used part ends when the tail has gone round. */
@@ -35,8 +35,15 @@ class FrameRing {
   }
 
   get bytes(): Buffer {
-    this.#bytes ??= Buffer.allocUnsafeSlow(this.#size)
+    this.#bytes ??= callable(this.#size)
     return this.#bytes
+  }
+
+  /** Nothing may be reserved any more. */
+  close(): void {
+    if (this.#bytes) giveBack(this.#bytes)
+    this.#bytes = undefined
+    this.used = 0
   }
 
   get head(): number {
@@ -108,6 +115,7 @@ export function createOutQueue(committed?: (bytes: Buffer, at: number, length: n
   let current = bulk
   let left = 0
   let reserved: FrameRing = bulk
+  let isClosed = false
 
   return {
     get waiting(): number {
@@ -122,7 +130,7 @@ export function createOutQueue(committed?: (bytes: Buffer, at: number, length: n
      * must follow.
      */
     reserve(length: number, first: boolean, share = -1): number {
-      if (length > MAX_FRAME) return -1
+      if (length > MAX_FRAME || isClosed) return -1
       const has = (ring: FrameRing) => share < 0 || ring.hasRoom(share, length)
       if (first && length <= URGENT_SIZE && has(urgent)) {
         reserved = urgent
@@ -136,6 +144,13 @@ export function createOutQueue(committed?: (bytes: Buffer, at: number, length: n
     commit(at: number, length: number): void {
       reserved.commit(at, length)
       committed?.(reserved.bytes, at, length)
+    },
+    /** What waits is lost; nothing fits any more. */
+    close(): void {
+      isClosed = true
+      left = 0
+      urgent.close()
+      bulk.close()
     },
     /** Sends until empty or the socket takes no more: bytes sent, or -errno. */
     flush(fd: number): number {

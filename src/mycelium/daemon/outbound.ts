@@ -1,4 +1,5 @@
 import { isOverlay, subnetOf } from '../address.ts'
+import { MTU } from '../wire/frame.ts'
 import {
   addressUnreachable,
   type IcmpError,
@@ -17,7 +18,7 @@ import { UNKNOWN } from './large.ts'
 import type { Local } from './local.ts'
 import { cutTcp, type Offload, type PacketBuffer, tcpHeaders } from './offload.ts'
 import type { PlaneContext } from './plane-context.ts'
-import { MTU, type Way } from './sealing.ts'
+import type { Way } from './sealing.ts'
 
 export type Outbound = ReturnType<typeof createOutbound>
 

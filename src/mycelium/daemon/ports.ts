@@ -1,4 +1,4 @@
-import { openTun, readFd, writeFd } from '#sys'
+import { readFd, writeFd } from '#sys'
 import type { Identity } from '../identity.ts'
 import { guarded } from '../nic/guarded.ts'
 import type { NicNetwork, NicSpec } from '../nic/network.ts'
@@ -9,22 +9,30 @@ import type { Port } from './local.ts'
 import { finishChecksum, type Offload, type PacketBuffer, packetBuffer, readVnet, VNET_HEADER } from './offload.ts'
 import { HEADROOM } from './plane-context.ts'
 import { READABLE, type Reactor } from './reactor.ts'
-import { MTU } from './sealing.ts'
 
-/** What to attach an identity to; each kind is one case of `openPort`. */
+/** What to attach an identity to; each kind is one case of `openFor` (`opening.ts`) and of `openPort`. */
 export type PortSpec = { kind: 'tun'; name: string; network?: NicNetwork } | NicSpec
+/** The same, opened: the descriptor belongs to who gets it. */
+export type OpenPort = { kind: 'tun'; name: string; network?: NicNetwork; fd: number } | NicSpec
+
+/** The card at PATH, of a workload with a limit or without. */
+export type AskedCard = { path: string; limited: boolean }
+/** Undefined while no machine is there; a fault is counted by its name. */
+export type OpenedCard = { kind: 'socket' | 'tap'; fd: number } | { kind: 'fault'; fault: string } | undefined
 
 export type PortHooks = {
   reactor: Reactor
   identity: Identity
   count: (name: string) => void
+  /** Has a card opened; DONE gets it, later. */
+  openCard: (card: AskedCard, done: (card: OpenedCard) => void) => void
   /** Hands over the packet at AT; HEADROOM bytes before it are free to be overwritten, and it need not be kept. */
   send: (packet: PacketBuffer, at: number, length: number, offload?: Offload) => void
 }
 
-export function openPort(spec: PortSpec, hooks: PortHooks): Port {
+export function openPort(spec: OpenPort, hooks: PortHooks): Port {
   if (spec.kind === 'nic') return nicPort(spec, hooks)
-  const open = (with_: PortHooks) => tunPort(spec.name, with_)
+  const open = (with_: PortHooks) => fdPort(spec.fd, with_)
   return spec.network ? guarded(spec.network, hooks, open) : open(hooks)
 }
 
@@ -32,18 +40,11 @@ const MAX_PACKET = 0xffff
 /** Packets and bytes read before others get their turn: a ping must not wait for megabytes. */
 const BATCH = 64
 const BATCH_BYTES = 192 << 10
-/** Packets the kernel keeps for us; a second queue behind ours only adds delay. */
-const TUN_QUEUE = 128
 /** One for all: a packet is done with when `send` returns. */
 const incoming = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
 
-function tunPort(name: string, hooks: PortHooks): Port {
-  const { address } = hooks.identity
-  return fdPort(openTun({ name, address, prefix: 7, mtu: MTU, offload: true, queue: TUN_QUEUE }), hooks)
-}
-
 /** A port whose other side is a descriptor that gives and takes a packet at a time, as a TUN's does. It is closed with it. */
-export function fdPort(fd: number, { reactor, count, send }: Omit<PortHooks, 'identity'>): Port {
+export function fdPort(fd: number, { reactor, count, send }: Pick<PortHooks, 'reactor' | 'count' | 'send'>): Port {
   const { bytes } = incoming
   const watch = reactor.watch(fd, READABLE, () => {
     let taken = 0

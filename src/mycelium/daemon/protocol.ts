@@ -2,17 +2,17 @@ import type { ErrorKind } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
-import type { PortSpec } from './ports.ts'
+import type { AskedCard, OpenedCard, OpenPort } from './ports.ts'
 
 /** An identity (a raw key) and what its packets come from and go to. */
-export type Attachment = { secret: Uint8Array; port: PortSpec }
+export type Attachment = { secret: Uint8Array; port: OpenPort }
 
 /** What the packet thread is started with. The secret is the node's own raw key. */
 export type ThreadOptions = {
   secret: Uint8Array
   listen: Endpoint[]
   peers: Endpoint[]
-  port: PortSpec | undefined
+  port: OpenPort | undefined
   sealing: SealingPolicy
   /** Whether peers are of a private network: each connection is handed out to be made secure. */
   isPrivate: boolean
@@ -35,6 +35,7 @@ export type ThreadCall =
   | { id: number; call: 'reform'; publicKey: string; network: NicNetwork }
   | { id: number; call: 'egress'; publicKey: string; fd: number }
   | { id: number; call: 'found'; endpoint: Endpoint; delay: number }
+  | { id: number; call: 'opened'; opening: number; card: OpenedCard }
   | { id: number; call: 'secured'; connection: number; failure: string | undefined }
   | { id: number; call: 'say'; to: Uint8Array; type: number; payloads: Uint8Array[] }
 
@@ -51,6 +52,8 @@ export type ThreadEvent =
   | { event: 'answer'; id: number; value: unknown }
   | ({ event: 'refused'; id: number } & Failure)
   | { event: 'captured'; line: string }
+  /** It answers by `opened`; what is open is the packet thread's. */
+  | { event: 'open'; opening: number; card: AskedCard }
   /** Both descriptors are the main thread's now; it answers by `secured`. */
   | ({ event: 'secure' } & Securing)
   /** A body for this node, of type MESSAGE or STREAM. */

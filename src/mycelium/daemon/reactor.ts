@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { closeFd, EINTR, eventFd, pollFds, readFd } from '#sys'
+import { callable, closeFd, EINTR, eventFd, pollFds, readFd } from '#sys'
 
 /** bits/poll.h */
 export const READABLE = 1
@@ -12,6 +12,11 @@ const EVENT_FLAGS = 0o4000 | 0o2000000
 /** A descriptor being watched. Change `events` at will; `ready` gets what poll said, errors as READABLE | WRITABLE. */
 export type Watch = { fd: number; events: number; ready: (events: number) => void; closed: boolean }
 
+function descriptors(length: number): Int32Array {
+  const { buffer, byteOffset } = callable(length * 4)
+  return new Int32Array(buffer, byteOffset, length)
+}
+
 export type Reactor = ReturnType<typeof createReactor>
 
 /**
@@ -20,7 +25,7 @@ export type Reactor = ReturnType<typeof createReactor>
  */
 export function createReactor() {
   let watches: Watch[] = []
-  let fds = new Int32Array(64)
+  let fds = descriptors(64)
   let stopped = false
   let now = performance.now()
   const wakeFd = eventFd(EVENT_FLAGS)
@@ -31,7 +36,7 @@ export function createReactor() {
   function watch(fd: number, events: number, ready: (events: number) => void): Watch {
     const added: Watch = { fd, events, ready, closed: false }
     watches = [...watches, added]
-    if (fds.length < watches.length * 2) fds = new Int32Array(fds.length * 2)
+    if (fds.length < watches.length * 2) fds = descriptors(fds.length * 2)
     return added
   }
 

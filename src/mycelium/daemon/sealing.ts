@@ -4,15 +4,13 @@ import type { Router } from '../router/router.ts'
 import type { Route } from '../router/types.ts'
 import { KEEPALIVE, SESSION } from '../session/handshake.ts'
 import type { Keypair } from '../session/keypair.ts'
-import { BODY_AT, SOURCE_AT, writeDataHeader } from '../wire/frame.ts'
+import { BODY_AT, MTU, SOURCE_AT, writeDataHeader } from '../wire/frame.ts'
 import { CAPABILITY, PATH_MARK, PATH_MARK_AT } from '../wire/large.ts'
 import { INNER_HEADER, SEAL_OVERHEAD, type Sealer } from '../wire/seal.ts'
 import type { Connection } from './connection.ts'
 import type { Local } from './local.ts'
 import type { Held, Remote, RemoteHooks } from './remote.ts'
 
-/** Upstream's MTU: what a packet may weigh on any path of the public network. */
-export const MTU = 1400
 const ADDRESSES = 32
 const HELD_BYTES = 4 << 20
 /** Handshakes begun and answered: each is some hundred microseconds of arithmetic. */

@@ -2,8 +2,10 @@ import { flushCompileCache } from 'node:module'
 import { setPriority } from 'node:os'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { ZosError } from '#codec'
+import { confine } from '#sys'
 import { identityOf } from '../identity.ts'
 import { createEngine, type Engine } from './engine.ts'
+import type { AskedCard } from './ports.ts'
 import type { Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
 
 // The packet thread: it sleeps in poll(2), so its own event loop never turns and calls are fetched when it is woken.
@@ -26,6 +28,7 @@ function handle(engine: Engine, call: ThreadCall): void {
   else if (call.call === 'capture') answer(engine.capture(call.on, call.peer))
   else if (call.call === 'attach') answer(engine.attach(identityOf(call.attachment.secret), call.attachment.port))
   else if (call.call === 'secured') answer(engine.secured(call.connection, call.failure))
+  else if (call.call === 'opened') answer(engine.opened(call.opening, call.card))
   else if (call.call === 'egress') answer(engine.egress(call.publicKey, call.fd))
   else if (call.call === 'found') answer(engine.found(call.endpoint, call.delay))
   else if (call.call === 'addPeer') answer(engine.addPeer(call.endpoint))
@@ -54,11 +57,14 @@ try {
     return true
   }
   const secure = isPrivate ? (one: Securing) => say({ event: 'secure', ...one }) : undefined
-  const hooks = { captured, message, secure }
+  const openCard = (opening: number, card: AskedCard) => say({ event: 'open', opening, card })
+  const hooks = { captured, message, secure, openCard }
   const engine = createEngine({ identity: identityOf(secret), listen, peers, port, sealing, ...hooks })
-  say({ event: 'ready', wakeFd: engine.wakeFd })
   // nobody may get to end this thread in order; nothing is written when all is there
   flushCompileCache()
+  // before the first byte of anybody is read
+  confine()
+  say({ event: 'ready', wakeFd: engine.wakeFd })
   engine.run(() => {
     for (let next = receiveMessageOnPort(parent); next; next = receiveMessageOnPort(parent)) {
       const call = next.message as ThreadCall

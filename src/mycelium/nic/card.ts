@@ -1,55 +1,34 @@
-import { readFileSync, statSync } from 'node:fs'
-import { reasonOf } from '#codec'
-import { connectUnix, EAGAIN, openTap, readFd, writeFd } from '#sys'
+import { EAGAIN, readFd, writeFd } from '#sys'
 import { packetBuffer, VNET_HEADER } from '../daemon/offload.ts'
+import { HEADROOM } from '../daemon/plane-context.ts'
+import type { OpenedCard } from '../daemon/ports.ts'
 import { READABLE, type Reactor } from '../daemon/reactor.ts'
-import type { NicSpec } from './network.ts'
+import { GROWTH } from './translate.ts'
 import { finish, leave } from './unfinished.ts'
 import { ETHERNET, MAX_FRAME, openWire, type Wire, type WireEvents } from './wire.ts'
 
 /** Frames and bytes read before others get their turn. */
 const BATCH = 64
 const BATCH_BYTES = 192 << 10
-/** Frames the kernel keeps for a machine that is slower than what it is sent. */
-const QUEUE = 256
-/** Bytes the kernel keeps for us: what a card with no limit, and one with, may have under way. */
-const RECEIVE = 4 << 20
-const RECEIVE_LIMITED = 512 << 10
+/** Bytes before each frame that its reader may overwrite. */
+const ROOM_BEFORE = HEADROOM + GROWTH
+/** One for all: a frame is done with when `frame` returns. */
+const incoming = packetBuffer(ROOM_BEFORE + MAX_FRAME)
 
 export type CardEvents = WireEvents & { count: (name: string) => void }
 
-/**
- * The wire to the card at PATH of SPEC: the unix socket of a machine, or a file that says "tap PID NAME", the machine's process
- * and its tap in that process's network namespace. Undefined while no machine is there.
- */
-export function openCard(reactor: Reactor, spec: NicSpec, headroom: number, events: CardEvents): Wire | undefined {
-  const file = statSync(spec.path, { throwIfNoEntry: false })
-  if (!file) return undefined
-  if (file.isSocket()) {
-    const fd = connectUnix(spec.path)
-    return fd < 0 ? undefined : openWire(reactor, fd, headroom, events)
-  }
-  const said = /^tap ([0-9]+) ([a-z0-9]{1,15})\n$/.exec(readFileSync(spec.path, 'latin1'))
-  if (!said) {
-    events.count('nic-unknown')
-    return undefined
-  }
-  const receive = spec.network.rate === undefined ? RECEIVE : RECEIVE_LIMITED
-  try {
-    return tapWire(reactor, openTap(`/proc/${said[1]}/ns/net`, said[2]!, { receive, queue: QUEUE }), headroom, events)
-  } catch (error) {
-    // most likely the machine has just ended
-    events.count('nic-refused')
-    events.closed(reasonOf(error))
-    return undefined
-  }
+/** The wire to a card that was OPENED, or undefined. Closes its descriptor with it. */
+export function cardWire(reactor: Reactor, opened: OpenedCard, events: CardEvents): Wire | undefined {
+  if (opened?.kind === 'tap') return tapWire(reactor, opened.fd, events)
+  if (opened?.kind === 'socket') return openWire(reactor, opened.fd, ROOM_BEFORE, events)
+  if (opened?.kind === 'fault') events.count(opened.fault)
+  return undefined
 }
 
 /** Frames one by one, each behind a virtio header: checksums are left to whoever needs them. Closes FD with it. */
-function tapWire(reactor: Reactor, fd: number, headroom: number, events: CardEvents): Wire {
-  const incoming = packetBuffer(headroom + MAX_FRAME)
+function tapWire(reactor: Reactor, fd: number, events: CardEvents): Wire {
   const { bytes } = incoming
-  const start = headroom - VNET_HEADER
+  const start = ROOM_BEFORE - VNET_HEADER
   let paused = false
 
   function close(reason: string): void {
@@ -69,7 +48,7 @@ function tapWire(reactor: Reactor, fd: number, headroom: number, events: CardEve
       }
       taken += n
       const length = n - VNET_HEADER
-      if (length >= ETHERNET && finish(incoming, headroom, length)) events.frame(incoming, headroom, length)
+      if (length >= ETHERNET && finish(incoming, ROOM_BEFORE, length)) events.frame(incoming, ROOM_BEFORE, length)
       else events.count('odd-offload')
     }
   })

@@ -5,7 +5,7 @@ import type { PortHooks } from '../daemon/ports.ts'
 import { adminProhibited, IPV6_HEADER, icmpError, isIcmpError } from '../wire/icmp.ts'
 import { LARGEST } from '../wire/large.ts'
 import { createBucket } from './bucket.ts'
-import { openCard } from './card.ts'
+import { cardWire } from './card.ts'
 import { createEgress } from './egress.ts'
 import { createFirewall } from './firewall.ts'
 import { createGateway } from './gateway.ts'
@@ -31,7 +31,7 @@ const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
  * The network card of a virtual machine as a port: Ethernet on a unix socket whose other end is QEMU, packets in between
  * under the firewall of its network. While no machine answers there, packets for it vanish; `tick` looks again.
  */
-export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortHooks): Port {
+export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, send }: PortHooks): Port {
   const siblings = createSiblings(identity.address, spec.network, performance.now())
   const firewall = createFirewall(spec.network, performance.now() / 1000)
   const gateway = gatewayOf(identity.address)
@@ -61,13 +61,24 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
   let heldUntil = 0
   let wire: Wire | undefined
 
-  const dial = (): void => {
-    wire = openCard(reactor, spec, HEADROOM + GROWTH, {
-      frame: fromGuest,
-      closed: () => {
-        wire = undefined
-      },
-      count,
+  let isDialling = false
+  let isClosed = false
+
+  function dial(): void {
+    if (isDialling) return
+    isDialling = true
+    openCard({ path: spec.path, limited: spec.network.rate !== undefined }, (opened) => {
+      isDialling = false
+      wire = cardWire(reactor, opened, {
+        frame: fromGuest,
+        closed: () => {
+          wire = undefined
+        },
+        count,
+      })
+      if (isClosed) wire?.close()
+      // who is above its rate stays held
+      else if (heldUntil > 0) wire?.pause()
     })
   }
 
@@ -231,6 +242,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, send }: PortH
     },
     ...(egress ? { egress: egress.take } : {}),
     close() {
+      isClosed = true
       wire?.close()
       egress?.close()
     },

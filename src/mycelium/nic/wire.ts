@@ -1,4 +1,4 @@
-import { EAGAIN, readFd, writeFd } from '#sys'
+import { callable, EAGAIN, giveBack, readFd, writeFd } from '#sys'
 import { type PacketBuffer, packetBuffer } from '../daemon/offload.ts'
 import { READABLE, type Reactor, type Watch, WRITABLE } from '../daemon/reactor.ts'
 
@@ -28,10 +28,11 @@ export type WireEvents = {
  * overwrite.
  */
 export function openWire(reactor: Reactor, fd: number, headroom: number, events: WireEvents) {
-  const incoming = packetBuffer(headroom + ROOM)
+  const mine = callable(headroom + ROOM)
+  const incoming = packetBuffer(mine.length, mine)
   const { bytes } = incoming
   let end = headroom
-  let backlog: Buffer | undefined
+  let backlog: Buffer<ArrayBuffer> | undefined
   let head = 0
   let tail = 0
   let paused = false
@@ -40,9 +41,16 @@ export function openWire(reactor: Reactor, fd: number, headroom: number, events:
     if (what & READABLE && !watch.closed) read()
   })
 
-  function close(reason: string): void {
+  function shut(): void {
     if (watch.closed) return
     reactor.close(watch)
+    giveBack(mine)
+    if (backlog) giveBack(backlog)
+  }
+
+  function close(reason: string): void {
+    if (watch.closed) return
+    shut()
     events.closed(reason)
   }
 
@@ -95,7 +103,7 @@ export function openWire(reactor: Reactor, fd: number, headroom: number, events:
 
   /** Keeps what the socket did not take of a frame, and whole frames behind it. */
   function keep(frame: Buffer, at: number, length: number): boolean {
-    backlog ??= Buffer.allocUnsafeSlow(BACKLOG)
+    backlog ??= callable(BACKLOG)
     if (tail + length > BACKLOG && head > 0) {
       backlog.copyWithin(0, head, tail)
       tail -= head
@@ -131,11 +139,12 @@ export function openWire(reactor: Reactor, fd: number, headroom: number, events:
       expect()
     },
     resume(): void {
+      if (watch.closed) return
       paused = false
       expect()
       take()
     },
-    close: (): void => reactor.close(watch),
+    close: shut,
   }
 }
 

@@ -16,6 +16,8 @@ export const SOURCE_AT = FRAME_HEADER + 4
 export const DESTINATION_AT = SOURCE_AT + 16
 export const BODY_AT = FRAME_HEADER + DATA_HEADER
 export const MAX_FRAME = BODY_AT + 0xffff
+/** Upstream's MTU: what a packet may weigh on any path of the public network. */
+export const MTU = 1400
 
 /** After the frame header: 42 | 2 or 3 | length u16 | TLVs (RFC 8966 §4.2; upstream writes version 3) */
 export const BABEL_HEADER = 4

@@ -1,0 +1,115 @@
+import { getRawPointer } from 'node:ffi'
+import { ZosError } from '#codec'
+
+/** Refuses a range outside BYTES: the kernel would read or write whatever lies behind it. */
+export function checkRange(bytes: Uint8Array, offset: number, length: number): void {
+  if (!(offset >= 0 && length >= 0 && offset + length <= bytes.length))
+    throw new ZosError(`Call the kernel with bytes ${offset}+${length} of ${bytes.length}: out of range`, {
+      code: 'ffi-range',
+      kind: 'bug',
+    })
+}
+
+let isConfined = false
+
+/** Addresses are below 2^53 on the machines Node runs on, so a number holds one. */
+const addresses = new WeakMap<ArrayBufferLike, number>()
+const word = new BigUint64Array(1)
+const halves = new Uint32Array(word.buffer)
+export const UNKNOWN = -1
+
+/** What C is given for the address N. A sum of two BigInts would be two more objects per call. */
+export function pointer(n: number): bigint {
+  halves[0] = n >>> 0
+  halves[1] = Math.floor(n / 2 ** 32)
+  return word[0]!
+}
+
+/**
+ * Where BYTES[offset] lies; UNKNOWN for memory that this thread, once confined, never had an address of. Memory of an
+ * ArrayBuffer does not move, whoever calls holds on to it, and one given away has no length left: check the range first.
+ */
+export function addressOf(bytes: Uint8Array | Int32Array | Uint32Array, offset: number): number {
+  const { buffer } = bytes
+  let base = addresses.get(buffer)
+  if (base === undefined) {
+    if (isConfined) return UNKNOWN
+    base = Number(getRawPointer(buffer as ArrayBuffer))
+    addresses.set(buffer, base)
+  }
+  return base + bytes.byteOffset + offset
+}
+
+/** Memory with a known address, through which goes what has none. */
+export type Scratch = { bytes: Buffer; at: number }
+export function scratch(size: number): Scratch {
+  const bytes = Buffer.allocUnsafeSlow(size)
+  return { bytes, at: addressOf(bytes, 0) }
+}
+
+/**
+ * What packets lie in that come and go with peers and cards: untouched, none of it takes up memory. Enough for 64 peers and
+ * as many cards; whose memory is elsewhere pays a copy more per call.
+ */
+const SLAB = 64 << 20
+let slab: Buffer<ArrayBuffer> | undefined
+let used = 0
+/** What was given back, by its size. */
+const free = new Map<number, Buffer<ArrayBuffer>[]>()
+
+/** SIZE bytes that calls reach without a copy, on a confined thread too. Give them back by `giveBack`. */
+export function callable(size: number): Buffer<ArrayBuffer> {
+  const before = free.get(size)?.pop()
+  if (before) return before
+  if (!slab || used + size > SLAB) return Buffer.allocUnsafeSlow(size)
+  const bytes = slab.subarray(used, used + size)
+  // words of any size are aligned
+  used += (size + 63) & ~63
+  return bytes
+}
+
+/** Nobody may use BYTES, which `callable` gave, any longer. */
+export function giveBack(bytes: Buffer<ArrayBuffer>): void {
+  if (bytes.buffer !== slab?.buffer) return
+  const others = free.get(bytes.length)
+  if (others) others.push(bytes)
+  else free.set(bytes.length, [bytes])
+}
+
+const gone: Record<string, unknown>[] = []
+
+/** CALLS as long as this thread is not confined; after that each refuses. */
+export function untilConfined<T extends Record<string, unknown>>(calls: T): T {
+  const own = { ...calls }
+  gone.push(own)
+  return own
+}
+
+const SCOPES = ['ffi', 'fs', 'child', 'worker', 'net', 'addon', 'wasi', 'inspector'] as const
+
+/** What this thread may still do, by Node's names; all of it where there is no permission model. */
+export const permissions = (): string[] => SCOPES.filter((scope) => process.permission?.has(scope) ?? true)
+
+/**
+ * Takes node:ffi away from this thread, for good: no library can be loaded, no function looked up, no address of memory be had,
+ * nothing be read or written by one. What stays are the calls that `ffi.ts` and `ffi-gcm.ts` keep, in ranges of memory that
+ * were known before. So are files, processes, threads and Node's own sockets. The thread must have been started with a
+ * permission model (`--permission`).
+ */
+export function confine(): void {
+  const { permission } = process
+  if (!permission)
+    throw new ZosError('Confine this thread: it was started without a permission model', {
+      code: 'no-permission-model',
+      kind: 'bug',
+    })
+  slab = Buffer.allocUnsafeSlow(SLAB)
+  addressOf(slab, 0)
+  isConfined = true
+  for (const calls of gone)
+    for (const name of Object.keys(calls))
+      calls[name] = () => {
+        throw new ZosError(`Call ${name}: this thread is confined`, { code: 'confined', kind: 'bug' })
+      }
+  for (const scope of SCOPES) permission.drop(scope)
+}
