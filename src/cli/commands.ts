@@ -138,8 +138,8 @@ export const commands: Record<string, Command> = {
   grid: {
     verbs: true,
     run: () => import('./grid/index.ts'),
-    usage: 'up [--nodes N] [--address IP] | status [--json] | down | export',
-    about: 'a local grid: up, status, down, export',
+    usage: 'up [--nodes N] [--address IP] | status [--json] | down | export | contract --rpc URL[,URL…]',
+    about: 'a local grid: up, status, down, export; contract: begin one on another chain',
   },
   key: {
     run: () => import('./grid/key.ts'),
@@ -217,12 +217,16 @@ export const commands: Record<string, Command> = {
     usage: 'DEPLOYMENT [FLAGS] | --verify FILE',
     about: 'the audit trail of a deployment; --verify FILE',
   },
-  farm: { run: () => import('./grid/inventory.ts'), usage: 'ls | show FARM', about: 'farms: ls, show' },
+  farm: {
+    run: () => import('./grid/inventory.ts'),
+    usage: 'ls | show FARM | create NAME --as KEY',
+    about: 'farms: ls, show, create',
+  },
   node: {
     verbs: true,
     run: () => import('./grid/node.ts'),
-    usage: 'ls | show NODE | run --home DIR --rpc URL[,URL…] --hub URL[,URL…]',
-    about: 'nodes: ls, show; run one',
+    usage: 'ls | show NODE | register NAME [FLAGS] | run --home DIR --rpc URL[,URL…] --hub URL[,URL…]',
+    about: 'nodes: ls, show; register one, run it',
   },
   version: { run: () => import('./version.ts'), usage: '[FLAGS]', about: 'what runs here' },
   down: { run: () => import('./down.ts'), usage: '', about: 'end the daemon and everything it started' },

@@ -4,6 +4,7 @@ export {
   type Consent,
   type Cursor,
   codeHashOf,
+  coins,
   contractMembers,
   createFarm,
   createGroup,

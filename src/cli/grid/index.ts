@@ -6,9 +6,12 @@ import { factsOfLocal, type GridFacts, gridFacts, localGrid } from './local.ts'
 import { isSame, joined } from './way.ts'
 
 const usage = () =>
-  new ZosError('zos grid: write zos grid up [--nodes N] [--address IP] | status [--json] | down | export', {
-    code: 'usage',
-  })
+  new ZosError(
+    'zos grid: write zos grid up [--nodes N] [--address IP] | status [--json] | down | export | contract --rpc URL[,URL…]',
+    {
+      code: 'usage',
+    },
+  )
 
 async function up(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('grid up', args, {
@@ -69,12 +72,13 @@ async function exported(): Promise<GridFacts> {
   return { ...facts, rpc: [rpc], hub: [hub] }
 }
 
-/** `zos grid …`: the local grid. */
+/** `zos grid …`: the local grid, and how one begins on another chain. */
 export default async function grid(args: string[]): Promise<number> {
   const [verb, ...rest] = args
   if (verb === 'up') return up(rest)
   if (verb === 'status') return status(rest)
   if (verb === 'down') return down()
+  if (verb === 'contract') return (await import('./contract.ts')).contract(rest)
   if (verb !== 'export') throw usage()
   process.stdout.write(`${JSON.stringify(await exported(), null, 2)}\n`)
   return 0

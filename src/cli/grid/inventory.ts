@@ -1,8 +1,9 @@
 import { ZosError } from '#codec'
-import { listFarms } from '#contract'
+import { createFarm, listFarms, readPublicKey } from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { nodesOf, openContext, type PlacedNode } from './context.ts'
+import { keysDir } from './local.ts'
 
 const seenText = (n: PlacedNode) => (n.seen === 0 ? 'never' : new Date(n.seen * 1000).toISOString())
 const view = (n: PlacedNode) => ({
@@ -43,7 +44,7 @@ function one<T extends { name: string; id: number }>(what: string, all: T[], nam
 export async function nodes(verb: string, args: string[]): Promise<number> {
   const { flags, rest } = parseFlags(`node ${verb}`, args, { json: JSON_FLAG })
   if (verb !== 'ls' && verb !== 'show')
-    throw new ZosError('zos node: write zos node ls | show NODE | run …', { code: 'usage' })
+    throw new ZosError('zos node: write zos node ls | show NODE | register NAME … | run …', { code: 'usage' })
   await using context = await openContext()
   const all = await nodesOf(context)
   if (verb === 'ls')
@@ -55,11 +56,16 @@ export async function nodes(verb: string, args: string[]): Promise<number> {
   return 0
 }
 
-/** `zos farm ls|show`. */
+/** `zos farm ls|show|create`. Who owns a farm signs for its nodes; anyone may make one. */
 export default async function farm(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('farm', args, { json: JSON_FLAG })
+  const { flags, rest } = parseFlags('farm', args, {
+    as: { kind: 'value', about: 'with create: the key that will own it' },
+    json: JSON_FLAG,
+  })
   const [verb, name] = rest
-  if (verb !== 'ls' && verb !== 'show') throw new ZosError('zos farm: write zos farm ls | show FARM', { code: 'usage' })
+  if (verb === 'create') return create(name, flags.as, flags.json)
+  if (verb !== 'ls' && verb !== 'show')
+    throw new ZosError('zos farm: write zos farm ls | show FARM | create NAME --as KEY', { code: 'usage' })
   await using context = await openContext()
   const [farms, all] = await Promise.all([listFarms(context.grid), nodesOf(context)])
   const views = farms.map((f) => ({ ...f, nodes: all.filter((n) => n.farm === f.id).map((n) => n.name) }))
@@ -67,5 +73,27 @@ export default async function farm(args: string[]): Promise<number> {
   const rows = shown.map((f) => [String(f.id), f.name, f.owner, f.nodes.join(' ')])
   if (flags.json) process.stdout.write(`${JSON.stringify(verb === 'ls' ? shown : shown[0])}\n`)
   else process.stdout.write(table(['ID', 'FARM', 'OWNER', 'NODES'], rows))
+  return 0
+}
+
+async function create(name: string | undefined, as: string | undefined, json: boolean): Promise<number> {
+  if (!name || !as || !/^[a-z0-9][a-z0-9._-]{0,31}$/i.test(name))
+    throw new ZosError(
+      'zos farm create: write zos farm create NAME --as KEY; a name has 1 to 32 of a–z, 0–9, ".", "_", "-"',
+      {
+        code: 'usage',
+      },
+    )
+  const { address } = await readPublicKey(keysDir(), as)
+  if (address.length !== 42)
+    throw new ZosError(
+      `zos farm create: "${as}" is a passkey, and a farm's owner signs with a key of Ethereum's kind`,
+      {
+        code: 'usage',
+      },
+    )
+  await using context = await openContext()
+  const id = await createFarm(context.grid, context.relayer, address, name)
+  process.stdout.write(json ? `${JSON.stringify({ id, name, owner: address })}\n` : `${name}: farm ${id} of ${as}\n`)
   return 0
 }

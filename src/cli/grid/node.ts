@@ -39,6 +39,7 @@ async function run(args: string[]): Promise<number> {
 export default async function node(args: string[]): Promise<number> {
   const [verb = '', ...rest] = args
   if (verb === 'run') return run(rest)
+  if (verb === 'register') return (await import('./register.ts')).register(rest)
   const { nodes } = await import('./inventory.ts')
   return nodes(verb, rest)
 }

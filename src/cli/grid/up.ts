@@ -1,21 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, openSync, readFileSync, statfsSync, symlinkSync } from 'node:fs'
-import { availableParallelism, totalmem } from 'node:os'
+import { mkdirSync, openSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf } from '#codec'
-import {
-  codeHashOf,
-  connectRpc,
-  createFarm,
-  deployContracts,
-  keyOf,
-  listFarms,
-  listNodes,
-  openGrid,
-  openRelayer,
-  registerNode,
-} from '#contract'
-import { type NodeStatus, overlayKeyOf, readConfig, supervisorSocket, writeConfig } from '#node'
+import { connectRpc, createFarm, deployContracts, keyOf, listFarms, openGrid, openRelayer } from '#contract'
+import { type NodeStatus, readConfig, supervisorSocket } from '#node'
 import { freePort, tryLock, until, writeAtomic } from '#sys'
 import { ensureNodeSetup } from '../setup/index.ts'
 import { backingDown, backingUp, hubFlags, placesOfServices, relayAt, relayFlags } from './backing.ts'
@@ -29,10 +17,9 @@ import {
   saveFacts,
   saveLocal,
 } from './local.ts'
+import { capacityOf, registerHome } from './register.ts'
 import { relayerKey } from './relayer_key.ts'
 import { PROGRAMS, startService, statusOf } from './services.ts'
-
-type Hex = `0x${string}`
 
 /** Where the nodes of a local grid say they are: different countries, so that geo rules can be tried. */
 const PLACES = [
@@ -58,21 +45,6 @@ async function operator() {
   return keyOf('operator', secret)
 }
 
-/** Of this machine, what one of COUNT nodes may give away; they share its processors in time. */
-function capacityOf(count: number) {
-  const { bavail, bsize } = statfsSync(gridDir())
-  const share = (bytes: number) => Math.floor((bytes * 0.75) / count / 2 ** 20)
-  return {
-    cpu: availableParallelism() * 1000,
-    ram: share(totalmem()),
-    ssd: share(bavail * bsize),
-    hdd: 0,
-    uplink: 100_000,
-    gpu: 0,
-    ipv4: 0,
-  }
-}
-
 /** Makes the contract, the farms and the nodes' identities that are missing. */
 async function register(rpc: string, nodes: LocalNode[]) {
   const engine = await connectRpc([rpc])
@@ -94,48 +66,19 @@ async function register(rpc: string, nodes: LocalNode[]) {
   }
   const grid = openGrid(engine, facts.contract, { since: BigInt(facts.since) })
   const owner = await operator()
-  const known = await listNodes(grid)
   for (const [n, { name, farm }] of nodes.entries()) {
     const home = nodeHome(name)
     try {
       await readConfig(home)
       continue
     } catch {}
-    mkdirSync(home, { recursive: true, mode: 0o700 })
     const farms = await listFarms(grid)
     const farmId = farms.find((f) => f.name === farm)?.id ?? (await createFarm(grid, relayer, owner.address, farm))
-    // an identity kept before it is registered: an interrupted attempt is gone on with
-    const secret = await nodeSecret(home)
-    const key = keyOf(name, Buffer.from(secret.slice(2), 'hex'))
     const place = PLACES[n % PLACES.length]!
-    const attributes = { name, overlay: await overlayKeyOf(Buffer.from(secret.slice(2), 'hex')) }
-    const node =
-      known.find((k) => k.key === key.address)?.id ??
-      (
-        await registerNode(
-          grid,
-          relayer,
-          { node: key, owner },
-          { ...place, farm: farmId, capacity: capacityOf(nodes.length), attributes },
-        )
-      ).id
-    const { chainId, genesis, contract, since } = facts
-    const codeHash = await codeHashOf(grid)
-    await writeConfig(home, { format: 'zos-node/1', name, node, chainId, genesis, contract, codeHash, since, secret })
+    const capacity = capacityOf(gridDir(), nodes.length)
+    await registerHome({ grid, relayer, facts }, { ...place, home, name, owner, farm: farmId, capacity })
   }
   return facts
-}
-
-async function nodeSecret(home: string): Promise<Hex> {
-  const path = join(home, 'identity')
-  try {
-    return readFileSync(path, 'utf8').trim() as Hex
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error
-  }
-  const secret = `0x${randomBytes(32).toString('hex')}` as Hex
-  await writeAtomic(path, `${secret}\n`, { mode: 0o600 })
-  return secret
 }
 
 async function nodeUp(

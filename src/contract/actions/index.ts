@@ -1,3 +1,4 @@
+export type { Receipt } from './deliver.ts'
 export {
   type Consent,
   type DeploymentStatus,
@@ -7,6 +8,7 @@ export {
   readDeployment,
   type SlotStatus,
 } from './deployments.ts'
+export { coins } from './fees.ts'
 export { type Grid, openGrid } from './grid.ts'
 export {
   contractMembers,
@@ -49,7 +51,7 @@ export {
 } from './proposals.ts'
 export { codeHashOf, type Proven, proveDeployment } from './prove.ts'
 export { type Readers, readReaders } from './readers.ts'
-export { deployContracts, openRelayer, type Receipt, type Relayer } from './relayer.ts'
+export { deployContracts, openRelayer, type Relayer } from './relayer.ts'
 export {
   drained,
   expire,

@@ -14,11 +14,12 @@ import {
   transitionSchema,
 } from '../typed/schema.ts'
 import { consentArgs, freezeArgs } from './consent.ts'
+import type { Receipt } from './deliver.ts'
 import { readConsent, readStep } from './deployments.ts'
 import type { Grid } from './grid.ts'
 import { canonical, contractMembers, placeOf, readGroup, submitMembership } from './groups.ts'
 import { events } from './logs.ts'
-import { type Receipt, type Relayer, write } from './relayer.ts'
+import { type Relayer, write } from './relayer.ts'
 
 type Hex = `0x${string}`
 

@@ -2,9 +2,10 @@ import { stringToHex } from '#npm'
 import type { Key } from '../keys/keys.ts'
 import { deploymentId, digestOf } from '../typed/digest.ts'
 import { type Ack, PHASE } from '../typed/schema.ts'
+import type { Receipt } from './deliver.ts'
 import type { Grid } from './grid.ts'
 import { events } from './logs.ts'
-import { type Receipt, type Relayer, write } from './relayer.ts'
+import { type Relayer, write } from './relayer.ts'
 
 type Hex = `0x${string}`
 

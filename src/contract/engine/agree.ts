@@ -41,11 +41,17 @@ export function pinned(method: string, params: unknown[], number: number): unkno
 export function essence(method: string, result: unknown): string {
   if (result === null || typeof result !== 'object') return canonicalJson(result ?? null)
   const r = result as Json
-  if (method.startsWith('eth_getBlockBy')) return canonicalJson({ hash: r.hash, stateRoot: r.stateRoot })
+  if (method.startsWith('eth_getBlockBy')) {
+    // the hash covers the others, but nobody computes it: each that is read has to be agreed on
+    const { hash, number, stateRoot, timestamp, baseFeePerGas = null } = r
+    return canonicalJson({ hash, number, stateRoot, timestamp, baseFeePerGas })
+  }
   const log = (l: Json) => [l.address, l.topics, l.data, l.blockHash, l.transactionHash, l.logIndex]
   if (method === 'eth_getLogs') return canonicalJson((result as Json[]).map(log))
   if (method === 'eth_getTransactionReceipt') {
-    return canonicalJson([r.blockHash, r.status, r.gasUsed, r.contractAddress ?? null, (r.logs as Json[]).map(log)])
+    const { blockHash, blockNumber, status, gasUsed, effectiveGasPrice = null, contractAddress = null } = r
+    const said = [blockHash, blockNumber, status, gasUsed, effectiveGasPrice, contractAddress]
+    return canonicalJson([...said, (r.logs as Json[]).map(log)])
   }
   return canonicalJson(result)
 }

@@ -11,7 +11,12 @@ export type ConnectOptions = {
 }
 
 /** Answers that need no agreement: estimates, which the contract's own answer corrects. */
-const ANY = new Set(['eth_gasPrice', 'eth_maxPriorityFeePerGas', 'eth_feeHistory', 'eth_estimateGas'])
+const ANY = new Set(['eth_feeHistory', 'eth_estimateGas'])
+
+/** Quantities in which honest nodes differ: one that K nodes reach is above none that is told by an honest one. */
+const isMeasured = (method: string, params: unknown[]): boolean =>
+  ['eth_gasPrice', 'eth_maxPriorityFeePerGas'].includes(method) ||
+  (method === 'eth_getTransactionCount' && params[1] === 'pending')
 
 const isFault = (error: unknown): error is RpcFault => typeof (error as { code?: unknown } | null)?.code === 'number'
 
@@ -79,6 +84,8 @@ export async function connectRpc(urls: string[], options: ConnectOptions = {}): 
     return { number, values }
   }
   const latest = async () => (await reached('eth_blockNumber', [], (v) => Number(v))).number
+  const measure = async (method: string, params: unknown[]): Promise<string> =>
+    `0x${(await reached(method, params, (v) => Number(v))).number.toString(16)}`
 
   const any = async (method: string, params: unknown[]): Promise<unknown> => {
     let last: unknown
@@ -99,7 +106,9 @@ export async function connectRpc(urls: string[], options: ConnectOptions = {}): 
     const answers = await Promise.allSettled(urls.map((url) => ask(url, 'eth_sendRawTransaction', params)))
     const taken = answers.find((a) => a.status === 'fulfilled')
     if (taken) return taken.value
-    throw (answers[0] as PromiseRejectedResult).reason
+    // why it was refused says more than that one is away
+    const reasons = answers.flatMap((a) => (a.status === 'rejected' ? [a.reason as unknown] : []))
+    throw reasons.find(isFault) ?? reasons[0]
   }
 
   const chainId = Number(await agree('eth_chainId', []))
@@ -111,7 +120,7 @@ export async function connectRpc(urls: string[], options: ConnectOptions = {}): 
       const list = (params as unknown[] | undefined) ?? []
       if (method === 'eth_sendRawTransaction') return offer(list)
       if (ANY.has(method)) return any(method, list)
-      if (method === 'eth_blockNumber') return `0x${(await latest()).toString(16)}`
+      if (method === 'eth_blockNumber' || isMeasured(method, list)) return measure(method, list)
       // one alone cannot be behind itself
       if (urls.length === 1 || !movesWithHead(method, list)) return agree(method, list)
       return agree(method, pinned(method, list, await latest()))

@@ -1,6 +1,7 @@
-import { Agent, request as plain } from 'node:http'
-import { request as secure } from 'node:https'
+import { Agent, type IncomingMessage, request as plain } from 'node:http'
+import { Agent as SecureAgent, request as secure } from 'node:https'
 import { codeOf, reasonOf, ZosError } from '#codec'
+import { sleep } from '#sys'
 
 /** Bytes of one answer: ten thousand logs are below this. */
 const ANSWER_LIMIT = 64 << 20
@@ -8,32 +9,66 @@ const ANSWER_LIMIT = 64 << 20
 export type RpcFault = Error & { code: number; data?: unknown }
 
 let counter = 0
-/** Connections by a socket are kept: behind it may be a way of its own, dearer to open than a question is to ask. */
-const kept = new Agent({ keepAlive: true, maxSockets: 32 })
+/**
+ * Connections are kept: behind one by a socket may be a way of its own, dearer to open than a question is to ask, and public RPC
+ * nodes are three round trips away. So many at once, for they count.
+ */
+const KEEP = { keepAlive: true, maxSockets: 32 }
+const kept = new Agent(KEEP)
+const keptSecure = new SecureAgent(KEEP)
+
+/** First pause after "too many requests" that names none, doubled each time. Milliseconds. */
+const PAUSE = 250
+
+/** What providers say instead of an answer when too much was asked lately; -32005 is also said of too large a range. */
+class Busy extends Error {
+  readonly pause: number | undefined
+  constructor(reason: string, pause?: number) {
+    super(reason)
+    this.pause = pause
+  }
+}
+const isBusy = ({ code, message }: RpcFault): boolean =>
+  code === 429 || (code === -32005 && /rate|too many requests|per second|throttl|capacity/i.test(message))
+
+const unreachable = (url: string, reason: string, cause?: unknown) =>
+  new ZosError(`Call "${url}": ${reason}`, {
+    code: 'rpc-unreachable',
+    kind: 'node',
+    ...(cause === undefined ? {} : { cause }),
+  })
 
 /**
- * One JSON-RPC call to URL: http://, https:// or unix:///path. Throws a RpcFault when the other side answers with an
- * error, a ZosError `rpc-unreachable` when it does not answer in time.
+ * One JSON-RPC call to URL: http://, https:// or unix:///path. Asks again, later, where too much was asked. Throws a RpcFault when
+ * the other side answers with an error, a ZosError `rpc-unreachable` when it does not answer within TIMEOUT ms.
  */
-export function callRpc(url: string, method: string, params: unknown, timeout: number, again = true): Promise<unknown> {
+export async function callRpc(url: string, method: string, params: unknown, timeout: number): Promise<unknown> {
+  const end = performance.now() + timeout
+  for (let pause = PAUSE; ; pause *= 2) {
+    try {
+      return await callOnce(url, method, params, end - performance.now())
+    } catch (error) {
+      if (!(error instanceof Busy)) throw error
+      // not all that were refused at once come back at once
+      const wait = (error.pause ?? pause) * (1 + Math.random() / 2)
+      if (performance.now() + wait > end) throw unreachable(url, `too much was asked of it: ${error.message}`, error)
+      await sleep(wait)
+    }
+  }
+}
+
+function callOnce(url: string, method: string, params: unknown, timeout: number, again = true): Promise<unknown> {
   const id = ++counter
   const body = JSON.stringify({ jsonrpc: '2.0', id, method, params })
   const unix = url.startsWith('unix:')
   const send = url.startsWith('https:') ? secure : plain
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
   return new Promise((resolve, reject) => {
-    const fail = (reason: string, cause?: unknown) =>
-      reject(
-        new ZosError(`Call "${url}": ${reason}`, {
-          code: 'rpc-unreachable',
-          kind: 'node',
-          ...(cause === undefined ? {} : { cause }),
-        }),
-      )
+    const fail = (reason: string, cause?: unknown) => reject(unreachable(url, reason, cause))
     // what changes something is not said twice: on a connection of its own no end of it leaves a doubt
-    const keep = unix && !method.startsWith('eth_send')
-    const options = { method: 'POST', headers, agent: keep ? kept : (false as const) }
-    const answered = (res: import('node:http').IncomingMessage) => {
+    const agent = method.startsWith('eth_send') ? (false as const) : send === secure ? keptSecure : kept
+    const options = { method: 'POST', headers, agent }
+    const answered = (res: IncomingMessage) => {
       const chunks: Buffer[] = []
       let size = 0
       res.on('data', (chunk: Buffer) => {
@@ -43,9 +78,14 @@ export function callRpc(url: string, method: string, params: unknown, timeout: n
       })
       res.on('error', (error) => fail(error.message, error))
       res.on('end', () => {
+        if (res.statusCode === 429) {
+          const after = Number(res.headers['retry-after'])
+          return reject(new Busy('status 429', after > 0 ? after * 1000 : undefined))
+        }
         try {
           const answer = JSON.parse(Buffer.concat(chunks).toString()) as { result?: unknown; error?: RpcFault }
-          if (answer.error) reject(Object.assign(new Error(answer.error.message), answer.error))
+          if (answer.error && isBusy(answer.error)) reject(new Busy(answer.error.message))
+          else if (answer.error) reject(Object.assign(new Error(answer.error.message), answer.error))
           else if (!('result' in answer)) fail(`status ${res.statusCode}, and no result`)
           else resolve(answer.result)
         } catch (cause) {
@@ -57,11 +97,12 @@ export function callRpc(url: string, method: string, params: unknown, timeout: n
       ? send({ ...options, socketPath: url.replace(/^unix:(\/\/)?/, ''), path: '/', host: 'unix' }, answered)
       : send(url, options, answered)
     // a deadline over the whole call, not over silence: an answer that drips is late as well
-    const timer = setTimeout(() => req.destroy(new Error(`no answer within ${timeout / 1000} s`)), timeout)
+    const late = new Error(`no answer within ${Math.round(timeout / 100) / 10} s`)
+    const timer = setTimeout(() => req.destroy(late), timeout)
     req.on('error', (error) => {
       // kept for longer than the other side did
       if (req.reusedSocket && again && codeOf(error) === 'ECONNRESET')
-        callRpc(url, method, params, timeout, false).then(resolve, reject)
+        callOnce(url, method, params, timeout, false).then(resolve, reject)
       else fail(error.message, error)
     })
     req.on('close', () => clearTimeout(timer))

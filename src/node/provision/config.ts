@@ -34,7 +34,7 @@ export function readConfig(home: string): NodeConfig {
     return schema.parse(JSON.parse(readFileSync(fileOf(home), 'utf8')))
   } catch (cause) {
     throw new ZosError(
-      `Read node "${fileOf(home)}": ${reasonOf(cause).split('\n')[0]}; "zos grid up" makes and registers nodes`,
+      `Read node "${fileOf(home)}": ${reasonOf(cause).split('\n')[0]}; "zos node register" makes one, "zos grid up" those of a local grid`,
       { code: 'no-node', cause },
     )
   }
