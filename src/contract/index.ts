@@ -30,6 +30,7 @@ export {
   type NewMember,
   type Node,
   type NodeDescription,
+  notFinalYet,
   openGrid,
   openRelayer,
   type Proposal,

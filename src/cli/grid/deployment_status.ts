@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { listProposals, readConsent, readDeployment, readReports } from '#contract'
+import { listProposals, notFinalYet, readConsent, readDeployment, readReports } from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { type Context, groupOfDeployment, nodesOf, openContext } from './context.ts'
@@ -35,11 +35,12 @@ export async function viewOf(context: Context, group: `0x${string}`, name: strin
     nodesOf(context),
   ])
   if (state.status === 'none') {
-    const open = await listProposals(grid, group)
-    if (!open.some((p) => p.deployment === name))
-      throw new ZosError(`Show deployment "${name}": the group has none of that name, nor a proposal for one`, {
-        code: 'no-deployment',
-      })
+    // agreed on in a block that is not final yet is as good as proposed: no node acts on it
+    const isComing = d.state !== 'none' || (await listProposals(grid, group)).some((p) => p.deployment === name)
+    if (!isComing) {
+      const none = `the group has none of that name, nor a proposal for one${await notFinalYet(grid)}`
+      throw new ZosError(`Show deployment "${name}": ${none}`, { code: 'no-deployment' })
+    }
     return { name, version: 0, state: 'proposed', slots: [] }
   }
   const versions = new Map(log!.approvals.map(({ transition: t }) => [t.sequence, t.version]))

@@ -11,6 +11,7 @@ import {
   listFarms,
   listNodes,
   type NodeDescription,
+  notFinalYet,
   type Relayer,
   type Resources,
   registerNode,
@@ -88,7 +89,7 @@ async function farmOf(grid: Grid, text: string): Promise<number> {
   if (found.length === 1) return found[0]!.id
   const why =
     found.length === 0
-      ? 'there is none of that name in a final block; "zos farm ls" lists them'
+      ? `there is none of that name; "zos farm ls" lists them${await notFinalYet(grid)}`
       : 'several have that name; say its number'
   throw new ZosError(`Find farm "${text}": ${why}`, { code: 'no-farm' })
 }

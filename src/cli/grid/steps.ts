@@ -6,6 +6,7 @@ import {
   freeze as freezeNow,
   type Key,
   type Kind,
+  notFinalYet,
   type Proposal,
   propose,
   type Receipt,
@@ -53,9 +54,12 @@ async function openNamed(command: string, flags: Said, rest: string[]): Promise<
 export async function proposeStep(act: Act, kind: Kind, draft: Draft = {}): Promise<number> {
   const { context, key, group, name, consent } = act
   if (consent.state.status === 'none' && kind !== 'deploy')
-    throw new ZosError(`Propose to ${kind} "${name}": group "${group.name}" has no such deployment`, {
-      code: 'no-deployment',
-    })
+    throw new ZosError(
+      `Propose to ${kind} "${name}": group "${group.name}" has no such deployment${await notFinalYet(context.grid)}`,
+      {
+        code: 'no-deployment',
+      },
+    )
   const transition = draftTransition(consent.group, consent.state, kind, draft)
   const p = await propose(context.grid, context.relayer, key, { transition })
   return sayProposed(p, `${kind} "${name}"`, `version ${transition.version}`, act.json)
@@ -107,9 +111,12 @@ export async function undo(args: string[]): Promise<number> {
   await using act = await openAct('undo', args)
   const { log, state } = act.consent
   if (!log)
-    throw new ZosError(`Propose to undo "${act.name}": group "${act.group.name}" has no such deployment`, {
-      code: 'no-deployment',
-    })
+    throw new ZosError(
+      `Propose to undo "${act.name}": group "${act.group.name}" has no such deployment${await notFinalYet(act.context.grid)}`,
+      {
+        code: 'no-deployment',
+      },
+    )
   const { draft } = undoOf(log, state)
   await refuseShrunkTo(act, draft)
   return await proposeStep(act, 'undo', draft)

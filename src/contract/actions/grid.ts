@@ -27,7 +27,22 @@ export function openGrid(engine: Engine, address: Hex, options: { since?: bigint
   }
 }
 
-/** A view of the contract at the head. */
-export function view(grid: Grid, functionName: string, args: unknown[]): Promise<unknown> {
-  return grid.client.readContract({ address: grid.contract, abi: ledger.abi, functionName, args })
+/** A view of the contract at the head, or in BLOCK. */
+export function view(grid: Grid, functionName: string, args: unknown[], block?: bigint): Promise<unknown> {
+  const at = block === undefined ? {} : { blockNumber: block }
+  return grid.client.readContract({ address: grid.contract, abi: ledger.abi, functionName, args, ...at })
+}
+
+/**
+ * What is to be said beside "it is not there", for only final blocks are looked at: how much of the chain is not final yet. '' where
+ * every block is final at once.
+ */
+export async function notFinalYet({ engine }: Grid): Promise<string> {
+  const params = ['latest', false]
+  const [final, head] = await Promise.all([
+    engine.finalized(),
+    engine.request({ method: 'eth_getBlockByNumber', params }) as Promise<{ number: Hex; timestamp: Hex }>,
+  ])
+  if (Number(head.number) <= final.number) return ''
+  return `; of this chain the last ${Number(head.timestamp) - final.timestamp} s are not final yet: what is younger is there later`
 }

@@ -7,7 +7,7 @@ import { canonicalSignature, signerKind, signerOf } from '../typed/passkey.ts'
 import { type Member, type MemberSet, memberSetSchema, ROLE, type Signature } from '../typed/schema.ts'
 import { consentArgs, consentOf } from './consent.ts'
 import { evidenceOfSets, type SetEntry, withEvidence } from './evidence.ts'
-import { type Grid, view } from './grid.ts'
+import { type Grid, notFinalYet, view } from './grid.ts'
 import { events } from './logs.ts'
 import { type Relayer, write } from './relayer.ts'
 
@@ -80,7 +80,10 @@ export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEn
     entries.push({ set: memberSetSchema.parse(e.args.set), signatures })
   }
   const [first, ...later] = entries
-  if (!first) throw new ZosError(`Read group "${group}": there is none on this chain`, { code: 'no-group' })
+  if (!first)
+    throw new ZosError(`Read group "${group}": there is none on this chain${await notFinalYet(grid)}`, {
+      code: 'no-group',
+    })
   const founded = foundGroup(grid.domain, first.set)
   if (founded.group !== group)
     throw new ZosError(`Read group "${group}": the founding set is another's`, { code: 'bad-chain', kind: 'node' })
@@ -88,7 +91,8 @@ export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEn
     (evidence) => later.reduce((state, e) => applySet(state, e.set, e.signatures, evidence), founded),
     () => evidenceOfSets(grid, group, entries),
   )
-  const [current] = (await view(grid, 'groups', [group])) as [Hex, unknown]
+  // of the same block: the head may have a set that is not final yet
+  const [current] = (await view(grid, 'groups', [group], BigInt(number))) as [Hex, unknown]
   if (current !== state.digest) {
     throw new ZosError(`Read group "${group}": its member sets on this chain are not complete; ask another RPC`, {
       code: 'bad-chain',

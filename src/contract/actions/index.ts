@@ -9,7 +9,7 @@ export {
   type SlotStatus,
 } from './deployments.ts'
 export { coins } from './fees.ts'
-export { type Grid, openGrid } from './grid.ts'
+export { type Grid, notFinalYet, openGrid } from './grid.ts'
 export {
   contractMembers,
   createGroup,

@@ -16,7 +16,7 @@ import {
 import { consentArgs, freezeArgs } from './consent.ts'
 import type { Receipt } from './deliver.ts'
 import { readConsent, readStep } from './deployments.ts'
-import type { Grid } from './grid.ts'
+import { type Grid, notFinalYet } from './grid.ts'
 import { canonical, contractMembers, placeOf, readGroup, submitMembership } from './groups.ts'
 import { events } from './logs.ts'
 import { type Relayer, write } from './relayer.ts'
@@ -117,7 +117,10 @@ export async function approve(
   const evidenceOf = await told(grid, state.set)
   const [found] = await openProposals(grid, state, evidenceOf, id)
   if (!found) {
-    throw new ZosError(`Approve "${id}": no such open proposal; "zos proposals" lists them`, { code: 'no-proposal' })
+    const later = await notFinalYet(grid)
+    throw new ZosError(`Approve "${id}": no such open proposal; "zos proposals" lists them${later}`, {
+      code: 'no-proposal',
+    })
   }
   const signature = signProposal(grid, state, key, found.subject)
   if (found.signatures.some((s) => s.member === signature.member))
