@@ -24,6 +24,7 @@ export {
   signReads,
   signRequest,
 } from './hub_auth.ts'
+export { inTurn } from './merged.ts'
 export {
   BATCH_BODY,
   BATCH_OBJECTS,

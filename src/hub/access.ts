@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { grants } from '#cas'
+import { grants, inTurn } from '#cas'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { z } from '#npm'
 import type { Asker, Askers } from './asker.ts'
@@ -25,6 +25,8 @@ export function readPolicy(file: string): Policy {
 export type Access = {
   /** Whether uploads are counted. */
   limited: boolean
+  /** Runs ACT when nobody else is at work on the object: whether it is new and whose it is, is found out and noted in one go. */
+  alone<T>(id: string, act: () => Promise<T>): Promise<T>
   /** Refuses who may not upload BYTES more, else counts them; gives what takes them back. */
   upload(by: string | undefined, bytes: number): () => void
   /** Whether whoever asks may know of the object. */
@@ -63,8 +65,19 @@ export async function openAccess(
     if (list.length > 0) owners.set(id, list)
     else owners.delete(id)
   }
+  const saveUsage = async () => {
+    for (const by of [...changed]) {
+      changed.delete(by)
+      await named.put('usage', by, Buffer.from(String(used.get(by)))).catch((error) => {
+        changed.add(by)
+        throw error
+      })
+    }
+  }
+  const turns = inTurn()
   return {
     limited: policy !== undefined,
+    alone: turns,
     upload(by, bytes) {
       if (!policy) return () => {}
       const who = policy.uploaders.find((u) => u.key === by)
@@ -131,11 +144,7 @@ export async function openAccess(
       if (owners.has(id)) await save(id, [])
     },
     used: () => used,
-    async flush() {
-      for (const by of [...changed]) {
-        changed.delete(by)
-        await named.put('usage', by, Buffer.from(String(used.get(by))))
-      }
-    },
+    // one after the other: of two that write at once, the older number might be the last
+    flush: () => turns('usage', saveUsage),
   }
 }

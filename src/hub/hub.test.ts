@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
@@ -20,6 +21,7 @@ import {
   signRequest,
 } from '#cas'
 import { sha256Hex } from '#codec'
+import { until } from '#sys'
 import { decodeTrace, encodeTrace, TRACE_LIMIT } from '#zosfs'
 import type { Policy } from './access.ts'
 import { serveHub } from './server.ts'
@@ -266,4 +268,23 @@ test('hostile clients are bounded: slow, huge, many, and not speaking the langua
   await assert.rejects(h.call('GET', `/${'../'.repeat(20)}etc/passwd`), { code: /no-such-call|bad-id/ })
   await Promise.all(slow)
   assert.equal((await h.call('HEAD', `/objects/${id}`)).status, 404)
+})
+
+test('whoever does not fetch what was answered loses the connection, and others their place no longer', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'zos-hub-'))
+  dirs.push(dir)
+  const server = await serveHub({ at: dir, port: 0, unread: 500 })
+  servers.push(server)
+  const { port } = server.address() as AddressInfo
+  // more than the kernel holds for both ends
+  const stored = seal('blob', randomBytes(16 << 20))
+  const id = sha256Hex(stored.subarray(1))
+  const call = hubCall({ host: '127.0.0.1', port }, 'test')
+  await call('PUT', `/objects/${id}`, stored)
+  const lazy = connect({ port, host: '127.0.0.1' })
+  lazy.on('error', () => {}).write(`GET /objects/${id} HTTP/1.1\r\nHost: hub\r\n\r\n`)
+  const [its] = (await once(server, 'connection')) as [Socket]
+  await until('its connection to be ended', 10_000, () => its.destroyed)
+  lazy.destroy()
+  assert.equal((await call('GET', `/objects/${id}`)).body.length, stored.length)
 })

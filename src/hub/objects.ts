@@ -26,7 +26,10 @@ export function checkId(id: unknown): string {
 export type Upload = { id: string; stored: Buffer; by: string | undefined; owner: string | undefined }
 
 /** Keeps an object, after looking at every byte of it: nobody can put one thing under another's id. */
-export async function takeObject(objects: ChunkBackend, access: Access, check: Check, u: Upload): Promise<void> {
+export const takeObject = (objects: ChunkBackend, access: Access, check: Check, u: Upload): Promise<void> =>
+  access.alone(u.id, () => takeAlone(objects, access, check, u))
+
+async function takeAlone(objects: ChunkBackend, access: Access, check: Check, u: Upload): Promise<void> {
   const { id, stored, by, owner } = u
   // whether it is new matters to quotas and owners alone
   const isNew = (access.limited || owner !== undefined) && !(await objects.has(id))

@@ -32,13 +32,17 @@ export type HubOptions = {
   deletes?: boolean
   /** Milliseconds of silence after which an upload has ended. */
   quiet?: number
+  /** Milliseconds for which a client may leave an answer where it is. Default: a minute. */
+  unread?: number
 }
 
 /** Connections and requests at a time, and bytes of bodies held: what is above waits outside or is told to come again. */
 const CONNECTIONS = 256
 const REQUESTS = 64
 const BODY_BYTES = 384 << 20
-/** Half a minute for a request's head, five for its body, looked at every second. */
+/** Nothing of an answer is fetched for this long, and its connection is ended. Milliseconds. */
+const UNREAD = 60_000
+/** Ten seconds for a request's head, five minutes for all of it, looked at every second. */
 const TIMES = { requestTimeout: 300_000, headersTimeout: 10_000, connectionsCheckingInterval: 1000 }
 
 /** Serves a hub over HTTP on 127.0.0.1. Uploads are checked by content, so nobody can change what is there. */
@@ -84,6 +88,8 @@ export async function serveHub(options: HubOptions): Promise<Server> {
     }
     const known = Object.hasOwn(routes, route) ? route : 'other'
     metrics.count('zos_hub_requests_total', { route: known, status: String(reply.status) })
+    // from here on the client is waited for, not we; the next request on this connection is without it again
+    res.setTimeout(options.unread ?? UNREAD, () => res.destroy())
     metrics.count('zos_hub_sent_bytes_total', {}, await end(res, reply))
   }
 
