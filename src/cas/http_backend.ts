@@ -10,8 +10,10 @@ export type HttpPlace = { host: string; port: number } | { socketPath: string }
 
 /** Connections kept open to one hub: as many as an export has requests in flight. */
 const CONNECTIONS = 16
-/** No byte for this long and the hub counts as away. */
+/** No byte for this long and the hub counts as away. Milliseconds. */
 const SILENCE = 20_000
+/** It says nothing while it makes its disk hold what was brought: as long as a hub gives its disk (flush.ts). */
+const SILENT_FLUSH = 600_000
 
 /** Reads the address of a hub; undefined when TEXT is none. */
 export function parseHttpPlace(text: string): HttpPlace | undefined {
@@ -77,7 +79,8 @@ export function hubCall(
           else resolve({ status: res.statusCode ?? 0, body: Buffer.concat(chunks) })
         })
       })
-      req.setTimeout(SILENCE, () => req.destroy(new Error(`it said nothing for ${SILENCE / 1000} s`)))
+      const silence = path === '/flush' ? SILENT_FLUSH : SILENCE
+      req.setTimeout(silence, () => req.destroy(new Error(`it said nothing for ${silence / 1000} s`)))
       req.on('error', reject)
       if (body) req.setHeader('content-length', body.length)
       if (json) req.setHeader('content-type', 'application/json')
