@@ -98,6 +98,19 @@ test('ps, status, stats and store stat say what they promise', () => {
   assert.ok(Object.keys(own.json('store', 'stat')).length > 0)
 })
 
+test('a publish shows on a terminal how far it is, and elsewhere, when it is short, nothing', {
+  skip: !hasScript && 'needs script',
+}, () => {
+  const shown = spawnSync('script', ['-qec', `${join(ROOT, 'zos')} publish dir:${tree} seen`, '/dev/null'], {
+    env: own.env,
+    encoding: 'utf8',
+    timeout: 300_000,
+  })
+  assert.match(shown.stdout, /\r\x1b\[Kreading seen: [\d.]+ \w+, [\d.]+ \w+\/s, \d+ files\r\x1b\[K/)
+  assert.match(shown.stdout, /\r\x1b\[Kseen: \d+ files, .* chunks were new/)
+  assert.equal(own.zos('publish', `dir:${tree}`, 'seen').err, '')
+})
+
 test('a terminal is one, of the size of the one it is used from', { skip: !hasScript && 'needs script' }, () => {
   const inside = `${join(ROOT, 'zos')} run --rm -it web sh -c 'tty; stty size; exit 3'`
   const { status, stdout } = spawnSync('script', ['-qec', `stty rows 20 cols 70; ${inside}`, '/dev/null'], {

@@ -87,13 +87,19 @@ export async function publish(
     reported = performance.now()
     options.onProgress({ ...progress, files: sink.tally.files, newBytes: sink.tally.newBytes })
   }
-  const sink: Sink = openSink(store, spool, { onPut: report, ...(options.signal ? { signal: options.signal } : {}) })
+  const fromDirectory = parsed.kind === 'directory'
+  const onPut = () => {
+    // a layer's bytes are counted as they are read, before anything is unpacked
+    if (fromDirectory && progress.phase === 'import') progress.bytes = sink.tally.bytes
+    report()
+  }
+  const sink: Sink = openSink(store, spool, { onPut, ...(options.signal ? { signal: options.signal } : {}) })
   const enter = (phase: Progress['phase'], totalBytes?: number) => {
     Object.assign(progress, { phase, bytes: 0, totalBytes })
     report(true)
   }
 
-  const { tree, image } = await readSource(library, parsed, sink, options, { progress, enter, report })
+  const { tree, image } = await readSource(library, parsed, sink, options, { progress, enter, report, onPut })
   const { entries, packs } = await finishTree(tree, sink)
   enter('store')
   const put = async (bytes: Buffer): Promise<ChunkId> => {
@@ -161,6 +167,7 @@ type Reporting = {
   progress: Progress
   enter: (phase: Progress['phase'], totalBytes?: number) => void
   report: (force?: boolean) => void
+  onPut: () => void
 }
 
 async function readSource(
@@ -168,15 +175,11 @@ async function readSource(
   source: Source,
   sink: Sink,
   options: PublishOptions,
-  { progress, enter, report }: Reporting,
+  { progress, enter, report, onPut }: Reporting,
 ): Promise<{ tree: Tree; image?: Image }> {
   if (source.kind === 'directory') {
     enter('import')
-    const tree = await importDirectory(source.path, sink, () => {
-      progress.bytes = sink.tally.bytes
-      report()
-    })
-    return { tree }
+    return { tree: await importDirectory(source.path, sink, onPut) }
   }
   const architecture = options.architecture ?? GO_ARCHITECTURES[process.arch]
   if (!architecture)

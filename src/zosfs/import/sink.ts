@@ -110,7 +110,6 @@ export function openSink(store: Store, spool: Spool, options: { signal?: AbortSi
     async putFile(path, size) {
       checkSize(size, path.toString())
       tally.files++
-      tally.bytes += size
       const chunkSize = chunkSizeOf(size)
       const chunks: (ChunkId | undefined)[] = new Array(Math.ceil(size / chunkSize))
       const all = Buffer.allocUnsafe(leavesIn(size))
@@ -125,6 +124,7 @@ export function openSink(store: Store, spool: Spool, options: { signal?: AbortSi
           all.set(leaves, leavesIn(at))
           if (--left === 0) data.fingerprint = fsVerityDigest(all, size)
         })
+        tally.bytes += length
       }
       return data
     },
