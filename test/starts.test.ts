@@ -4,7 +4,7 @@ import { createHash, randomInt } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { busyboxTree, ROOT, startNode, until } from './harness.ts'
+import { busyboxTree, processesWith, ROOT, startNode, until } from './harness.ts'
 
 const nightly = process.env.ZOS_NIGHTLY === '1'
 const ROUNDS = nightly ? 60 : 4
@@ -31,19 +31,6 @@ function background(args: string[]): {
   child.stderr.on('data', (d) => (err += d))
   return { child, ended: new Promise((resolve) => child.on('close', (code) => resolve({ code, out, err }))) }
 }
-
-/** Ids of processes whose command line holds TEXT. */
-const processesWith = (text: string): number[] =>
-  readdirSync('/proc')
-    .filter((p) => /^\d+$/.test(p) && Number(p) !== process.pid)
-    .filter((p) => {
-      try {
-        return readFileSync(`/proc/${p}/cmdline`, 'latin1').includes(text)
-      } catch {
-        return false
-      }
-    })
-    .map(Number)
 
 const machines = () => processesWith(`${runDir}/vm/`)
 
