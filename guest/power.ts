@@ -1,7 +1,7 @@
+import { signalNumber } from '../src/vm/agent/signals.ts'
 import { killAll, populated } from './cgroup.ts'
 import { after } from './loop.ts'
 import { sys } from './native.ts'
-import { signalNumber } from './status.ts'
 import { dismantleTree } from './tree.ts'
 import { releaseNamespaces } from './waiting.ts'
 import { main } from './workload.ts'

@@ -1,4 +1,5 @@
 import { encodeJson, Frame, getU32, WINDOW } from '../src/vm/agent/protocol.ts'
+import { signalNumber } from '../src/vm/agent/signals.ts'
 import type { AgentFailure, Window } from '../src/vm/agent/types.ts'
 import { forget } from './child.ts'
 import { sys } from './native.ts'
@@ -6,7 +7,7 @@ import { MAX_CHUNK, ready, type Source, seal, sendJson } from './port.ts'
 import { resizePty } from './pty.ts'
 import { closeSink, endSink, openSink, put, type Sink } from './sink.ts'
 import { closeSpout, openSpout, pour, type Spout } from './spout.ts'
-import { exitStatus, signalNumber } from './status.ts'
+import { exitStatus } from './status.ts'
 
 /** A stream with bytes both ways and perhaps a process behind it: exec, copy, dial. */
 export type Session = Source & {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { exitStatus, signalNumber } from './status.ts'
+import { signalNumber } from '../src/vm/agent/signals.ts'
+import { exitStatus } from './status.ts'
 import { completeEnv, resolveUser } from './users.ts'
 
 const passwd = 'root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n# no\n7777:x:42:43::/odd:/bin/sh\n'

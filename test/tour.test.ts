@@ -85,6 +85,16 @@ test('what is not a published name is published at its first use', () => {
   )
 })
 
+test('a file of variables is for the program alone: Node and the command take nothing from it', () => {
+  const file = join(work, 'env')
+  writeFileSync(file, 'ZOS_HOME=/nowhere\nNODE_OPTIONS=--nonsense\n')
+  const shown = own.ok('run', '--rm', '--env-file', file, 'web', 'sh', '-c', 'echo $ZOS_HOME $NODE_OPTIONS')
+  assert.equal(shown, '/nowhere --nonsense\n')
+  const missing = own.zos('run', '--rm', '--env-file', `${file}s`, 'web', 'true')
+  assert.deepEqual([missing.code, missing.err.split('\n').length], [125, 2])
+  assert.match(missing.err, /^zos: Read --env-file ".*envs": ENOENT/)
+})
+
 test('ps, status, stats and store stat say what they promise', () => {
   own.ok('run', '-d', '--name', 'site', '--memory', '64m', '--restart', 'on-failure:3', 'web', 'sleep', '1000')
   const [row] = own.json('ps', '-a')

@@ -67,6 +67,7 @@ function envOf(entries: readonly string[], files: readonly string[]): string[] {
   })
   return [...lines.map((l) => l.trimStart()).filter((l) => l !== '' && !l.startsWith('#')), ...entries].flatMap(
     (entry) => {
+      if (entry === '' || entry.startsWith('=')) throw usage(`Set "${entry}": write NAME=VALUE, or NAME`)
       if (entry.includes('=')) return [entry]
       const value = process.env[entry]
       return value === undefined ? [] : [`${entry}=${value}`]
@@ -79,6 +80,12 @@ function positive(text: string | undefined, what: string): number | undefined {
   const value = Number(text)
   if (!Number.isFinite(value) || value < 0 || text.trim() === '') throw usage(`Read ${what} "${text}": not a number`)
   return value
+}
+
+/** hostname(7), and what the kernel takes (__NEW_UTS_LEN): it also goes into /etc/hosts. */
+function hostname(text: string): string {
+  if (/^[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?$/.test(text)) return text
+  throw usage(`Call the host "${text}": letters, digits, "-", "_" and "." are allowed, at most 64`)
 }
 
 const listed = <T>(values: T[]): T[] | undefined => (values.length > 0 ? values : undefined)
@@ -116,12 +123,14 @@ export function runRequest(verb: 'run' | 'create', args: readonly string[]): { r
     restart: parseRestart(flags.restart ?? 'no'),
   }
   if (request.remove && request.restart.name !== 'no') throw usage(`zos ${verb}: --rm and --restart exclude each other`)
+  if (flags.workdir !== undefined && !flags.workdir.startsWith('/'))
+    throw usage(`Start in folder "${flags.workdir}": write a path from the root, as /srv`)
   const optional = {
     name: flags.name,
     entrypoint: flags.entrypoint,
     workdir: flags.workdir,
     user: flags.user,
-    hostname: flags.hostname,
+    hostname: flags.hostname === undefined ? undefined : hostname(flags.hostname),
     memory: flags.memory === undefined ? undefined : parseBytes(flags.memory, '--memory'),
     cpus: positive(flags.cpus, '--cpus'),
     pidsLimit,

@@ -11,6 +11,7 @@ export {
   type ProcessRow,
   type StartSpec,
 } from './agent/index.ts'
+export { signalNumber } from './agent/signals.ts'
 export { archivesOf, debianCodename } from './apt.ts'
 export { type Accel, CARD_MTU, DISK_SIZE, type VmClass, VOLUME_SLOTS } from './args.ts'
 export { awaitAgent } from './await-agent.ts'

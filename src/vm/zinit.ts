@@ -31,7 +31,7 @@ export async function ensureZinit(options: BuildOptions): Promise<{ path: string
   const sources = [
     ...filesBelow(guest, ['.ts', '.c', '.h']),
     // of the agent's folder only what the guest bundles: the rest may change without new templates
-    ...['protocol.ts', 'utf8.ts'].map((name) => join(root, 'src/vm/agent', name)),
+    ...['protocol.ts', 'signals.ts', 'utf8.ts'].map((name) => join(root, 'src/vm/agent', name)),
     import.meta.filename,
   ]
   const key = await byContent(dir, sources, process.arch, (name) => build(dir, name, options))

@@ -9,8 +9,26 @@ export type WorkloadVolume = RunRequest['volumes'][number] & { anonymous?: true 
 
 const folder = (path: string): string => posix.normalize(`${path}/`)
 
+/**
+ * Refuses what would be two disks of one file, each with a file system of its own in mind, and folders that hide each other
+ * or the image.
+ */
+function checkMounts({ image, volumes, tmpfs }: RunRequest): void {
+  const refuse = (why: string) => {
+    throw new ZosError(`Run "${image}": ${why}`, { code: 'bad-mounts' })
+  }
+  const twice = (all: string[]) => all.find((one, n) => all.indexOf(one) !== n)
+  const targets = [...volumes, ...tmpfs].map(({ target }) => folder(target))
+  const target = twice(targets)
+  if (target !== undefined) refuse(`two mounts are to be at "${target.slice(0, -1)}"; give each a folder of its own`)
+  if (targets.includes('/')) refuse('"/" is the image itself; mount at a folder below it')
+  const source = twice(volumes.map((v) => v.source).filter((name) => name !== ''))
+  if (source !== undefined) refuse(`volume "${source}" is to be mounted twice; link to it from the other place`)
+}
+
 /** The volumes asked for, and one without a name for each folder that the image declares to be one and nothing else covers. */
 export function volumesOf(request: RunRequest, declared: Record<string, unknown> | null | undefined): WorkloadVolume[] {
+  checkMounts(request)
   const taken = new Set([...request.volumes, ...request.tmpfs].map(({ target }) => folder(target)))
   const targets = request.ignoreImageVolumes ? [] : Object.keys(declared ?? {}).filter((path) => path.startsWith('/'))
   const own = targets.filter((target) => !taken.has(folder(target)) && folder(target) !== '/')

@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { DEFAULT_LIMIT_MIB } from '#vm'
+import { DEFAULT_LIMIT_MIB, signalNumber } from '#vm'
 import type { HealthCheck, NetworkRequest, RunRequest } from '#wire'
 import { type ImageHealth, resolveHealth } from './health.ts'
 import { volumesOf, type WorkloadVolume } from './image-volumes.ts'
@@ -62,6 +62,8 @@ export type WorkloadSpec = {
 
 /** Bytes a workload may use when nothing is said. */
 const DEFAULT_MEMORY = DEFAULT_LIMIT_MIB << 20
+/** Docker's, too. */
+const LEAST_MEMORY = 6 << 20
 /** Docker's: seconds between the stop signal and KILL. */
 const DEFAULT_STOP_TIMEOUT = 10
 
@@ -109,6 +111,20 @@ export function resolveSpec(
       code: 'no-command',
     })
   }
+  const memory = request.memory ?? DEFAULT_MEMORY
+  if (memory < LEAST_MEMORY) {
+    throw new ZosError(
+      `Run "${request.image}": ${memory} bytes are too little for any program; at least 6m are needed`,
+      {
+        code: 'bad-memory',
+      },
+    )
+  }
+  if (request.stopSignal !== undefined && signalNumber(request.stopSignal) === 0) {
+    throw new ZosError(`Stop "${request.image}" with "${request.stopSignal}": there is no such signal`, {
+      code: 'bad-signal',
+    })
+  }
   const health = resolveHealth(request.health, config.Healthcheck)
   return {
     ...identity,
@@ -127,7 +143,7 @@ export function resolveSpec(
     volumes: volumesOf(request, config.Volumes),
     tmpfs: request.tmpfs,
     ports: request.publishAll ? [...request.ports, ...exposed(config, request.ports)] : request.ports,
-    memory: request.memory ?? DEFAULT_MEMORY,
+    memory,
     cpus: request.cpus ?? 1,
     restart: request.restart,
     labels: { ...config.Labels, ...request.labels },

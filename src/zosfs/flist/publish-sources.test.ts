@@ -57,8 +57,9 @@ test('a failed publish is one clear error and leaves nothing behind', { skip: no
     ['docker://127.0.0.1:9/none:1', 'pull-failed', /Pull "docker:\/\/127\.0\.0\.1:9\/none:1": .*refused/],
     [`oci:${smallImage({ architecture: 's390x' })}:x`, 'foreign-architecture', /it is for "s390x"/],
     [`oci:${smallImage({ spoil: () => Buffer.from('no') })}:x`, 'pull-failed', /Pull/],
-    [`dir:${root}/nowhere`, 'source-unreadable', /no such file/],
-    [`dir:${source}/large`, 'source-unreadable', /not a directory/],
+    [`dir:${root}/nowhere`, 'source-unreadable', /no such folder/],
+    [`dir:${source}/large`, 'source-unreadable', /large": it is no folder$/],
+    ['dir:', 'bad-source', /Read source "dir:"/],
     ['-x', 'bad-source', /not one of docker:/],
     ['', 'bad-source', /not one of docker:/],
   ]

@@ -84,7 +84,8 @@ export async function importDirectory(path: string, sink: Sink, onFile: () => vo
   }
 
   try {
-    if (!statSync(path).isDirectory()) throw new Error('not a directory')
+    const facts = statSync(path, { throwIfNoEntry: false })
+    if (!facts?.isDirectory()) throw new Error(facts ? 'it is no folder' : 'there is no such folder')
     const at = Buffer.from(path === '/' ? '/.' : `${path}/.`) // a symbolic link given by name is meant as its target
     tree.root.meta = metaOf(at, factsOf(at))
     tree.explicitRoot = true

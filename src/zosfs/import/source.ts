@@ -25,8 +25,9 @@ export function parseSource(text: string): Source {
     if (text.startsWith(transport) && text.length > transport.length)
       return { kind: 'image', name: text, plainHttp: false }
   }
+  const bare = ['dir:', ...TRANSPORTS].includes(text)
   const reference = text.startsWith('docker://') ? text.slice(9) : text
-  if (!/^[a-zA-Z0-9[][\w.:/@[\]-]*$/.test(reference) || reference.includes('//')) {
+  if (bare || !/^[a-zA-Z0-9[][\w.:/@[\]-]*$/.test(reference) || reference.includes('//')) {
     throw new ZosError(
       `Read source "${text}": not one of docker://NAME, docker-archive:FILE, oci:DIR[:TAG], oci-archive:FILE, dir:DIR or a Docker name`,
       { code: 'bad-source' },

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { RunRequest } from '#wire'
+import { resolveSpec } from './spec.ts'
+
+const request: RunRequest = {
+  ...{ image: 'box', command: ['true'], env: [], tty: false, interactive: false, detach: true, remove: false },
+  ...{ init: false, readOnly: false, volumes: [], tmpfs: [], ports: [], restart: { name: 'no' } },
+}
+const specOf = (more: Partial<RunRequest>) =>
+  resolveSpec({ ...request, ...more }, { digest: '0'.repeat(64), config: {} }, { id: 'a', name: 'n', createdAt: '' })
+const volume = (source: string, target: string) => ({ source, target, readOnly: false })
+
+test('a volume is one disk of a machine, and mounts do not hide each other or the image', () => {
+  const bad: [Partial<RunRequest>, RegExp][] = [
+    [{ volumes: [volume('data', '/a'), volume('data', '/b')] }, /volume "data" is to be mounted twice/],
+    [{ volumes: [volume('a', '/d'), volume('b', '/x/../d/')] }, /two mounts are to be at "\/d"/],
+    [{ volumes: [volume('a', '/d')], tmpfs: [{ target: '/d/', options: '' }] }, /two mounts are to be at "\/d"/],
+    [{ volumes: [volume('a', '/')] }, /"\/" is the image itself/],
+    [{ tmpfs: [{ target: '//.', options: '' }] }, /"\/" is the image itself/],
+  ]
+  for (const [more, message] of bad) assert.throws(() => specOf(more), { code: 'bad-mounts', message })
+  const own = specOf({ volumes: [volume('', '/a'), volume('', '/b'), volume('data', '/a/c')] }).volumes
+  assert.equal(new Set(own.map((v) => v.source)).size, 3)
+})
+
+test('less memory than any program needs, and a signal there is not, are refused', () => {
+  assert.throws(() => specOf({ memory: (6 << 20) - 1 }), { code: 'bad-memory', message: /at least 6m/ })
+  assert.equal(specOf({ memory: 6 << 20 }).memory, 6 << 20)
+  assert.throws(() => specOf({ stopSignal: 'NOPE' }), {
+    code: 'bad-signal',
+    message: /"NOPE": there is no such signal/,
+  })
+  for (const stopSignal of ['TERM', 'SIGQUIT', '9', 'RTMIN+3'])
+    assert.equal(specOf({ stopSignal }).stopSignal, stopSignal)
+})
