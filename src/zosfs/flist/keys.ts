@@ -1,8 +1,9 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, open } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { codeOf, sha256Hex, ZosError } from '#codec'
-import { writeAtomic } from '#sys'
+import { sleep, tryLock, writeAtomic } from '#sys'
 
 /** An Ed25519 key that signs what this home publishes. */
 export type SigningKey = {
@@ -42,6 +43,11 @@ export async function signingKey(home: string): Promise<SigningKey> {
       })
     }
   }
+  await mkdir(dirname(keyFile(home)), { recursive: true })
+  await using folder = await open(dirname(keyFile(home)))
+  while (!tryLock(folder.fd)) await sleep(20)
+  // somebody else may have made it meanwhile
+  if (existsSync(keyFile(home))) return signingKey(home)
   const key = makeSigningKey()
   await keepSigningKey(home, key)
   return key

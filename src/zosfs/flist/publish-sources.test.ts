@@ -76,6 +76,24 @@ test('a failed publish is one clear error and leaves nothing behind', { skip: no
   await assert.rejects(publish(lib, `dir:${source}`, '../evil'), { code: 'bad-tag-name' })
 })
 
+test('one image published several times at once: none takes away what another still reads', {
+  skip: noSkopeo,
+}, async () => {
+  const dir = smallImage()
+  const lib = library()
+  const all: Promise<{ digest: string }>[] = []
+  // each begins to pull when the one before it has: that one is done, and tidies up, while the next is at it
+  for (let n = 0; n < 4; n++) {
+    await new Promise<void>((pulled) => {
+      const onProgress = ({ phase }: { phase: string }) => phase === 'import' && pulled()
+      all.push(publish(lib, `oci:${dir}:x`, `app${n}`, { onProgress }))
+    })
+  }
+  const digests = new Set((await Promise.all(all)).map(({ digest }) => digest))
+  assert.equal(digests.size, 1)
+  assert.deepEqual(readdirSync(join(lib.home, 'tmp')), [])
+})
+
 test('an interrupted publish finds its chunks again', async () => {
   const lib = library()
   const control = new AbortController()

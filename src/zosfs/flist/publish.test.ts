@@ -19,6 +19,7 @@ import {
   rotateKey,
   verify,
 } from '#zosfs'
+import { signingKey } from './keys.ts'
 import { filesBelow, flip, library, root, source } from './publish.fixture.ts'
 
 test('a folder published and extracted is the same folder; published again nothing is new; changed, only the change', async () => {
@@ -150,6 +151,13 @@ test('with the hub away a known tag still resolves; an unknown one says source-a
   assert.equal((await resolveTag(lib, 'web'))!.digest, digest)
   await assert.rejects(resolveTag(lib, 'unknown'), { code: 'source-away' })
   assert.deepEqual((await verify(lib.store, digest)).faults, [])
+})
+
+test('a home that signs for the first time, twice at once, has one key', async () => {
+  const { home } = library()
+  const keys = await Promise.all([signingKey(home), signingKey(home), signingKey(home)])
+  keys.push(await signingKey(home))
+  assert.equal(new Set(keys.map((key) => key.public)).size, 1)
 })
 
 test('keys are readable by the owner alone', async () => {

@@ -1,7 +1,10 @@
-import { mkdir, readdir, rm, stat } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { closeSync, fstatSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { announceWriting, homeOf } from '#cas'
 import { sha256Hex, ZosError } from '#codec'
+import { tryLock } from '#sys'
 import { finishTree } from '../import/canonical.ts'
 import { importDirectory } from '../import/dir.ts'
 import { type Image, importLayers, readImage } from '../import/layout.ts'
@@ -163,6 +166,24 @@ async function sweepTemporary(dir: string): Promise<void> {
   }
 }
 
+/**
+ * A folder below DIR to pull WHAT into, this publish's alone until it is disposed of. It is the same one each time, so that what a
+ * killed pull left there is not fetched again, unless another publish is at it.
+ */
+function pullFolder(dir: string, what: string): Disposable & { path: string } {
+  const claim = (name: string) => {
+    const path = join(dir, `pull-${name}`)
+    mkdirSync(path, { recursive: true })
+    const fd = openSync(path, 'r')
+    // another publish may have removed it between the two
+    if (tryLock(fd) && statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino)
+      return { path, [Symbol.dispose]: () => closeSync(fd) }
+    closeSync(fd)
+    return undefined
+  }
+  return claim(sha256Hex(Buffer.from(what)).slice(0, 16)) ?? claim(randomBytes(8).toString('hex'))!
+}
+
 type Reporting = {
   progress: Progress
   enter: (phase: Progress['phase'], totalBytes?: number) => void
@@ -184,13 +205,8 @@ async function readSource(
   const architecture = options.architecture ?? GO_ARCHITECTURES[process.arch]
   if (!architecture)
     throw new ZosError(`Publish: no images exist for "${process.arch}"`, { code: 'foreign-architecture' })
-  // one folder per image and architecture: what a killed pull left there is not fetched again
-  const layout = join(
-    library.home,
-    'tmp',
-    `pull-${sha256Hex(Buffer.from(`${architecture} ${source.name}`)).slice(0, 16)}`,
-  )
-  await mkdir(layout, { recursive: true })
+  using pull = pullFolder(join(library.home, 'tmp'), `${architecture} ${source.name}`)
+  const layout = pull.path
   try {
     enter('pull')
     const config = await pullImage(source, layout, {
