@@ -43,7 +43,6 @@ export function attach(socket: Socket, request: unknown, options: AttachOptions)
     })
     socket.on('error', (cause) => done(() => reject(lost(cause))))
     socket.on('close', () => done(() => reject(lost())))
-    process.stdout.on('error', () => done(() => resolve(141))) // EPIPE: 128 + SIGPIPE, as any program in a pipe
     writeFrame(socket, Frame.request, request as object)
     for (const signal of FORWARDED) {
       const forward = () => writeFrame(socket, Frame.signal, { signal })

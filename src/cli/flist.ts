@@ -1,4 +1,4 @@
-import { ZosError } from '#codec'
+import { plain, ZosError } from '#codec'
 import { places } from '#wire'
 import {
   checkSignature,
@@ -51,7 +51,7 @@ const ls: Verb = async (library, [name = '', path], json) => {
         `${e.type[0]} ${e.mode}`,
         `${e.uid}:${e.gid}`,
         String(e.size ?? ''),
-        e.target === undefined ? e.path : `${e.path} -> ${e.target}`,
+        plain(e.target === undefined ? e.path : `${e.path} -> ${e.target}`),
       ]),
     ),
   )
@@ -81,7 +81,7 @@ const verifyVerb: Verb = async (library, [name = ''], json) => {
     () =>
       `${name}: ${files} files, ${bytesText(bytes)}, ${faults.length === 0 ? 'all as published' : `${faults.length} faults`}\n`,
   )
-  for (const fault of faults) process.stderr.write(`zos: "${fault.path}": ${fault.reason}\n`)
+  for (const fault of faults) process.stderr.write(`zos: "${plain(fault.path)}": ${plain(fault.reason)}\n`)
   return faults.length === 0 ? 0 : 1
 }
 
@@ -104,7 +104,7 @@ const diffVerb: Verb = async (library, [before = '', after = ''], json) => {
   const changes = diff(await load(before), await load(after))
   const sign = { added: '+', removed: '-', changed: '~' }
   show(json, changes, () =>
-    changes.map((c) => `${sign[c.change]} ${c.path}${c.what ? ` (${c.what.join(', ')})` : ''}\n`).join(''),
+    changes.map((c) => `${sign[c.change]} ${plain(c.path)}${c.what ? ` (${c.what.join(', ')})` : ''}\n`).join(''),
   )
   return 0
 }

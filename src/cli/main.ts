@@ -1,4 +1,4 @@
-import { reasonOf, ZosError } from '#codec'
+import { plain, reasonOf, ZosError } from '#codec'
 import { type Command, commands } from './commands.ts'
 import { HelpAsked } from './flags.ts'
 
@@ -40,9 +40,17 @@ async function main(argv: string[]): Promise<number> {
     }
     const stack =
       error instanceof Error && !(error instanceof ZosError) && process.env.ZOS_DEBUG ? `\n${error.stack}` : ''
-    process.stderr.write(`zos: ${reasonOf(error)}${stack}\n`)
+    // it may quote what an image or a workload made up; lines of its own it may have
+    const reason = reasonOf(error).split('\n').map(plain).join('\n')
+    process.stderr.write(`zos: ${reason}${stack}\n`)
     return exitCodeOf(name, error)
   }
 }
 
+for (const out of [process.stdout, process.stderr])
+  out.on('error', (error: NodeJS.ErrnoException) => {
+    // whoever read it has ended: 128 + SIGPIPE, as any program in a pipe
+    if (error.code === 'EPIPE') process.exit(141)
+    throw error
+  })
 process.exitCode = await main(process.argv.slice(2))

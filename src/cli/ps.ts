@@ -1,10 +1,10 @@
-import { ZosError } from '#codec'
+import { plain, ZosError } from '#codec'
 import type { WorkloadView } from '#wire'
 import { daemonCall } from './daemon.ts'
 import { JSON_FLAG, parseFlags } from './flags.ts'
 import { formatter } from './format.ts'
 import { filterOf } from './ps-filter.ts'
-import { cut, plain, table } from './terminal.ts'
+import { cut, table } from './terminal.ts'
 
 /** Characters of a command that fit a row. */
 const COMMAND_WIDTH = 40

@@ -16,9 +16,6 @@ export async function ask(question: string): Promise<boolean> {
   }
 }
 
-/** Without what would steer a terminal or break a line: a workload's words are anybody's. */
-export const plain = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?')
-
 /** At most LENGTH characters. */
 export const cut = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, length - 1)}…` : text

@@ -1,8 +1,8 @@
-import { ZosError } from '#codec'
+import { plain, ZosError } from '#codec'
 import type { ProcessRow } from '#vm'
 import { daemonCall } from './daemon.ts'
 import { JSON_FLAG, parseFlags } from './flags.ts'
-import { bytesText, plain, table } from './terminal.ts'
+import { bytesText, table } from './terminal.ts'
 
 /** 3661 seconds → "1:01:01". */
 function clock(seconds: number): string {

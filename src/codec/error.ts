@@ -38,3 +38,6 @@ export function codeOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' ? code : ''
 }
+
+/** Without what would steer a terminal or break a line: a workload's words, and the names in an image, are anybody's. */
+export const plain = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?')

@@ -10,7 +10,7 @@ import {
 import { chmod, lchown, link, symlink, utimes } from 'node:fs/promises'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { ZosError } from '#codec'
+import { plain, ZosError } from '#codec'
 import type { CopyEntry } from '#vm'
 import { copyIn, copyOut, latin1Of, type Remote, rawPath, remoteStat, shown } from './remote.ts'
 
@@ -41,7 +41,7 @@ export async function copyToDisk(from: Remote, to: string, options: { follow: bo
     else if (entry.type === 'hardlink') await link(rawPath(place(top, entry.linkname!)), at)
     else if (entry.type === 'file')
       await pipeline(content, createWriteStream(at, { flags: existsSync(at) ? 'r+' : 'wx' }))
-    else process.stderr.write(`zos: left out ${shown(entry.path)}: a ${entry.type}\n`)
+    else process.stderr.write(`zos: left out ${plain(shown(entry.path))}: a ${entry.type}\n`)
     if (options.archive && /^(directory|symlink|file)$/.test(entry.type)) await lchown(at, entry.uid, entry.gid)
     if (entry.type !== 'directory' && entry.type !== 'file') continue
     // as docker cp: owned by who copies; and then no program of a workload may run as them
@@ -57,7 +57,7 @@ function* walk(path: string, name: string): Generator<{ entry: CopyEntry; file: 
   const file = rawPath(path)
   const s = lstatSync(file, { bigint: true })
   const type = s.isDirectory() ? 'directory' : s.isSymbolicLink() ? 'symlink' : s.isFile() ? 'file' : undefined
-  if (!type) return void process.stderr.write(`zos: left out ${shown(path)}: not a file, folder or link\n`)
+  if (!type) return void process.stderr.write(`zos: left out ${plain(shown(path))}: not a file, folder or link\n`)
   const entry: CopyEntry = {
     ...{ path: name, type, mode: Number(s.mode) & 0o7777, uid: Number(s.uid), gid: Number(s.gid) },
     ...{ mtime: String(s.mtimeNs), size: type === 'file' ? Number(s.size) : 0 },
