@@ -136,5 +136,6 @@ export default async function start(args: string[]): Promise<number> {
       `  ./zos thaw ${NAME} --as alice       # two let it run again: ./zos proposals, ./zos approve P --as bob\n` +
       `  ./zos log ${NAME}\n`,
   )
-  return demo.stay()
+  // awaited here: what is returned as it is comes after the demo's end
+  return await demo.stay()
 }

@@ -126,7 +126,7 @@ export default async function forward(args: string[]): Promise<number> {
     server.listen(Number(port), address, resolve)
   })
   process.stderr.write(`zos: ${address}:${port} leads to port ${guest} of ${target}; Ctrl-C ends it\n`)
-  return new Promise((resolve) => {
+  return await new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
       process.on(signal, () => {
         server.close()
