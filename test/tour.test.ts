@@ -106,6 +106,9 @@ test('ps, status, stats and store stat say what they promise', () => {
   assert.deepEqual([stats.name, stats.memory.limit], ['site', 64 << 20])
   assert.ok(stats.memory.current > 0 && stats.host.memory > 1 << 20 && stats.processes >= 1)
   assert.ok(Object.keys(own.json('store', 'stat')).length > 0)
+  const onto = own.zos('cp', 'site:/etc', join(tree, 'etc/motd'))
+  assert.deepEqual([onto.code, onto.err.split('\n').length], [1, 2])
+  assert.match(onto.err, /^zos: Copy to ".*\/etc\/motd": EEXIST/)
 })
 
 test('a publish shows on a terminal how far it is, and elsewhere, when it is short, nothing', {

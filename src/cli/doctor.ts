@@ -6,7 +6,7 @@ import { CACHE } from '#node'
 import { tryRun } from '#sys'
 import { awaitAgent, openVmHost, type VmHost } from '#vm'
 import { places } from '#wire'
-import { JSON_FLAG, parseFlags } from './flags.ts'
+import { JSON_FLAG, onlyFlags } from './flags.ts'
 import { ensureNodeSetup } from './setup/index.ts'
 import { missingPackages } from './setup/packages.ts'
 import { bytesText } from './terminal.ts'
@@ -94,7 +94,7 @@ async function findings(): Promise<Finding[]> {
 
 /** Exit 0 when a workload can run here. */
 export default async function doctor(args: string[]): Promise<number> {
-  const { flags } = parseFlags('doctor', args, { json: JSON_FLAG })
+  const flags = onlyFlags('doctor', args, { json: JSON_FLAG })
   const found = await findings().catch((error: unknown): Finding[] => [
     { what: codeOf(error) || 'doctor', ok: false, needed: true, says: reasonOf(error) },
   ])

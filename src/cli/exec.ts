@@ -2,6 +2,7 @@ import { ZosError } from '#codec'
 import { attach } from './attach.ts'
 import { daemonOpen } from './daemon.ts'
 import { parseFlags } from './flags.ts'
+import { checkVariable } from './request-values.ts'
 
 const FLAGS = {
   detach: { kind: 'switch', short: 'd', about: 'do not wait for it' },
@@ -19,7 +20,7 @@ export default async function exec(args: string[]): Promise<number> {
     throw new ZosError('zos exec: write zos exec [FLAGS] WORKLOAD COMMAND…', { code: 'usage' })
   const request = {
     argv,
-    env: flags.env,
+    env: flags.env.map(checkVariable),
     cwd: flags.workdir,
     user: flags.user,
     stdin: flags.interactive,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { type HelpAsked, parseBytes, parseFlags } from './flags.ts'
+import { type HelpAsked, onlyFlags, parseBytes, parseFlags } from './flags.ts'
 
 const flags = {
   detach: { kind: 'switch', short: 'd', about: 'a' },
@@ -23,6 +23,10 @@ test('unknown flags and missing values name themselves', () => {
   assert.throws(() => parseFlags('run', ['-x'], flags), /unknown flag "-x"/)
   assert.throws(() => parseFlags('run', ['--name'], flags), /needs a value/)
   assert.throws(() => parseFlags('run', ['--constructor'], flags), /unknown flag/)
+  assert.throws(() => onlyFlags('ps', ['-d', 'word'], flags), {
+    code: 'usage',
+    message: /^zos ps: "word" is not understood/,
+  })
 })
 
 test('--help lists every flag with what it means, but only before the program', () => {

@@ -92,6 +92,18 @@ export function parseFlags<const F extends Flags>(
   return { flags: found as Parsed<F>['flags'], rest }
 }
 
+/** The flags of a command that takes no other words. */
+export function onlyFlags<const F extends Flags>(
+  command: string,
+  args: readonly string[],
+  flags: F,
+): Parsed<F>['flags'] {
+  const { flags: found, rest } = parseFlags(command, args, flags)
+  if (rest.length > 0)
+    throw usage(`zos ${command}: "${rest[0]}" is not understood; "zos ${command} --help" says what is`)
+  return found
+}
+
 /** "64m" → bytes, as Docker writes sizes: b, k, m, g, t in powers of 1024. */
 export function parseBytes(text: string, what: string): number {
   const found = /^(\d+(?:\.\d+)?)([bkmgt]?)(?:i?b)?$/i.exec(text.trim())

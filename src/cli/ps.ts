@@ -1,7 +1,7 @@
 import { plain, ZosError } from '#codec'
 import type { WorkloadView } from '#wire'
 import { daemonCall } from './daemon.ts'
-import { JSON_FLAG, parseFlags } from './flags.ts'
+import { JSON_FLAG, onlyFlags } from './flags.ts'
 import { formatter } from './format.ts'
 import { filterOf } from './ps-filter.ts'
 import { cut, table } from './terminal.ts'
@@ -57,7 +57,7 @@ function chosen(all: WorkloadView[], flags: { all: boolean; filter: string[]; la
 }
 
 export default async function ps(args: string[]): Promise<number> {
-  const { flags } = parseFlags('ps', args, {
+  const flags = onlyFlags('ps', args, {
     all: { kind: 'switch', short: 'a', about: 'also those that do not run' },
     filter: {
       kind: 'list',

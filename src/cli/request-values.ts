@@ -8,6 +8,12 @@ export const usage = (message: string): ZosError => new ZosError(message, { code
 type Volume = RunRequest['volumes'][number]
 type Tmpfs = RunRequest['tmpfs'][number]
 
+/** NAME=VALUE or NAME, as it is. */
+export function checkVariable(text: string): string {
+  if (text === '' || text.startsWith('=')) throw usage(`Set "${text}": write NAME=VALUE, or NAME`)
+  return text
+}
+
 /** NAME:/path[:ro]; /path alone is a volume without a name. */
 export function parseVolume(text: string): RunRequest['volumes'][number] {
   if (/^\/[^:]+$/.test(text)) return { source: '', target: text, readOnly: false }

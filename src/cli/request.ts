@@ -4,6 +4,7 @@ import type { RunRequest } from '#wire'
 import { parseBytes, parseFlags } from './flags.ts'
 import { HEALTH_FLAGS, healthOf } from './request-health.ts'
 import {
+  checkVariable,
   parseHost,
   parseMount,
   parsePort,
@@ -67,8 +68,7 @@ function envOf(entries: readonly string[], files: readonly string[]): string[] {
   })
   return [...lines.map((l) => l.trimStart()).filter((l) => l !== '' && !l.startsWith('#')), ...entries].flatMap(
     (entry) => {
-      if (entry === '' || entry.startsWith('=')) throw usage(`Set "${entry}": write NAME=VALUE, or NAME`)
-      if (entry.includes('=')) return [entry]
+      if (checkVariable(entry).includes('=')) return [entry]
       const value = process.env[entry]
       return value === undefined ? [] : [`${entry}=${value}`]
     },

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf } from '#codec'
 import { call, places } from '#wire'
-import { parseFlags } from './flags.ts'
+import { onlyFlags } from './flags.ts'
 import { formatter } from './format.ts'
 
 type Status = { pid: number; accel: string | null }
@@ -20,7 +20,7 @@ async function server(): Promise<{ Pid: number; Accel: string } | undefined> {
 
 /** What runs here, and how. */
 export default async function version(args: string[]): Promise<number> {
-  const { flags } = parseFlags('version', args, {
+  const flags = onlyFlags('version', args, {
     format: { kind: 'value', short: 'f', about: 'only this, as {{.Client.Version}}' },
   })
   const manifest = readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')

@@ -10,7 +10,7 @@ import {
 import { chmod, lchown, link, symlink, utimes } from 'node:fs/promises'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { plain, ZosError } from '#codec'
+import { plain, reasonOf, ZosError } from '#codec'
 import type { CopyEntry } from '#vm'
 import { copyIn, copyOut, latin1Of, type Remote, rawPath, remoteStat, shown } from './remote.ts'
 
@@ -35,13 +35,20 @@ export async function copyToDisk(from: Remote, to: string, options: { follow: bo
     throw new ZosError(`Copy to "${to}": folder "${shown(dirname(top))}" does not exist`, { code: 'no-such-folder' })
   const times: [Buffer, number][] = []
   for await (const { entry, content } of copyOut(from, options)) {
-    const at = rawPath(place(top, entry.path))
-    if (entry.type === 'directory') mkdirSync(at, { recursive: true })
-    else if (entry.type === 'symlink') await symlink(rawPath(entry.linkname!), at)
-    else if (entry.type === 'hardlink') await link(rawPath(place(top, entry.linkname!)), at)
-    else if (entry.type === 'file')
-      await pipeline(content, createWriteStream(at, { flags: existsSync(at) ? 'r+' : 'wx' }))
-    else process.stderr.write(`zos: left out ${plain(shown(entry.path))}: a ${entry.type}\n`)
+    const path = place(top, entry.path)
+    const at = rawPath(path)
+    try {
+      if (entry.type === 'directory') mkdirSync(at, { recursive: true })
+      else if (entry.type === 'symlink') await symlink(rawPath(entry.linkname!), at)
+      else if (entry.type === 'hardlink') await link(rawPath(place(top, entry.linkname!)), at)
+      else if (entry.type === 'file')
+        await pipeline(content, createWriteStream(at, { flags: existsSync(at) ? 'r+' : 'wx' }))
+    } catch (cause) {
+      if (cause instanceof ZosError) throw cause
+      throw new ZosError(`Copy to "${shown(path)}": ${reasonOf(cause)}`, { code: 'copy-failed', cause })
+    }
+    if (entry.type !== 'directory' && !/^(symlink|hardlink|file)$/.test(entry.type))
+      process.stderr.write(`zos: left out ${plain(shown(entry.path))}: a ${entry.type}\n`)
     if (options.archive && /^(directory|symlink|file)$/.test(entry.type)) await lchown(at, entry.uid, entry.gid)
     if (entry.type !== 'directory' && entry.type !== 'file') continue
     // as docker cp: owned by who copies; and then no program of a workload may run as them

@@ -2,7 +2,7 @@ import { join, resolve } from 'node:path'
 import { reasonOf } from '#codec'
 import { CACHE, warmPlanes } from '#node'
 import { byContent, filesBelow, writeAtomic } from '#sys'
-import { parseFlags } from '../flags.ts'
+import { onlyFlags } from '../flags.ts'
 import { ensureNodeSetup } from './index.ts'
 
 const SOURCES = resolve(import.meta.dirname, '../..')
@@ -20,7 +20,7 @@ async function loadPlanes(): Promise<void> {
 
 /** Everything `npm start` and `npm test` need on a bare Debian machine. */
 export default async function setup(args: string[]): Promise<number> {
-  const { flags } = parseFlags('setup', args, { yes: { kind: 'switch', short: 'y', about: 'install without asking' } })
+  const flags = onlyFlags('setup', args, { yes: { kind: 'switch', short: 'y', about: 'install without asking' } })
   const guest = await ensureNodeSetup({ yes: flags.yes, purposes: ['run', 'demo', 'test'] })
   await loadPlanes()
   process.stdout.write(`set up: guest kernel ${guest.kernel.version}\n`)

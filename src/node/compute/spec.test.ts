@@ -24,7 +24,8 @@ test('a volume is one disk of a machine, and mounts do not hide each other or th
   assert.equal(new Set(own.map((v) => v.source)).size, 3)
 })
 
-test('less memory than any program needs, and a signal there is not, are refused', () => {
+test('less memory than any program needs, more disk than a machine has, a signal there is not: refused', () => {
+  assert.throws(() => specOf({ disk: 2 ** 40 + 1 }), { code: 'bad-disk' })
   assert.throws(() => specOf({ memory: (6 << 20) - 1 }), { code: 'bad-memory', message: /at least 6m/ })
   assert.equal(specOf({ memory: 6 << 20 }).memory, 6 << 20)
   assert.throws(() => specOf({ stopSignal: 'NOPE' }), {

@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { DEFAULT_LIMIT_MIB, signalNumber } from '#vm'
+import { DEFAULT_LIMIT_MIB, DISK_SIZE, signalNumber } from '#vm'
 import type { HealthCheck, NetworkRequest, RunRequest } from '#wire'
 import { type ImageHealth, resolveHealth } from './health.ts'
 import { volumesOf, type WorkloadVolume } from './image-volumes.ts'
@@ -119,6 +119,11 @@ export function resolveSpec(
         code: 'bad-memory',
       },
     )
+  }
+  if (request.disk !== undefined && request.disk > DISK_SIZE) {
+    throw new ZosError(`Run "${request.image}": a disk of ${request.disk} bytes; a machine's hold ${DISK_SIZE}`, {
+      code: 'bad-disk',
+    })
   }
   if (request.stopSignal !== undefined && signalNumber(request.stopSignal) === 0) {
     throw new ZosError(`Stop "${request.image}" with "${request.stopSignal}": there is no such signal`, {

@@ -42,6 +42,26 @@ test('a volume is made as large as is said, grows when more is said, never shrin
   }
 })
 
+test('no volume is larger than what a machine takes its disk for: it could not be mounted, and does not shrink', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'zos-volumes-'))
+  try {
+    const volumes = new Volumes(home)
+    const refused = {
+      code: 'bad-volume-size',
+      message: /volume "data": \d+ bytes are more than .* 1099511627776 \(1t\)$/,
+    }
+    const ask = (size: number) => volumes.acquire('w', [{ source: 'data', readOnly: false, size }])
+    await assert.rejects(ask(2 ** 40 + 4096), refused)
+    assert.deepEqual(volumes.list(), [])
+    await ask(16 * MIB)
+    volumes.release('w')
+    await assert.rejects(volumes.grow('data', 2 ** 40 + 4096), refused)
+    assert.equal(volumes.list()[0]!.size, 16 * MIB)
+  } finally {
+    rmSync(home, { recursive: true, force: true })
+  }
+})
+
 test('what a workload that is ending holds is waited for, what another one holds is refused', async () => {
   const home = mkdtempSync(join(tmpdir(), 'zos-volumes-'))
   try {

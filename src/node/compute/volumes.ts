@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { writeAtomic } from '#sys'
-import { createVolume, growVolume } from '#vm'
+import { createVolume, DISK_SIZE, growVolume } from '#vm'
 
 /** Bytes a new volume can hold; the file is sparse, so only what is written costs. */
 const DEFAULT_SIZE = 16 * 2 ** 30
@@ -13,6 +13,12 @@ const COMMAND = 'command '
 
 /** WORKLOAD: the id of one that has it mounted, or would when it is started again. */
 export type VolumeView = { name: string; size: number; used: number; workload: string | null }
+
+/** Of a file system larger than what a guest takes its disk for it mounts nothing. */
+const tooLarge = (action: string, name: string, size: number): ZosError =>
+  new ZosError(`${action} volume "${name}": ${size} bytes are more than a machine's disk may have, ${DISK_SIZE} (1t)`, {
+    code: 'bad-volume-size',
+  })
 
 /** What volumes are called that nobody gave a name. */
 const ANONYMOUS = /^[0-9a-f]{64}$/
@@ -52,6 +58,7 @@ export class Volumes {
       }
       for (const { source, size } of volumes) {
         const path = this.#path(source)
+        if (size !== undefined && size > DISK_SIZE) throw tooLarge('Make', source, size)
         if (!existsSync(path)) await createVolume(path, size ?? DEFAULT_SIZE)
         // what is larger already stays so: volumes do not shrink
         else if (this.#isShort(source, size ?? 0)) await this.#enlarge(source, size ?? 0)
@@ -165,6 +172,7 @@ export class Volumes {
   async grow(name: string, size: number): Promise<void> {
     await this.#alone('Grow', name, () => {
       const now = statSync(this.#existing(name)).size
+      if (size > DISK_SIZE) throw tooLarge('Grow', name, size)
       if (size >= now) return this.#enlarge(name, size)
       throw new ZosError(`Grow volume "${name}": it holds ${now} bytes already, and volumes do not shrink`, {
         code: 'volume-shrink',
