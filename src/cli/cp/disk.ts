@@ -6,13 +6,18 @@ import {
   mkdirSync,
   readdirSync,
   readlinkSync,
+  statSync,
+  unlinkSync,
 } from 'node:fs'
-import { chmod, lchown, link, symlink, utimes } from 'node:fs/promises'
+import { chmod, lchown, link, lutimes, symlink, utimes } from 'node:fs/promises'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { plain, reasonOf, ZosError } from '#codec'
 import type { CopyEntry } from '#vm'
 import { copyIn, copyOut, latin1Of, type Remote, rawPath, remoteStat, shown } from './remote.ts'
+
+/** What this machine's folder is not given: devices and pipes of a workload. */
+const LEFT_OUT: ReadonlySet<CopyEntry['type']> = new Set(['character', 'block', 'fifo'])
 
 /** Where a name of the copy goes below TOP (latin1, both); refuses what leaves it, whatever the workload says. */
 function place(top: string, name: string): string {
@@ -28,35 +33,56 @@ function place(top: string, name: string): string {
   return at
 }
 
+/**
+ * Removes what is at AT and is to be replaced. A link there may be one that an earlier copy brought: written through, it would lead
+ * the workload to any file of this machine. OWN: the person named the path itself, and their link is meant as its target.
+ */
+function makeWay(at: Buffer, type: CopyEntry['type'], own: boolean): void {
+  const there = lstatSync(at, { throwIfNoEntry: false })
+  if (!there) return
+  const isFolder = there.isDirectory() || (own && statSync(at, { throwIfNoEntry: false })?.isDirectory() === true)
+  if (isFolder !== (type === 'directory') && (isFolder || own))
+    throw new ZosError(
+      `Copy to "${at}": it is ${isFolder ? 'a' : 'no'} folder, the workload has a ${type}; remove it first`,
+      {
+        code: 'in-the-way',
+      },
+    )
+  if (!isFolder && !(own && type === 'file')) unlinkSync(at)
+}
+
 export async function copyToDisk(from: Remote, to: string, options: { follow: boolean; archive: boolean }) {
   const isDir = existsSync(to) && lstatSync(to).isDirectory()
   const top = latin1Of(resolve(isDir ? join(to, basename(from.path) || '.') : to))
   if (!isDir && !existsSync(rawPath(dirname(top))))
     throw new ZosError(`Copy to "${to}": folder "${shown(dirname(top))}" does not exist`, { code: 'no-such-folder' })
-  const times: [Buffer, number][] = []
+  const times: [Buffer, number, boolean][] = []
   for await (const { entry, content } of copyOut(from, options)) {
     const path = place(top, entry.path)
     const at = rawPath(path)
+    const own = !isDir && path === top
+    if (LEFT_OUT.has(entry.type)) {
+      process.stderr.write(`zos: left out ${plain(shown(entry.path))}: a ${entry.type}\n`)
+      continue
+    }
     try {
+      makeWay(at, entry.type, own)
       if (entry.type === 'directory') mkdirSync(at, { recursive: true })
       else if (entry.type === 'symlink') await symlink(rawPath(entry.linkname!), at)
       else if (entry.type === 'hardlink') await link(rawPath(place(top, entry.linkname!)), at)
-      else if (entry.type === 'file')
-        await pipeline(content, createWriteStream(at, { flags: existsSync(at) ? 'r+' : 'wx' }))
+      else await pipeline(content, createWriteStream(at, { flags: own ? 'w' : 'wx' }))
     } catch (cause) {
       if (cause instanceof ZosError) throw cause
       throw new ZosError(`Copy to "${shown(path)}": ${reasonOf(cause)}`, { code: 'copy-failed', cause })
     }
-    if (entry.type !== 'directory' && !/^(symlink|hardlink|file)$/.test(entry.type))
-      process.stderr.write(`zos: left out ${plain(shown(entry.path))}: a ${entry.type}\n`)
     if (options.archive && /^(directory|symlink|file)$/.test(entry.type)) await lchown(at, entry.uid, entry.gid)
     if (entry.type !== 'directory' && entry.type !== 'file') continue
     // as docker cp: owned by who copies; and then no program of a workload may run as them
     await chmod(at, entry.mode & 0o1777)
-    times.push([at, Number(entry.mtime) / 1e9])
+    times.push([at, Number(entry.mtime) / 1e9, own])
   }
   // folders last and deepest first: writing into one changes its time
-  for (const [path, time] of times.reverse()) await utimes(path, time, time)
+  for (const [path, time, own] of times.reverse()) await (own ? utimes : lutimes)(path, time, time)
 }
 
 /** PATH and what is below it, parents first; both names latin1. */

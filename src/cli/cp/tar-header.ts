@@ -51,7 +51,8 @@ export const TAR_END = Buffer.alloc(2 * BLOCK)
 /** The header of ENTRY in an archive, with PAX records for what a plain one cannot hold; its names are latin1. */
 export function tarHeader(entry: CopyEntry): Buffer {
   const { mode, major, minor } = entry
-  const digits = entry.mtime.padStart(10, '0')
+  const early = entry.mtime.startsWith('-')
+  const digits = entry.mtime.replace('-', '').padStart(10, '0')
   const [seconds, fraction] = [digits.slice(0, -9), digits.slice(-9)]
   const records: Buffer[] = []
   const name = (key: string, text: string) => {
@@ -63,10 +64,10 @@ export function tarHeader(entry: CopyEntry): Buffer {
     if (value > largest) records.push(paxRecord(key, String(value)))
     return Math.min(value, largest)
   }
-  if (Number(fraction) > 0) records.push(paxRecord('mtime', `${seconds}.${fraction}`))
+  if (early || Number(fraction) > 0) records.push(paxRecord('mtime', `${early ? '-' : ''}${seconds}.${fraction}`))
   const header = headerBlock({
     name: name('path', entry.path),
-    ...{ mode, type: TYPES[entry.type], mtime: Number(seconds), major, minor },
+    ...{ mode, type: TYPES[entry.type], mtime: early ? 0 : Number(seconds), major, minor },
     uid: number('uid', entry.uid, LARGEST_ID),
     gid: number('gid', entry.gid, LARGEST_ID),
     size: number('size', entry.size, LARGEST_SIZE),
