@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -29,5 +29,25 @@ test('a question to a daemon that ends is asked of the next one; an order is not
     server.close()
     rmSync(work, { recursive: true })
     rmSync(dirname(api), { recursive: true, force: true })
+  }
+})
+
+const notRoot = process.getuid?.() !== 0 && 'giving a folder away needs root'
+test('a folder of sockets that is not our own is not talked to', { skip: notRoot }, async () => {
+  const work = mkdtempSync(join(tmpdir(), 'zos-test-'))
+  process.env.ZOS_HOME = join(work, 'home')
+  const { api, run } = places()
+  mkdirSync(run)
+  chownSync(run, 1, 1)
+  const server = createServer(answer)
+  await new Promise<void>((resolve) => server.listen(api, resolve))
+  try {
+    await assert.rejects(daemonCall('GET', '/ping'), { code: 'run-not-own' })
+    chownSync(run, 0, 0)
+    assert.equal(await daemonCall('GET', '/ping'), 'ok')
+  } finally {
+    server.close()
+    rmSync(work, { recursive: true })
+    rmSync(run, { recursive: true, force: true })
   }
 })

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, lstatSync, mkdirSync, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join, resolve } from 'node:path'
 import { codeOf, ZosError } from '#codec'
@@ -56,8 +56,19 @@ async function startDaemon(at: Places): Promise<void> {
   }
 }
 
+/** Refuses a folder of sockets that somebody else made: in /tmp anybody may, and would be told all that the daemon is. */
+function checkOwn(run: string): void {
+  const facts = lstatSync(run, { throwIfNoEntry: false })
+  if (!facts || facts.uid === process.getuid?.()) return
+  throw new ZosError(
+    `Call the node daemon: "${run}" is another user's (${facts.uid}); remove it, or set XDG_RUNTIME_DIR to a folder of your own`,
+    { code: 'run-not-own' },
+  )
+}
+
 async function withDaemon<T>(attempt: (at: Places) => Promise<T>): Promise<T> {
   const at = places()
+  if (!process.env.ZOS_API) checkOwn(at.run)
   try {
     return await attempt(at)
   } catch (error) {
