@@ -78,11 +78,20 @@ export { type ChainOptions, openEmbedded } from './engine/open.ts'
 export type { EmbeddedEngine, Engine, Head } from './engine/types.ts'
 export { type Key, keyOf, listKeys, openKey, type PublicKey, readPublicKey } from './keys/keys.ts'
 export { describe, diffSpecs, type Known } from './spec/describe.ts'
-export { leafOf, merkleRoot, type SlotNetwork, type SlotSpec } from './spec/leaf.ts'
+export { leafOf, merkleRoot, type Reserved, type SlotNetwork, type SlotSpec } from './spec/leaf.ts'
 export { parseSpec } from './spec/parse.ts'
 export { keyOfSlot, type Placed, type PlaceOptions, placeSlots, sayResources } from './spec/place.ts'
 export { LEAST_VOLUME_MIB, type Spec, type Workload } from './spec/schema.ts'
-export { type Expected, openSealed, type Salted, type Sealed, salted, sealSpecs } from './spec/seal.ts'
+export {
+  type Expected,
+  openSealed,
+  openText,
+  type Salted,
+  type Sealed,
+  salted,
+  sealSpecs,
+  sealText,
+} from './spec/seal.ts'
 export { DISK_MIB, resourcesOf, rulesOf, slotsOf, type WantedSlot } from './spec/slots.ts'
 export { countryHex, type Domain, deploymentId, digestOf, groupOf, typedData, ZERO } from './typed/digest.ts'
 export { type HubPass, hubDomain, openHubPass, signHubPass } from './typed/hub_key.ts'

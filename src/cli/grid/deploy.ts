@@ -21,7 +21,8 @@ import { checkSignature, openLibrary, resolveTag } from '#zosfs'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { type Context, groupNamed, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
-import { giveAddresses, neighboursOf } from './network.ts'
+import { keptFor, neighboursOf, reservedOf, stepOf } from './neighbours.ts'
+import { giveAddresses } from './network.ts'
 import { flistsOf, hubsFor } from './private.ts'
 import { openPlaced, readersOf } from './sealed.ts'
 import { FLAGS, proposeStep } from './steps.ts'
@@ -61,7 +62,7 @@ async function pin(spec: Spec, library: ReturnType<typeof openLibrary>): Promise
 }
 
 /** The specs that count now; none for a key that may not read them, or when one is nowhere to be had. */
-async function specsBefore(context: Context, key: Key, placed: Transition | null): Promise<SlotSpec[]> {
+async function specsBefore(context: Context, key: Key, placed: Transition | null | undefined): Promise<SlotSpec[]> {
   try {
     return placed ? (await openPlaced(context, key, placed)).map(({ spec }) => spec) : []
   } catch (error) {
@@ -138,7 +139,7 @@ export default async function deploy(args: string[]): Promise<number> {
   const key = await signer(flags.as, 'deploy')
   placeOf(consent.group, key.address) // refused here, before the hub gets anything
   const readers = readersOf(consent.group.set)
-  const neighbours = await neighboursOf(context, key, group.group, wanted)
+  const reader = { context, key, group: group.group, readers }
   const before = await specsBefore(context, key, consent.state.placed)
   if (now.state === 'active')
     refuseShrunk(
@@ -146,7 +147,15 @@ export default async function deploy(args: string[]): Promise<number> {
       before,
       wanted.map((w) => w.spec),
     )
-  const addressed = giveAddresses(wanted, before, neighbours)
+  // what waits for approvals may be what others name already
+  const earlier = now.state === 'active' ? before : await specsBefore(context, key, await stepOf(reader, name))
+  const neighbours = await neighboursOf(reader, wanted, earlier)
+  const addressed = giveAddresses(wanted, {
+    before: earlier,
+    kept: await keptFor(reader, wanted),
+    neighbours,
+    reserved: await reservedOf(neighbours, readers),
+  })
   const { root, sealed } = await sealSpecs(
     addressed.map((w) => salted(w.spec)),
     (n) => [chosen[n]!.seal, ...readers],

@@ -1,15 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import { ZosError } from '#codec'
-import { type Key, MODE, readConsent, type SlotNetwork, type SlotSpec, type WantedSlot, type Workload } from '#contract'
-import { identityOf } from '#mycelium'
+import {
+  type Key,
+  MODE,
+  type Reserved,
+  readConsent,
+  type SlotNetwork,
+  type SlotSpec,
+  type WantedSlot,
+  type Workload,
+} from '#contract'
 import type { Context } from './context.ts'
+import { addressOf, type Kept, type Members, type Neighbours } from './neighbours.ts'
 import { openOne } from './sealed.ts'
-
-type Members = SlotNetwork['members']
-/** The slots of other deployments of the group, by the deployment's name. */
-export type Neighbours = ReadonlyMap<string, Members>
-
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 
 const nameOf = ({ workload }: SlotSpec): string => String(workload.name)
 
@@ -22,82 +25,99 @@ export async function membersOf(context: Context, key: Key, group: `0x${string}`
   return spec.network?.members ?? []
 }
 
-/** The deployments that rules of WANTED name besides their own; each must run, for its addresses are part of what is agreed on. */
-export async function neighboursOf(
-  context: Context,
-  key: Key,
-  group: `0x${string}`,
-  wanted: WantedSlot[],
-): Promise<Neighbours> {
-  const found = new Map<string, Members>()
-  for (const { spec } of wanted) {
-    const { allow = [], reach = [] } = spec.workload as Partial<Workload>
-    for (const [name, workload] of [...allow.flatMap(({ from }) => from), ...reach].map((said) => said.split('/'))) {
-      if (workload === undefined || name === spec.deployment || found.has(name!)) continue
-      const members = await membersOf(context, key, group, name!)
-      if (members.length === 0)
-        throw new ZosError(
-          `Deploy "${spec.deployment}": "${name}", which "${nameOf(spec)}" names, is no running deployment of the group; deploy it first, and this one again after it`,
-          { code: 'no-deployment' },
-        )
-      found.set(name!, members)
-    }
-  }
-  return found
-}
+/** Slots by the labels they answer to in their deployment. */
+type Meant = { deployment: string; slots: { names: string[]; address: string }[] }
 
 /** The slots of workload NAME among MEMBERS, "*" for all; they are of DEPLOYMENT. */
-function named(members: Members, name: string, deployment: string): Members {
-  const found = members.filter(({ names }) => name === '*' || names[0] === name)
-  if (found.length > 0) return found
+function named(members: Members, name: string, deployment: string): Meant {
+  const slots = members.filter(({ names }) => name === '*' || names[0] === name)
+  if (slots.length > 0) return { deployment, slots }
   throw new ZosError(`Read a rule: "${deployment}" has no workload "${name}"`, { code: 'bad-rule' })
 }
 
 /** What the rules of a workload mean now, by address. */
 function rulesOf(spec: SlotSpec, own: Members, neighbours: Neighbours): Pick<SlotNetwork, 'others' | 'allow'> {
   const { allow, reach } = spec.workload as Partial<Workload>
-  const meant = (said: string): { deployment: string; members: Members } => {
+  const meant = (said: string): Meant => {
     const [name, workload] = said.split('/') as [string, string | undefined]
-    return workload === undefined || name === spec.deployment
-      ? { deployment: spec.deployment, members: named(own, workload ?? name, spec.deployment) }
-      : { deployment: name, members: named(neighbours.get(name)!, workload, name) }
+    if (workload === undefined || name === spec.deployment) return named(own, workload ?? name, spec.deployment)
+    const other = neighbours.get(name)!
+    if ('members' in other) return named(other.members, workload, name)
+    const kept = other.kept.filter(({ rule }) => rule === workload)
+    // which workload it will be is not known for "*": its node says so once it runs
+    return {
+      deployment: name,
+      slots: kept.map(({ rule, secret }) => ({ names: rule === '*' ? [] : [rule], address: addressOf(secret) })),
+    }
   }
   const others = reach?.flatMap((said) => {
-    const { deployment, members } = meant(said)
-    return members.map(({ names, address }) => ({ names: names.map((label) => `${label}.${deployment}`), address }))
+    const { deployment, slots } = meant(said)
+    return slots.map(({ names, address }) => ({ names: names.map((label) => `${label}.${deployment}`), address }))
   })
   const rules = allow?.map(({ from, ports }) => ({
-    from: from.flatMap((said) => (said === '@people' ? [] : meant(said).members.map(({ address }) => address))),
+    from: from.flatMap((said) => (said === '@people' ? [] : meant(said).slots.map(({ address }) => address))),
     people: from.includes('@people'),
     ports,
   }))
   return { ...(others ? { others } : {}), ...(rules ? { allow: rules } : {}) }
 }
 
+/** What giving addresses goes by. */
+export type Addressing = {
+  /** The specs that count now: their slots keep their keys, and so their addresses. */
+  before: readonly SlotSpec[]
+  /** Keys that other deployments, which name this one, keep for its first slots. */
+  kept: readonly Kept[]
+  neighbours: Neighbours
+  /** For the first slot's spec: what this one keeps for others. */
+  reserved: Reserved | undefined
+}
+
+/** The key of each slot by its number: the one it had, the one kept for it, or a new one. */
+function secretsOf(wanted: readonly WantedSlot[], { before, kept }: Addressing): Map<number, string> {
+  const secrets = new Map<number, string>()
+  // a standby is its primary elsewhere: the same key under the same number
+  const primaries = wanted.filter(({ mode }) => mode !== MODE.standby)
+  const known = ({ spec }: WantedSlot) =>
+    before.find((b) => nameOf(b) === nameOf(spec) && b.replica === spec.replica)?.network?.secret
+  for (const one of primaries) {
+    const had = known(one)
+    if (had !== undefined) secrets.set(one.index, had)
+  }
+  const give = (secret: string, to: (one: WantedSlot) => boolean): void => {
+    const slot = primaries.find((one) => !secrets.has(one.index) && to(one))
+    if (slot && ![...secrets.values()].includes(secret)) secrets.set(slot.index, secret)
+  }
+  for (const { rule, secret } of kept)
+    if (rule !== '*') give(secret, ({ spec }) => nameOf(spec) === rule && spec.replica === 0)
+  for (const { rule, secret } of kept) if (rule === '*') give(secret, () => true)
+  for (const { index } of primaries) if (!secrets.has(index)) secrets.set(index, randomBytes(32).toString('hex'))
+  return secrets
+}
+
 /**
  * Gives every slot a key, and tells each the addresses and names of all: `WORKLOAD` for all its replicas, `WORKLOAD-SLOT`
- * for one; and whom of NEIGHBOURS its rules mean. Slots that BEFORE (the specs that count now) had keep their keys, and so
- * their addresses.
+ * for one; and whom of other deployments its rules mean.
  */
-export function giveAddresses(wanted: WantedSlot[], before: SlotSpec[], neighbours: Neighbours): WantedSlot[] {
-  const secrets = new Map<number, string>()
-  for (const { index, spec } of wanted) {
-    const known = before.find((b) => nameOf(b) === nameOf(spec) && b.replica === spec.replica)
-    // a standby is its primary elsewhere: the same key under the same number
-    if (!secrets.has(index)) secrets.set(index, known?.network?.secret ?? hex(randomBytes(32)))
-  }
+export function giveAddresses(wanted: WantedSlot[], by: Addressing): WantedSlot[] {
+  const secrets = secretsOf(wanted, by)
   const members: Members = wanted
     .filter(({ mode }) => mode !== MODE.standby)
     .map(({ index, spec }) => ({
       slot: index,
       names: [nameOf(spec), `${nameOf(spec)}-${index}`],
-      address: hex(identityOf(Buffer.from(secrets.get(index)!, 'hex')).address),
+      address: addressOf(secrets.get(index)!),
     }))
-  return wanted.map(({ spec, ...w }) => ({
+  return wanted.map(({ spec, ...w }, n) => ({
     ...w,
     spec: {
       ...spec,
-      network: { secret: secrets.get(w.index)!, members, ...rulesOf(spec, members, neighbours) },
+      network: {
+        secret: secrets.get(w.index)!,
+        members,
+        ...rulesOf(spec, members, by.neighbours),
+        ...(n === 0 && by.reserved ? { reserved: by.reserved } : {}),
+      },
     },
   }))
 }

@@ -25,6 +25,8 @@ export function describe(subject: Subject, known: Known = {}): string[] {
 function describeTransition({ transition: t }: Extract<Subject, { transition: unknown }>, known: Known): string[] {
   const until = new Date(t.deadline * 1000).toISOString().slice(0, 16)
   const lines = [`${t.kind} "${t.name}": step ${t.sequence}, version ${t.version}, to be signed until ${until} UTC`]
+  const reserved = known.specs?.flatMap(({ network }) => network?.reserved?.of ?? []) ?? []
+  const later = new Map(reserved.map(({ rule, address }) => [address, rule]))
   for (const [n, s] of t.slots.entries()) {
     const node = known.nodes?.find((x) => x.id === s.node)
     const name = typeof node?.attributes.name === 'string' ? ` "${node.attributes.name}"` : ''
@@ -32,7 +34,7 @@ function describeTransition({ transition: t }: Extract<Subject, { transition: un
     const mode = ['', ', fenced', ', standby'][s.mode]
     lines.push(`slot ${s.index}: ${where}: ${sayResources(s.resources)}${mode}`)
     const spec = known.specs?.[n]
-    if (spec) lines.push(`  ${sayWorkload(spec)}`)
+    if (spec) lines.push(`  ${sayWorkload(spec, later)}`)
   }
   if (t.slots.length > 0 && !known.specs) lines.push('the specs are sealed and not to this key: what runs is not shown')
   lines.push(...sayRules(t.rules))
@@ -43,20 +45,27 @@ function describeTransition({ transition: t }: Extract<Subject, { transition: un
 }
 
 /** Whom beyond its own deployment a slot lets in and reaches, by the addresses that are signed: rules say names alone. */
-function sayReach(network: SlotSpec['network']): string[] {
+function sayReach(network: SlotSpec['network'], later: ReadonlyMap<string, string>): string[] {
   if (!network) return []
   const own = new Set(network.members.map((m) => m.address))
-  const say = (address: string) => (own.has(address) ? undefined : address.match(/.{4}/g)!.join(':'))
+  const say = (address: string) => {
+    const rule = later.get(address)
+    const text = address.match(/.{4}/g)!.join(':')
+    return own.has(address) ? undefined : rule === undefined ? text : `${text} (${rule}, which does not run yet)`
+  }
   const parts = (network.allow ?? []).map(({ from, people, ports }) => {
     const who = [...(people ? ["the group's people"] : []), ...from.map((a) => say(a) ?? 'its own deployment')]
     return `port ${ports.map((p) => `${p.port}/${p.protocol}`).join(' ')} only for ${[...new Set(who)].join(' ')}`
   })
   const others = network.others ?? []
-  if (others.length) parts.push(`may reach ${others.map((o) => `${o.names[0]} (${say(o.address)})`).join(' ')}`)
+  if (others.length)
+    parts.push(
+      `may reach ${others.map((o) => (later.has(o.address) ? say(o.address) : `${o.names[0]} (${say(o.address)})`)).join(' ')}`,
+    )
   return parts
 }
 
-function sayWorkload({ workload: w, network }: SlotSpec): string {
+function sayWorkload({ workload: w, network }: SlotSpec, later: ReadonlyMap<string, string>): string {
   const text = (key: string) => (typeof w[key] === 'string' ? w[key] : undefined)
   const names = (key: string) => Object.keys((w[key] as Record<string, unknown> | undefined) ?? {})
   const parts = [`${text('name')}: image ${text('image')}`]
@@ -66,7 +75,7 @@ function sayWorkload({ workload: w, network }: SlotSpec): string {
   if (ports.length) parts.push(`ports ${ports.map((p) => `${p.port}/${p.protocol}`).join(' ')}`)
   const hidden = [...names('env'), ...names('secrets')]
   if (hidden.length) parts.push(`variables ${hidden.join(' ')} (values hidden)`)
-  parts.push(...sayReach(network))
+  parts.push(...sayReach(network, later))
   if (text('egress') === 'internet') parts.push('may reach the internet')
   return parts.join(', ')
 }

@@ -12,6 +12,18 @@ export type SlotNetwork = {
   others?: { names: string[]; address: string }[]
   /** Who may open connections to which of its ports, by address; absent: all of its deployment, and the group's people. */
   allow?: { from: string[]; people: boolean; ports: { protocol: 'tcp' | 'udp'; port: number }[] }[]
+  /** In the first slot's alone: what its deployment's rules name of deployments that are still to come. */
+  reserved?: Reserved
+}
+
+/** Keys made for slots that rules name before there are any: who deploys these takes them. */
+export type Reserved = {
+  /** `DEPLOYMENT/WORKLOAD` or `DEPLOYMENT/*`, and the overlay address of its first slot to be. */
+  of: { rule: string; address: string }[]
+  /** The X25519 keys of those who could open `secrets` then. */
+  readers: string[]
+  /** An age file to them, in base64: JSON, the key of each rule as 64 hex digits. */
+  secrets: string
 }
 
 /** What one slot's node and the readers learn: one workload of one version, in the place it has. */

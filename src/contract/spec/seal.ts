@@ -53,6 +53,20 @@ const sealedSchema = z.strictObject({
           )
           .max(64)
           .exactOptional(),
+        reserved: z
+          .strictObject({
+            of: z
+              .array(
+                z.strictObject({
+                  rule: z.string().regex(/^[a-z0-9-]{1,63}\/([a-z0-9-]{1,63}|\*)$/),
+                  address: overlayAddress,
+                }),
+              )
+              .max(1024),
+            readers: z.array(word).max(256),
+            secrets: z.base64().max(1 << 20),
+          })
+          .exactOptional(),
       })
       .exactOptional(),
   }),
@@ -95,6 +109,24 @@ export async function sealSpecs(
     sealed.push({ bytes, blob: `0x${sha256Hex(bytes)}` })
   }
   return { root: merkleRoot(leaves), sealed }
+}
+
+/** A short TEXT to the readers with the keys TO alone, in base64. */
+export async function sealText(text: string, to: readonly Hex[]): Promise<string> {
+  const age = new Encrypter()
+  for (const seal of to) age.addRecipient(recipientOf(seal))
+  return Buffer.from(await age.encrypt(text)).toString('base64')
+}
+
+/** What `sealText` made, opened with SECRET; undefined for who is none of its readers. */
+export async function openText(sealed: string, secret: Uint8Array): Promise<string | undefined> {
+  const age = new Decrypter()
+  age.addIdentity(identityOf(secret))
+  try {
+    return await age.decrypt(Buffer.from(sealed, 'base64'), 'text')
+  } catch {
+    return undefined
+  }
 }
 
 /** What the signed transition says of the slot to be opened: its blob, and its place among how many under the root. */

@@ -68,6 +68,21 @@ test('later replicas join the rules that name their workload, and leave them', (
   assert.deepEqual(hex(a.network.others!.map((o) => o.address)), hex([db]))
 })
 
+test('who was named before it ran, by no name of its own, says what it is called', () => {
+  const early = { ...shop, others: [{ names: [], address: db }], reach: ['store/*'] }
+  const [card, other] = [createSiblings(web, early, 0), createSiblings(web, { ...early, reach: ['audit/*'] }, 0)]
+  const said = announce({ ...store, members: members('db', db, db2) }, 1)[0]!
+  for (const one of [card, other]) one.heard(db, Buffer.concat([Buffer.alloc(8), said]), 0)
+  assert.deepEqual(
+    card.network.others!.map(({ names }) => names),
+    [
+      ['db.store.zos', 'db-0.store.zos'],
+      ['db.store.zos', 'db-1.store.zos'],
+    ],
+  )
+  assert.deepEqual(other.network.others, [{ names: [], address: db }], 'the rule is about another deployment')
+})
+
 test('who is in no rule introduces nobody, who is in one nobody but of the workload it names', () => {
   const tell = (as: Buffer, network: NicNetwork) => {
     const card = createSiblings(db, store, 0)

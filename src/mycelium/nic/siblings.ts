@@ -67,6 +67,16 @@ export function createSiblings(own: Buffer, network: NicNetwork, now: number) {
     return found
   }
 
+  /** Who was approved before it was known what it would be called says so itself. */
+  function withNames(other: { names: string[]; address: Uint8Array }): { names: string[]; address: Uint8Array } {
+    const address = hex(other.address)
+    const said = introduced.get(address.slice(0, 16))
+    const itself = said?.all.find((one) => one.address === address)
+    if (!said || !itself || !isOf(approved.reach, said.deployment, itself)) return other
+    const names = itself.names.map((name) => `${name}.${said.deployment}.zos`)
+    return { ...other, names: [...new Set([...other.names, ...names])] }
+  }
+
   function work(): void {
     const more = joining(
       others().map(({ address }) => address),
@@ -77,7 +87,7 @@ export function createSiblings(own: Buffer, network: NicNetwork, now: number) {
       ...(approved.others
         ? {
             others: [
-              ...approved.others,
+              ...approved.others.map(withNames),
               ...[...more.values()].map(({ names, address, deployment }) => ({
                 names: names.map((name) => `${name}.${deployment}.zos`),
                 address: Buffer.from(address, 'hex'),
