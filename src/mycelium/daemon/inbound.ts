@@ -23,6 +23,10 @@ import { wayBack } from './sealing.ts'
 const MAX_PACKET = 0xffff
 const INNER_AT = HEADROOM - INNER_HEADER
 
+/** A frame as it lies in what was read. */
+type Arrived = { frame: Buffer; start: number; length: number }
+const sourceOf = ({ frame, start }: Arrived): Buffer => frame.subarray(start + SOURCE_AT, start + SOURCE_AT + 16)
+
 /** What arrives for this node's identities, opened and handed to their ports. */
 export function createInbound(context: PlaneContext) {
   const { node, router, pending, intercept, count } = context
@@ -49,21 +53,21 @@ export function createInbound(context: PlaneContext) {
   }
 
   /** The packet at bytes[at]: what it says inside must be what the frame said outside. */
-  function checkPacket({ identity, port }: Local, frame: Buffer, at: number, length: number): boolean {
+  function checkPacket({ identity, port }: Local, { frame, start }: Arrived, at: number, length: number): boolean {
     const own = port?.wholeSubnet ? 8 : 16
     let fault = ''
     if (length < IPV6_HEADER || bytes[at]! >> 4 !== 6 || IPV6_HEADER + bytes.readUInt16BE(at + 4) !== length)
       fault = 'bad-inner-packet'
     // source and destination lie side by side in both headers
-    else if (bytes.compare(frame, SOURCE_AT, SOURCE_AT + 32, at + 8, at + 40) !== 0) fault = 'spoofed'
+    else if (bytes.compare(frame, start + SOURCE_AT, start + SOURCE_AT + 32, at + 8, at + 40) !== 0) fault = 'spoofed'
     else if (bytes.compare(identity.address, 0, own, at + 24, at + 24 + own) !== 0) fault = 'not-here'
     if (fault) count(fault)
-    else bytes[at + 7] = frame[HOP_LIMIT_AT]!
+    else bytes[at + 7] = frame[start + HOP_LIMIT_AT]!
     return fault === ''
   }
 
-  function packet(local: Local, frame: Buffer, length: number): void {
-    if (!checkPacket(local, frame, HEADROOM, length)) return
+  function packet(local: Local, arrived: Arrived, length: number): void {
+    if (!checkPacket(local, arrived, HEADROOM, length)) return
     if (local !== joining) coalescer.flush()
     joining = local
     if (coalescer.take(bytes, HEADROOM, length)) return
@@ -74,10 +78,10 @@ export function createInbound(context: PlaneContext) {
   }
 
   /** A packet the sender's kernel had not cut: the port cuts it. Nothing of its offload header is taken on trust. */
-  function largePacket(local: Local, frame: Buffer, length: number): void {
+  function largePacket(local: Local, arrived: Arrived, length: number): void {
     const at = HEADROOM + LARGE_HEADER
     const total = length - LARGE_HEADER
-    if (total < 0 || !checkPacket(local, frame, at, total)) return
+    if (total < 0 || !checkPacket(local, arrived, at, total)) return
     const headers = tcpHeaders(bytes, at, total)
     const size = bytes.readUInt16BE(HEADROOM)
     if (headers === 0 || size === 0 || headers + size > MTU) {
@@ -89,15 +93,16 @@ export function createInbound(context: PlaneContext) {
     local.port?.write(opened, at, total)
   }
 
-  function capability(local: Local, frame: Buffer, remote: Remote, length: number): void {
+  function capability(local: Local, arrived: Arrived, remote: Remote, length: number): void {
+    const { frame, start } = arrived
     const kind = bytes[HEADROOM]
     const largest = bytes.readUInt16BE(HEADROOM + 2)
     const route = router.lookup(remote.subnet, context.now())
     if (length < LARGE_HEADER) count('bad-capability')
     else if (kind === ANSWER) remote.large.answered(largest, context.now())
     else if (kind === ASK && route && context.mayAnswer()) {
-      const takes = frame[PATH_MARK_AT] === PATH_MARK ? (local.port?.largest ?? 0) : 0
-      context.sayCapability(wayBack(local, frame, route), ANSWER, takes)
+      const takes = frame[start + PATH_MARK_AT] === PATH_MARK ? (local.port?.largest ?? 0) : 0
+      context.sayCapability(wayBack(local, sourceOf(arrived), route), ANSWER, takes)
     }
   }
 
@@ -110,14 +115,14 @@ export function createInbound(context: PlaneContext) {
   }
 
   /** An error about a frame of ours: only who quotes a body that we sealed is believed. */
-  function error(local: Local, frame: Buffer, payload: Buffer): void {
+  function error(local: Local, arrived: Arrived, payload: Buffer): void {
     const oob = readOob(payload)
     const length = oob ? openOwn(local, oob.destination, oob.body) : -1
     const original = bytes.subarray(HEADROOM, HEADROOM + Math.max(length, 0))
     const own = local.port?.wholeSubnet ? 8 : 16
     // one too large to quote the body does not say which packet it was about: of no use to the kernel
     if (
-      !oob?.reporter.equals(frame.subarray(SOURCE_AT, SOURCE_AT + 16)) ||
+      !oob?.reporter.equals(sourceOf(arrived)) ||
       length < IPV6_HEADER ||
       bytes[INNER_AT + 1] !== PACKET ||
       original.compare(local.identity.address, 0, own, 8, 8 + own) !== 0
@@ -126,26 +131,27 @@ export function createInbound(context: PlaneContext) {
     else toSelf(local, icmpError(oob.reporter, Buffer.from(original.subarray(8, 24)), oob.error, original))
   }
 
-  function messagePiece(local: Local, remote: Remote, frame: Buffer, type: number, payload: Buffer): void {
-    const from = Buffer.from(frame.subarray(SOURCE_AT, SOURCE_AT + 16))
-    const forUs = frame.compare(node.identity.address, 0, 16, DESTINATION_AT, DESTINATION_AT + 16) === 0
+  function messagePiece(local: Local, remote: Remote, arrived: Arrived, type: number, payload: Buffer): void {
+    const from = Buffer.from(sourceOf(arrived))
+    const at = arrived.start + DESTINATION_AT
+    const forUs = arrived.frame.compare(node.identity.address, 0, 16, at, at + 16) === 0
     if (local !== node || !forUs) count('not-here')
     else if (!context.message(from, remote.publicKey.toString('hex'), payload, type)) count('message-refused')
   }
 
   /** What was inside a frame; the payload lies at bytes[HEADROOM]. */
-  function take(local: Local, remote: Remote, frame: Buffer, type: number, length: number): void {
-    if (type === PACKET) packet(local, frame, length)
-    else if (type === LARGE) largePacket(local, frame, length)
-    else if (type === CAPABILITY) capability(local, frame, remote, length)
-    else if (type === OOB_ICMP) error(local, frame, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
+  function take(local: Local, remote: Remote, arrived: Arrived, type: number, length: number): void {
+    if (type === PACKET) packet(local, arrived, length)
+    else if (type === LARGE) largePacket(local, arrived, length)
+    else if (type === CAPABILITY) capability(local, arrived, remote, length)
+    else if (type === OOB_ICMP) error(local, arrived, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
     else if (type === MESSAGE || type === STREAM)
-      messagePiece(local, remote, frame, type, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
+      messagePiece(local, remote, arrived, type, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
     else if (type !== SESSION) count('unknown-inner-type')
   }
 
-  function openSession(local: Local, remote: Remote, session: Session, pair: Keypair, frame: Buffer): void {
-    const length = pair.open(frame, BODY_AT, frame.length - BODY_AT, bytes, INNER_AT)
+  function openSession(local: Local, remote: Remote, session: Session, pair: Keypair, arrived: Arrived): void {
+    const length = pair.open(arrived.frame, arrived.start + BODY_AT, arrived.length - BODY_AT, bytes, INNER_AT)
     if (length < 0) {
       count(length === REPLAYED ? 'replayed' : 'not-authentic')
       return
@@ -153,36 +159,38 @@ export function createInbound(context: PlaneContext) {
     const type = bytes[INNER_AT + 1]!
     session.received(pair, type !== SESSION, context.now())
     // what settling sent on has gone through buffers of its own
-    take(local, remote, frame, type, length)
+    take(local, remote, arrived, type, length)
   }
 
-  function openLegacy(local: Local, remote: Remote, frame: Buffer): void {
+  function openLegacy(local: Local, remote: Remote, arrived: Arrived): void {
     const { session, sealer } = remote
     const now = context.now()
-    const length = sealer.open(frame, BODY_AT, frame.length - BODY_AT, bytes, INNER_AT)
+    const length = sealer.open(arrived.frame, arrived.start + BODY_AT, arrived.length - BODY_AT, bytes, INNER_AT)
     const type = bytes[INNER_AT + 1]!
     if (length < 0) {
       count('not-authentic')
       // perhaps sealed for keys we had before we were started anew
       session?.begin(now)
     } else if (type === SESSION) session?.message(Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)), now)
-    else if (remote.mayBeLegacy(now)) take(local, remote, frame, type, length)
+    else if (remote.mayBeLegacy(now)) take(local, remote, arrived, type, length)
     else count('downgraded')
   }
 
-  /** A frame for LOCAL. */
-  function deliver(local: Local, frame: Buffer): void {
-    const subnet = subnetOf(frame, SOURCE_AT)
+  /** A frame for LOCAL, in FRAME[start, start+length). */
+  function deliver(local: Local, frame: Buffer, start: number, length: number): void {
+    const subnet = subnetOf(frame, start + SOURCE_AT)
     const remote = local.remotes.get(subnet)
     if (!remote) {
       // the sender's key comes with a route to it
-      if (!router.want(subnet, context.now()) || !pending.putFrame(subnet, frame)) count('unknown-sender')
+      if (!router.want(subnet, context.now()) || !pending.putFrame(subnet, frame.subarray(start, start + length)))
+        count('unknown-sender')
       return
     }
     const { session } = remote
-    const pair = session?.opening(indexOf(frame, BODY_AT, frame.length - BODY_AT), context.now())
-    if (session && pair) openSession(local, remote, session, pair, frame)
-    else openLegacy(local, remote, frame)
+    const pair = session?.opening(indexOf(frame, start + BODY_AT, length - BODY_AT), context.now())
+    const arrived = { frame, start, length }
+    if (session && pair) openSession(local, remote, session, pair, arrived)
+    else openLegacy(local, remote, arrived)
   }
 
   return { deliver, toSelf, toNeighbour, flush: coalescer.flush }

@@ -36,21 +36,22 @@ export function createOutbound(
     if (!isIcmpError(packet)) toSelf(local, icmpError(node.identity.address, packet.subarray(8, 24), error, packet))
   }
 
-  const isOwn = ({ identity, port }: Local, packet: Buffer, at: number): boolean => {
+  const isOwn = ({ identity, port }: Local, bytes: Buffer, at: number): boolean => {
     const length = port?.wholeSubnet ? 8 : 16
-    return packet.compare(identity.address, 0, length, at, at + length) === 0
+    return bytes.compare(identity.address, 0, length, at, at + length) === 0
   }
 
   /** False for a packet that must not be sent, already answered and counted. */
-  function checked(local: Local, packet: Buffer): boolean {
-    if (packet.length < IPV6_HEADER || packet[0]! >> 4 !== 6) count('not-ipv6')
-    else if (IPV6_HEADER + packet.readUInt16BE(4) !== packet.length) count('bad-length')
+  function checked(local: Local, bytes: Buffer, at: number, length: number): boolean {
+    // a view is made of what is refused alone
+    const no = (error: IcmpError, name: string) => refuse(local, bytes.subarray(at, at + length), error, name)
+    if (length < IPV6_HEADER || bytes[at]! >> 4 !== 6) count('not-ipv6')
+    else if (IPV6_HEADER + bytes.readUInt16BE(at + 4) !== length) count('bad-length')
     // multicast and the like: routers and neighbours are looked for on every interface
-    else if (!isOverlay(packet[24]!) || !isOverlay(packet[8]!)) count('not-overlay')
-    else if (!isOwn(local, packet, 8)) refuse(local, packet, sourcePolicy, 'foreign-source')
-    else if (packet.compare(local.identity.address, 0, 8, 24, 32) === 0)
-      refuse(local, packet, addressUnreachable, 'own-subnet')
-    else if (packet[7]! < 2) refuse(local, packet, timeExceeded, 'hop-limit')
+    else if (!isOverlay(bytes[at + 24]!) || !isOverlay(bytes[at + 8]!)) count('not-overlay')
+    else if (!isOwn(local, bytes, at + 8)) no(sourcePolicy, 'foreign-source')
+    else if (bytes.compare(local.identity.address, 0, 8, at + 24, at + 32) === 0) no(addressUnreachable, 'own-subnet')
+    else if (bytes[at + 7]! < 2) no(timeExceeded, 'hop-limit')
     else return true
     return false
   }
@@ -58,14 +59,14 @@ export function createOutbound(
   /** Sends the packet at AT; with a segment size in OFFLOAD a large one, to be cut on the way or at its end. */
   function send(local: Local, buffer: PacketBuffer, at: number, length: number, offload?: Offload): void {
     const { bytes } = buffer
-    const packet = bytes.subarray(at, at + length)
-    if (!checked(local, packet)) return
+    if (!checked(local, bytes, at, length)) return
+    const packet = () => bytes.subarray(at, at + length)
     const time = context.now()
-    const subnet = subnetOf(packet, 24)
+    const subnet = subnetOf(bytes, at + 24)
     const neighbour = locals.get(subnet)
     if (neighbour) {
-      packet[7]!--
-      if (!isOwn(neighbour, packet, 24)) refuse(local, packet, addressUnreachable, 'not-here')
+      bytes[at + 7]!--
+      if (!isOwn(neighbour, bytes, at + 24)) refuse(local, packet(), addressUnreachable, 'not-here')
       else toNeighbour(neighbour, buffer, at, length, offload)
       return
     }
@@ -73,19 +74,19 @@ export function createOutbound(
     const segment = offload?.gsoSize ?? 0
     if (!route) {
       // a large packet belongs to a connection, which sends it again
-      const waits = router.want(subnet, time) && (segment > 0 || pending.putPacket(subnet, packet))
-      if (!waits) refuse(local, packet, noRoute, 'no-route')
+      const waits = router.want(subnet, time) && (segment > 0 || pending.putPacket(subnet, packet()))
+      if (!waits) refuse(local, packet(), noRoute, 'no-route')
       return
     }
     // addresses and, where there are any, the ports: the first word after the header
-    const flow = hashRange(packet, 8, Math.min(IPV6_HEADER + 4, length), packet[6])
+    const flow = hashRange(bytes, at + 8, at + Math.min(IPV6_HEADER + 4, length), bytes[at + 6])
     const way: Way = {
       local,
       subnet,
       route,
       addresses: bytes,
       addressesAt: at + 8,
-      hopLimit: packet[7]! - 1,
+      hopLimit: bytes[at + 7]! - 1,
       first: flows.isQuiet(flow, length, time),
     }
     if (segment === 0) sendWhole(way, bytes, at, length)
@@ -103,10 +104,10 @@ export function createOutbound(
   function sendWhole(way: Way, bytes: Buffer, at: number, length: number): void {
     // asked before it is needed: the first large packet finds the answer
     const room = length > MTU || way.local.port?.uncut ? largest(way) : MTU
-    const packet = bytes.subarray(at, at + length)
+    const no = (error: IcmpError, name: string) => refuse(way.local, bytes.subarray(at, at + length), error, name)
     if (length > MTU && room === UNKNOWN) count('size-unknown')
-    else if (length > Math.max(room, MTU)) refuse(way.local, packet, tooBig(Math.max(room, MTU)), 'too-big')
-    else if (!context.sealTo(way, PACKET, bytes, at, length)) refuse(way.local, packet, noRoute, 'no-key')
+    else if (length > Math.max(room, MTU)) no(tooBig(Math.max(room, MTU)), 'too-big')
+    else if (!context.sealTo(way, PACKET, bytes, at, length)) no(noRoute, 'no-key')
   }
 
   /** Cut here for nodes that are not ours, in as few pieces as the path allows for ours. */

@@ -45,7 +45,7 @@ export function createPlane(options: PlaneOptions) {
     const subnet = subnetOf(frame, SOURCE_AT)
     const route = router.lookup(subnet, context.now())
     if (!route || locals.has(subnet) || !context.mayAnswer()) return
-    const way = wayBack(node, frame, route)
+    const way = wayBack(node, frame.subarray(SOURCE_AT, SOURCE_AT + 16), route)
     const icmp = icmpError(
       node.identity.address,
       frame.subarray(SOURCE_AT, SOURCE_AT + 16),
@@ -57,30 +57,35 @@ export function createPlane(options: PlaneOptions) {
     context.sealTo(way, OOB_ICMP, payload, INNER_HEADER, payload.length - INNER_HEADER)
   }
 
-  function forward(frame: Buffer, route: Route): void {
+  function forward(bytes: Buffer, start: number, length: number, route: Route): void {
     const to = context.connection(route.link)
     if (!to) return
-    const first = context.flows.isQuiet(hashRange(frame, SOURCE_AT, BODY_AT), frame.length, context.now())
-    const at = context.place(to, frame.length, first, frame, SOURCE_AT)
+    const flow = hashRange(bytes, start + SOURCE_AT, start + BODY_AT)
+    const first = context.flows.isQuiet(flow, length, context.now())
+    const at = context.place(to, length, first, bytes, start + SOURCE_AT)
     if (at < 0) return
-    frame.copy(to.queue.bytes, at)
-    to.queue.commit(at, frame.length)
+    bytes.copy(to.queue.bytes, at, start, start + length)
+    to.queue.commit(at, length)
     to.queued(first)
     count('forwarded')
   }
 
-  /** Where a frame goes whose hop limit was checked already. */
-  function dispatch(frame: Buffer): void {
-    const subnet = subnetOf(frame, DESTINATION_AT)
+  /** Where the frame at BYTES[start, start+length) goes, whose hop limit was checked already. */
+  function dispatch(bytes: Buffer, start = 0, length = bytes.length): void {
+    const subnet = subnetOf(bytes, start + DESTINATION_AT)
     const local = locals.get(subnet)
     if (local) {
-      inbound.deliver(local, frame)
+      inbound.deliver(local, bytes, start, length)
       return
     }
     const time = context.now()
     const route = router.use(subnet, time)
-    if (route) forward(frame, route)
-    else if (!router.want(subnet, time) || !pending.putFrame(subnet, frame)) report(frame, noRoute, 'no-route')
+    if (route) {
+      forward(bytes, start, length, route)
+      return
+    }
+    const frame = bytes.subarray(start, start + length)
+    if (!router.want(subnet, time) || !pending.putFrame(subnet, frame)) report(frame, noRoute, 'no-route')
   }
 
   /** A packet of LOCAL that was made or has waited here. */
@@ -145,15 +150,14 @@ export function createPlane(options: PlaneOptions) {
 
     /** A data frame from a peer at BYTES[at, at+length): for us or to be passed on. */
     receive(bytes: Buffer, at: number, length: number): void {
-      const frame = bytes.subarray(at, at + length)
-      const hopLimit = frame[HOP_LIMIT_AT]!
-      if (!isOverlay(frame[SOURCE_AT]!) || !isOverlay(frame[DESTINATION_AT]!)) count('not-overlay')
+      const hopLimit = bytes[at + HOP_LIMIT_AT]!
+      if (!isOverlay(bytes[at + SOURCE_AT]!) || !isOverlay(bytes[at + DESTINATION_AT]!)) count('not-overlay')
       // ours never come back: a loop, or somebody who pretends to be us
-      else if (locals.has(subnetOf(frame, SOURCE_AT))) count('own-source')
-      else if (hopLimit < 2) report(frame, timeExceeded, 'hop-limit')
+      else if (locals.has(subnetOf(bytes, at + SOURCE_AT))) count('own-source')
+      else if (hopLimit < 2) report(bytes.subarray(at, at + length), timeExceeded, 'hop-limit')
       else {
-        frame[HOP_LIMIT_AT] = hopLimit - 1
-        dispatch(frame)
+        bytes[at + HOP_LIMIT_AT] = hopLimit - 1
+        dispatch(bytes, at, length)
       }
     },
 

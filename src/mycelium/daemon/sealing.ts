@@ -162,5 +162,6 @@ export function ownWay(local: Local, destination: Buffer, subnet: Subnet, route:
   return { local, subnet, route, addresses, addressesAt: 0, hopLimit: 63, first: true }
 }
 
-export const wayBack = (local: Local, frame: Buffer, route: Route): Way =>
-  ownWay(local, frame.subarray(SOURCE_AT, SOURCE_AT + 16), subnetOf(frame, SOURCE_AT), route)
+/** Back to SOURCE, whose frame has come. */
+export const wayBack = (local: Local, source: Buffer, route: Route): Way =>
+  ownWay(local, source, subnetOf(source), route)
