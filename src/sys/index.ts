@@ -14,7 +14,7 @@ export {
   serveUnix,
   type UpgradeHandler,
 } from './http.ts'
-export { trimMemory } from './memory.ts'
+export { collectGarbage, trimMemory } from './memory.ts'
 export { freePort } from './port.ts'
 export { alive, type RunOptions, type RunResult, run, tryRun } from './process.ts'
 export { sendWithFd } from './send-fd.ts'

@@ -20,13 +20,16 @@ export function programParts(smaps: string, program: string): { start: number; l
   })
 }
 
-/** Collects this thread's garbage and what is compiled but did not run of late. Of itself V8 waits until it grows. */
-function collect(): void {
+/**
+ * Collects this thread's garbage; of itself V8 waits until it grows. With "last-resort" what is compiled and did not run of late goes
+ * too. Milliseconds.
+ */
+export function collectGarbage(flavor: 'regular' | 'last-resort'): void {
   // the only way to ask for it without a flag at the start
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as (how: { type: string; execution: string; flavor: string }) => void
   setFlagsFromString('--no-expose-gc')
-  gc({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+  gc({ type: 'major', execution: 'sync', flavor })
 }
 
 /**
@@ -34,7 +37,7 @@ function collect(): void {
  * of itself, and parts of Node's program, which are found in the page cache when they are needed again. Some 30 ms.
  */
 export function trimMemory(): void {
-  collect()
+  collectGarbage('last-resort')
   trimHeap()
   try {
     const program = readlinkSync('/proc/self/exe')

@@ -3,7 +3,7 @@ import { flushCompileCache } from 'node:module'
 import type { Duplex } from 'node:stream'
 import type { Worker } from 'node:worker_threads'
 import { reasonOf, ZosError } from '#codec'
-import { closeFd, trimMemory } from '#sys'
+import { trimMemory } from '#sys'
 import type { Endpoint } from '../endpoint.ts'
 import { type Identity, identityOf } from '../identity.ts'
 import type { Messages } from '../messages/messages.ts'
@@ -58,7 +58,8 @@ type Parts = {
 }
 
 /** Milliseconds. */
-const TRIM_AFTER = 1_000
+const TIDY_AFTER = 1_000
+
 // what few nodes need is loaded where it is needed: TLS alone is megabytes
 const openIn = async (dir: string, identity: Identity, send: (to: Buffer, payloads: Buffer[]) => void) =>
   (await import('../messages/messages.ts')).openMessages({ dir, identity, send })
@@ -74,6 +75,7 @@ export class Daemon implements AsyncDisposable {
   readonly #streams: Streams
   readonly #captures = new Set<(line: string) => void>()
   #nextId = 1
+  #tidy: NodeJS.Timeout | undefined
   #ended = false
   /** Resolves when the thread has ended, rejects when it died of an error. */
   readonly ended: Promise<void>
@@ -138,13 +140,19 @@ export class Daemon implements AsyncDisposable {
     })
     daemon = started
     if (options.discovery) await started.#discover(options)
-    setTimeout(() => {
-      // nobody may get to end this process in order: the next one loads no parser of TypeScript, tens of megabytes
-      flushCompileCache()
-      // what loading, compiling and warming up took: half of all
-      trimMemory()
-    }, TRIM_AFTER).unref()
+    started.#tidySoon()
     return started
+  }
+
+  /** Once nothing was attached for a while: what loading, compiling, warming up and attaching took is half of all. */
+  #tidySoon(): void {
+    clearTimeout(this.#tidy)
+    this.#tidy = setTimeout(async () => {
+      // the next process loads no parser of TypeScript, however this one ends: tens of megabytes
+      flushCompileCache()
+      await this.#call({ call: 'tidy' }).catch(() => {})
+      trimMemory()
+    }, TIDY_AFTER).unref()
   }
 
   #call<T>(call: CallBody): Promise<T> {
@@ -182,9 +190,7 @@ export class Daemon implements AsyncDisposable {
 
   #open(opening: number, asked: AskedCard): void {
     const card = openCard(asked)
-    this.#call({ call: 'opened', opening, card }).catch(() => {
-      if (card && card.kind !== 'fault') closeFd(card.fd)
-    })
+    this.#call({ call: 'opened', opening, card }).catch(() => closeAgain(card))
   }
 
   async #secure(network: PrivateNetwork, { connection, fd, plainFd, client }: Securing): Promise<void> {
@@ -234,6 +240,7 @@ export class Daemon implements AsyncDisposable {
    */
   async attach({ secret, port }: { secret: Uint8Array; port: PortSpec }): Promise<void> {
     const opened = openFor(secret, port)
+    this.#tidySoon()
     try {
       await this.#call({ call: 'attach', attachment: { secret, port: opened } })
     } catch (error) {
@@ -278,6 +285,7 @@ export class Daemon implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#tidy)
     this.#streams.close()
     await this.messages?.[Symbol.asyncDispose]()
     await this.#discovery?.[Symbol.asyncDispose]()

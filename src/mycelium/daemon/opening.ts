@@ -22,9 +22,9 @@ export function openFor(secret: Uint8Array, spec: PortSpec): OpenPort {
   return { ...spec, fd: openTun({ name: spec.name, address, prefix: 7, mtu: MTU, offload: true, queue: TUN_QUEUE }) }
 }
 
-/** Closes what `openFor` opened and nobody has taken over. */
-export function closeAgain(port: OpenPort | undefined): void {
-  if (port?.kind === 'tun') closeFd(port.fd)
+/** Closes what was opened here and nobody has taken over. */
+export function closeAgain(opened: OpenPort | OpenedCard): void {
+  if (opened && 'fd' in opened) closeFd(opened.fd)
 }
 
 /**

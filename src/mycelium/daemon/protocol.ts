@@ -24,7 +24,7 @@ export type ThreadOptions = {
 
 /** Calls of the main thread; each is answered or refused once, but "say". */
 export type ThreadCall =
-  | { id: number; call: 'status' | 'peers' | 'routes' | 'queried' | 'stop' }
+  | { id: number; call: 'status' | 'peers' | 'routes' | 'queried' | 'tidy' | 'stop' }
   | { id: number; call: 'addPeer'; endpoint: Endpoint }
   | { id: number; call: 'removePeer'; name: string }
   | { id: number; call: 'probe'; address: Uint8Array; hopLimit: number; timeout: number }

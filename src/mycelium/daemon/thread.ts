@@ -2,7 +2,7 @@ import { flushCompileCache } from 'node:module'
 import { setPriority } from 'node:os'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { ZosError } from '#codec'
-import { confine } from '#sys'
+import { collectGarbage, confine } from '#sys'
 import { identityOf } from '../identity.ts'
 import { createEngine, type Engine } from './engine.ts'
 import type { AskedCard } from './ports.ts'
@@ -27,6 +27,7 @@ function handle(engine: Engine, call: ThreadCall): void {
   if (call.call === 'probe') engine.probe(Buffer.from(call.address), call.hopLimit, call.timeout, answer)
   else if (call.call === 'capture') answer(engine.capture(call.on, call.peer))
   else if (call.call === 'attach') answer(engine.attach(identityOf(call.attachment.secret), call.attachment.port))
+  else if (call.call === 'tidy') answer(collectGarbage('regular'))
   else if (call.call === 'secured') answer(engine.secured(call.connection, call.failure))
   else if (call.call === 'opened') answer(engine.opened(call.opening, call.card))
   else if (call.call === 'egress') answer(engine.egress(call.publicKey, call.fd))
