@@ -1,16 +1,27 @@
 import type { Socket } from 'node:net'
 import { ZosError } from '#codec'
 import { Frame, readFrames, revive, writeFrame } from '#wire'
+import { keyWatch } from './detach-keys.ts'
 
 export type AttachOptions = {
   /** Pass standard input on. */
   input: boolean
   tty: boolean
+  /** Signals are the program's; left out, they end this command. */
+  signals?: true
+  /** Typed on a terminal one after the other, they end this command alone. */
+  detachKeys?: Buffer
   started?: (id: string) => void
 }
 
 /** Signals a terminal or supervisor sends us that belong to the workload. */
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const
+
+/** So many interrupts and the person wants out, whatever the program makes of them. As with Docker. */
+const ENOUGH = 3
+
+/** Exit code of a command whose terminal went away: 128 + SIGHUP. */
+const GONE = 129
 
 /** Sends REQUEST, then carries the streams until the daemon says how it ended; gives the exit code. */
 export function attach(socket: Socket, request: unknown, options: AttachOptions): Promise<number> {
@@ -18,6 +29,7 @@ export function attach(socket: Socket, request: unknown, options: AttachOptions)
   const stop: (() => void)[] = []
   return new Promise<number>((resolve, reject) => {
     let over = false
+    let id = ''
     const done = (finish: () => void) => {
       if (over) return
       over = true
@@ -35,17 +47,30 @@ export function attach(socket: Socket, request: unknown, options: AttachOptions)
       else if (type === Frame.stderr) deliver(process.stderr, payload)
       else if (type === Frame.note) process.stderr.write(`zos: ${payload}\n`)
       else if (type === Frame.started) {
-        options.started?.((JSON.parse(payload.toString()) as { id: string }).id)
+        id = (JSON.parse(payload.toString()) as { id: string }).id
+        options.started?.(id)
+        const leave = (byKeys: boolean) =>
+          done(() => {
+            if (byKeys) process.stderr.write(`\r\nzos: left ${id.slice(0, 12)} running\r\n`)
+            resolve(byKeys ? 0 : GONE)
+          })
         // not before: a refused request must leave standard input unread, it may be tried again
-        if (options.input) passInput(socket)
+        if (options.input) passInput(socket, raw ? { keys: options.detachKeys ?? Buffer.of(), leave } : undefined)
       } else if (type === Frame.exit) done(() => resolve((JSON.parse(payload.toString()) as { code: number }).code))
       else if (type === Frame.error) done(() => reject(revive(JSON.parse(payload.toString()))))
     })
     socket.on('error', (cause) => done(() => reject(lost(cause))))
     socket.on('close', () => done(() => reject(lost())))
     writeFrame(socket, Frame.request, request as object)
-    for (const signal of FORWARDED) {
-      const forward = () => writeFrame(socket, Frame.signal, { signal })
+    let interrupts = 0
+    for (const signal of options.signals ? FORWARDED : []) {
+      const forward = () => {
+        writeFrame(socket, Frame.signal, { signal })
+        if ((signal !== 'SIGINT' && signal !== 'SIGTERM') || ++interrupts < ENOUGH) return
+        const what = id === '' ? '' : `; "zos kill ${id.slice(0, 12)}" ends it`
+        process.stderr.write(`zos: interrupted ${ENOUGH} times: leaving, what runs there goes on${what}\n`)
+        done(() => resolve(signal === 'SIGINT' ? 130 : 143))
+      }
       process.on(signal, forward)
       stop.push(() => process.off(signal, forward))
     }
@@ -71,13 +96,18 @@ function lost(cause?: Error): ZosError {
   })
 }
 
-function passInput(socket: Socket): void {
-  process.stdin.on('data', (chunk: Buffer) => {
-    if (!writeFrame(socket, Frame.stdin, chunk)) {
+function passInput(socket: Socket, terminal?: { keys: Buffer; leave: (byKeys: boolean) => void }): void {
+  const watch = terminal && keyWatch(terminal.keys)
+  process.stdin.on('data', (typed: Buffer) => {
+    const { pass, left } = watch?.(typed) ?? { pass: typed, left: false }
+    if (pass.length > 0 && !writeFrame(socket, Frame.stdin, pass)) {
       process.stdin.pause()
       socket.once('drain', () => process.stdin.resume())
     }
+    if (left) terminal?.leave(true)
   })
-  process.stdin.on('end', () => writeFrame(socket, Frame.stdinEnd))
-  process.stdin.on('error', () => writeFrame(socket, Frame.stdinEnd))
+  // a terminal has no end but its own: the program's input stays open for who attaches next
+  const end = () => (terminal ? terminal.leave(false) : void writeFrame(socket, Frame.stdinEnd))
+  process.stdin.on('end', end)
+  process.stdin.on('error', end)
 }

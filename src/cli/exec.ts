@@ -1,6 +1,7 @@
 import { ZosError } from '#codec'
 import { attach } from './attach.ts'
 import { daemonOpen } from './daemon.ts'
+import { DETACH_FLAG, DETACH_KEYS, parseKeys } from './detach-keys.ts'
 import { parseFlags } from './flags.ts'
 import { checkVariable } from './request-values.ts'
 
@@ -11,6 +12,7 @@ const FLAGS = {
   env: { kind: 'list', short: 'e', about: 'NAME=VALUE for the command' },
   workdir: { kind: 'value', short: 'w', about: 'start in this folder' },
   user: { kind: 'value', short: 'u', about: 'USER[:GROUP] by name or number' },
+  'detach-keys': DETACH_FLAG,
 } as const
 
 export default async function exec(args: string[]): Promise<number> {
@@ -28,5 +30,10 @@ export default async function exec(args: string[]): Promise<number> {
     tty: flags.tty ? { rows: process.stdout.rows ?? 24, columns: process.stdout.columns ?? 80 } : null,
   }
   const socket = await daemonOpen(`/workloads/${encodeURIComponent(name)}/exec`)
-  return attach(socket, request, { input: flags.interactive, tty: flags.tty })
+  return attach(socket, request, {
+    input: flags.interactive,
+    tty: flags.tty,
+    signals: true,
+    detachKeys: parseKeys(flags['detach-keys'] ?? DETACH_KEYS),
+  })
 }

@@ -1,5 +1,6 @@
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { daemonCall } from './daemon.ts'
+import { DETACH_FLAG } from './detach-keys.ts'
 import { type Flags, parseFlags } from './flags.ts'
 
 /** Does ACT to each name side by side; prints the names of those that worked, or what it gave, and a line for each that did not. */
@@ -29,6 +30,7 @@ const MAIN_JOB = /^(--once|--yes|-y|--port|-p|--help$|-h$)/
 const START = {
   attach: { kind: 'switch', short: 'a', about: 'stay with it: its output, signals, its exit code' },
   interactive: { kind: 'switch', short: 'i', about: 'pass standard input on' },
+  'detach-keys': DETACH_FLAG,
 } as const satisfies Flags
 
 /** Workloads that were stopped or created; with no name it is the main job of `npm start`. */
@@ -38,7 +40,11 @@ export async function start(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('start', args, START)
   if (!flags.attach && !flags.interactive) return forEach('start', rest, (path) => daemonCall('POST', `${path}/start`))
   if (rest.length !== 1) throw new ZosError('zos start: -a and -i take one workload', { code: 'usage' })
-  return (await import('./reattach.ts')).reattach(rest[0]!, { start: true, input: flags.interactive })
+  return (await import('./reattach.ts')).reattach(rest[0]!, {
+    start: true,
+    input: flags.interactive,
+    detachKeys: flags['detach-keys'],
+  })
 }
 
 const TIME = { time: { kind: 'value', short: 't', about: 'seconds of grace before KILL' } } as const satisfies Flags

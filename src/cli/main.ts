@@ -51,6 +51,7 @@ for (const out of [process.stdout, process.stderr])
   out.on('error', (error: NodeJS.ErrnoException) => {
     // whoever read it has ended: 128 + SIGPIPE, as any program in a pipe
     if (error.code === 'EPIPE') process.exit(141)
-    throw error
+    if (out === process.stdout) process.stderr.write(`zos: Write standard output: ${reasonOf(error)}\n`)
+    process.exit(1)
   })
 process.exitCode = await main(process.argv.slice(2))

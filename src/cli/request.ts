@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { reasonOf } from '#codec'
 import type { RunRequest } from '#wire'
+import { DETACH_FLAG, DETACH_KEYS, parseKeys } from './detach-keys.ts'
 import { parseBytes, parseFlags } from './flags.ts'
 import { HEALTH_FLAGS, healthOf } from './request-health.ts'
 import {
@@ -19,6 +20,7 @@ const FLAGS = {
   detach: { kind: 'switch', short: 'd', about: 'print its id and leave it running' },
   interactive: { kind: 'switch', short: 'i', about: 'pass standard input on' },
   tty: { kind: 'switch', short: 't', about: 'give it a terminal' },
+  'detach-keys': DETACH_FLAG,
   rm: { kind: 'switch', about: 'remove it when it ends' },
   name: { kind: 'value', about: 'call it this' },
   entrypoint: { kind: 'value', about: "run this instead of the image's entry point" },
@@ -93,8 +95,10 @@ const listed = <T>(values: T[]): T[] | undefined => (values.length > 0 ? values 
 /** Who asks a grid for an image that is not here yet. */
 export type Member = { as: string | undefined; group: string | undefined }
 
+export type Asked = { request: RunRequest; member: Member; detachKeys: Buffer }
+
 /** The flags and words of `zos run` or `zos create` as a request. */
-export function runRequest(verb: 'run' | 'create', args: readonly string[]): { request: RunRequest; member: Member } {
+export function runRequest(verb: 'run' | 'create', args: readonly string[]): Asked {
   const { flags, rest } = parseFlags(verb, args, FLAGS, { stop: true })
   const [image, ...command] = rest
   if (!image) throw usage(`zos ${verb}: name an image: zos ${verb} [FLAGS] IMAGE [COMMAND…]`)
@@ -103,6 +107,7 @@ export function runRequest(verb: 'run' | 'create', args: readonly string[]): { r
       `Attach to network "${flags.network}": a workload of one machine has none; publish ports with -p, or deploy it on a grid`,
     )
   }
+  const detachKeys = parseKeys(flags['detach-keys'] ?? DETACH_KEYS)
   const mounts = flags.mount.map(parseMount)
   const pidsLimit = positive(flags['pids-limit'], '--pids-limit')
   const request: RunRequest = {
@@ -144,5 +149,5 @@ export function runRequest(verb: 'run' | 'create', args: readonly string[]): { r
       flags.tty && process.stdout.isTTY ? { rows: process.stdout.rows, columns: process.stdout.columns } : undefined,
   }
   Object.assign(request, Object.fromEntries(Object.entries(optional).filter(([, v]) => v !== undefined)))
-  return { request, member: { as: flags.as, group: flags.group } }
+  return { request, member: { as: flags.as, group: flags.group }, detachKeys }
 }

@@ -16,11 +16,13 @@ async function withImage<T>(image: string, member: Member, attempt: () => Promis
 }
 
 export default async function run(args: string[]): Promise<number> {
-  const { request, member } = runRequest('run', args)
+  const { request, member, detachKeys } = runRequest('run', args)
   return withImage(request.image, member, async () =>
     attach(await daemonOpen('/run'), request, {
       input: request.interactive,
       tty: request.tty,
+      signals: true,
+      detachKeys,
       started: (id) => request.detach && process.stdout.write(`${id}\n`),
     }),
   )

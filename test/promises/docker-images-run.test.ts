@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { busyboxTree, dockerArchive, sha256, startNode, until } from '../harness.ts'
+import { busyboxTree, dockerArchive, ROOT, sha256, startNode, until } from '../harness.ts'
 
 const node = startNode()
 after(() => node[Symbol.dispose]())
@@ -31,6 +32,8 @@ test('exit codes, both outputs and arguments are as with Docker', () => {
   assert.equal(node.zos(['run', '--rm', 'web', 'no-such-program']).code, 127)
   assert.equal(node.zos(['run', '--rm', 'web', '/etc/passwd']).code, 126)
   assert.equal(node.zos(['run', '--rm', '127.0.0.1:1/none:x', 'true']).code, 125)
+  const unread = node.zos(['run', '--rm', '--env-file', '/none', 'web', 'true'])
+  assert.deepEqual([unread.code, /Read --env-file "\/none"/.test(unread.err)], [125, true], 'Node takes it for its own')
 })
 
 test('environment, user, groups, folder and hostname come from the image and the flags', () => {
@@ -136,6 +139,20 @@ test('created, started, waited for, renamed and looked at as with Docker', async
   node.ok(['kill', '-s', 'KILL', id!])
   assert.equal(node.ok(['wait', 'new', 'made']).text, '137\n4\n')
   assert.equal(node.zos(['wait', 'none']).code, 1)
+})
+
+test('a terminal whose command was lost is attached to again', async () => {
+  const script = 'while read -t 30 line; do echo "got $line"; [ "$line" = end ] && exit 6; done; echo no more input'
+  const lost = spawn(join(ROOT, 'zos'), ['run', '-it', '--name', 'tty', 'web', 'sh', '-c', script], {
+    env: { ...process.env, ZOS_HOME: node.home, ZOS_HUB: `dir:${node.hub}` },
+    stdio: ['pipe', 'ignore', 'inherit'],
+  })
+  lost.stdin.write('one\n')
+  await until('it answers', 60, () => /got one/.test(node.zos(['logs', 'tty']).text))
+  lost.kill('SIGKILL')
+  await once(lost, 'exit')
+  const back = node.zos(['attach', 'tty'], { input: 'end\n' })
+  assert.deepEqual([back.code, /got end/.test(back.text)], [6, true])
 })
 
 test('cp carries folders and tar archives both ways, whatever their names', () => {

@@ -64,7 +64,8 @@ export const runStream = (engine: Engine, resolve: Resolve) =>
     writeFrame(stream, Frame.started, { id: workload.spec.id })
     if (request.detach) return void writeFrame(stream, Frame.exit, { code: 0 })
     const agent = agentOf(workload)
-    stream.on('close', () => agent.stdin.end())
+    // a terminal may be attached to again
+    if (!request.tty) stream.on('close', () => agent.stdin.end())
     await stay(stream, on, workload, { agent, detach })
     if (request.remove) await engine.forget(workload)
   })
