@@ -155,7 +155,7 @@ export const commands: Record<string, Command> = {
   deploy: {
     run: () => import('./grid/deploy.ts'),
     usage: 'FILE --group GROUP --as KEY [--plan]',
-    about: 'propose what a spec says to a group (--plan: only show)',
+    about: 'propose what a spec says to a group (--plan: only show); specs: docs/formats/spec.md',
   },
   proposals: {
     run: () => import('./grid/approve.ts').then((m) => ({ default: m.proposals })),
