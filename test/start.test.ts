@@ -1,6 +1,6 @@
 // `npm start`, as somebody who has just cloned this: once to its end, and once until Ctrl-C. Its pieces: src/cli/demo.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,11 +11,20 @@ import { processesWith, ROOT, until } from './harness.ts'
 
 const SKIP = process.env.ZOS_NIGHTLY !== '1' && 'a grid of three nodes, twice; ZOS_NIGHTLY=1'
 const work = mkdtempSync(join(tmpdir(), 'zos-start-'))
-after(() => rmSync(work, { recursive: true, force: true }))
+after(() => {
+  spawnSync(join(ROOT, 'zos'), ['grid', 'down'], { env: { ...process.env, ZOS_HOME: join(work, 'demo') } })
+  rmSync(work, { recursive: true, force: true })
+})
 
+/** In a process group of its own, which a terminal would send its Ctrl-C to. */
 const begin = (...args: string[]) => {
   const env = { ...process.env, ZOS_HOME: work }
-  const child = spawn('npm', ['start', '--', ...args], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn('npm', ['start', '--', ...args], {
+    cwd: ROOT,
+    env,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const said = { text: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said.text += text))
   return { child, said, code: once(child, 'close').then(([code]) => code as number | null) }
@@ -23,7 +32,7 @@ const begin = (...args: string[]) => {
 
 test('it ends by itself when all of it held, and leaves nothing running', {
   skip: SKIP,
-  timeout: 600_000,
+  timeout: 900_000,
 }, async () => {
   const { said, code } = begin('--once')
   assert.equal(await code, 0, said.text)
@@ -37,15 +46,15 @@ test('it ends by itself when all of it held, and leaves nothing running', {
 
 test('otherwise it stays up, says what to try, and ends cleanly at Ctrl-C', {
   skip: SKIP,
-  timeout: 600_000,
+  timeout: 900_000,
 }, async () => {
   const port = await freePort()
   const { child, said, code } = begin('--port', String(port))
-  await until('the page', 300, () => said.text.includes('Ctrl-C') || child.exitCode !== null)
+  await until('the page', 600, () => said.text.includes('Ctrl-C') || child.exitCode !== null)
   const answer = await fetch(`http://127.0.0.1:${port}/`)
   assert.match(await answer.text(), /Hello from nginx in a microVM of its own/)
   assert.match(said.text, /export ZOS_HOME=\S+ ZOS_PASSPHRASE=/)
-  child.kill('SIGINT')
+  process.kill(-child.pid!, 'SIGINT')
   assert.equal(await code, 0)
   await assert.rejects(fetch(`http://127.0.0.1:${port}/`))
   await until('the end of all it started', 30, () => processesWith(work).length === 0)

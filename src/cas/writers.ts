@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf } from '#codec'
-import { tryLock } from '#sys'
+import { makeFolder, tryLock } from '#sys'
 import type { ChunkBackend } from './backend.ts'
 import { temporaryPath } from './dir_sync.ts'
 
@@ -15,7 +15,7 @@ const NAME = /^writing-[0-9a-f]{16}$/
  */
 export function announceWriting({ direct }: ChunkBackend): Disposable {
   if (!direct) return { [Symbol.dispose]() {} }
-  mkdirSync(direct.temporary, { recursive: true })
+  makeFolder(direct.temporary)
   for (;;) {
     const path = join(direct.temporary, `writing-${randomBytes(8).toString('hex')}`)
     const fd = openSync(path, 'wx', 0o600)
@@ -38,7 +38,7 @@ export function announceWriting({ direct }: ChunkBackend): Disposable {
  */
 export function nowIn({ direct }: ChunkBackend): number {
   if (!direct) return Date.now()
-  mkdirSync(direct.temporary, { recursive: true })
+  makeFolder(direct.temporary)
   const path = temporaryPath(direct.temporary)
   const fd = openSync(path, 'wx', 0o600)
   try {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { closeSync, lstatSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, lstatSync, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join, resolve } from 'node:path'
 import { codeOf, ZosError } from '#codec'
@@ -16,10 +16,11 @@ const START_DEADLINE = 20_000
 
 /** Starts the node daemon detached, after setting up what is missing, and waits until it answers. */
 async function startDaemon(at: Places): Promise<void> {
+  const { makeFolder } = await import('#sys')
+  makeFolder(at.home, 0o700)
   const { ensureNodeSetup } = await import('./setup/index.ts')
   await ensureNodeSetup()
-  mkdirSync(at.home, { recursive: true, mode: 0o700 })
-  mkdirSync(at.run, { recursive: true, mode: 0o711 })
+  makeFolder(at.run, 0o711)
   const log = openSync(join(at.home, 'daemon.log'), 'a', 0o600)
   const child = spawn(
     process.execPath,

@@ -4,6 +4,7 @@ export { dataRanges, makeNode, readXattrs, setTime, tryLock, writeXattr } from '
 export { GcmContext } from './ffi-gcm.ts'
 export { callable, confine, giveBack, permissions } from './ffi-memory.ts'
 export { syncDirectory, writeAtomic } from './file.ts'
+export { makeFolder } from './folder.ts'
 export {
   type Call,
   type CallOptions,

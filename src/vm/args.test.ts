@@ -61,6 +61,8 @@ test('memory: written in the template, private in clones, sealed where QEMU can'
   assert.equal(ram(old, false), 'memory-backend-file,id=ram,size=256M,mem-path=/t,share=off')
   assert.equal(ram(recent, false), 'memory-backend-file,id=ram,size=256M,mem-path=/t,share=off,readonly=on,rom=off')
   assert.equal(ram(recent, true), ram(old, true))
+  const [named] = all(qemuArgs({ ...base, memory: { path: '/a,share=on', share: false } }), '-object')
+  assert.match(named!, /mem-path=\/a,,share=on,share=off$/, 'a comma in a path is one')
 })
 
 test('every VM is sandboxed and has nothing that writes into the template', () => {

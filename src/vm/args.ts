@@ -33,6 +33,9 @@ export type CardLink = { kind: 'stream'; path: string } | { kind: 'tap'; name: s
  */
 export const CARD_MTU: Record<CardLink['kind'], number> = { stream: 30_000, tap: 65_000 }
 
+/** A path within a QEMU option, whose parts are kept apart by commas. */
+const quoted = (path: string): string => path.replaceAll(',', ',,')
+
 export type QemuInput = {
   qemu: Qemu
   accel: Accel
@@ -92,7 +95,7 @@ function blockdev(node: string, disk: Disk, readOnly: boolean): string {
       return `driver=null-co,${common},size=${DISK_SIZE},read-zeroes=on`
     case 'nbd':
       // run time: wait a day for a storage process that is away, then fail; start: it is there or it is a fault
-      return `driver=nbd,${common},server.type=unix,server.path=${disk.socket},export=,reconnect-delay=86400,open-timeout=10`
+      return `driver=nbd,${common},server.type=unix,server.path=${quoted(disk.socket)},export=,reconnect-delay=86400,open-timeout=10`
     case 'file':
       return `driver=file,${common},filename=/dev/fdset/${disk.fd},discard=unmap,cache.no-flush=${disk.durable ? 'off' : 'on'}`
   }
@@ -128,7 +131,7 @@ const NIC_CONTROL = ['vq', 'rx', 'rx_extra', 'vlan', 'mac_addr', 'guest_offloads
 const NIC_SEGMENTATION = ['tso4', 'tso6', 'ecn', 'ufo'].flatMap((name) => [`host_${name}=off`, `guest_${name}=off`])
 const netdev = (card: CardLink): string =>
   card.kind === 'stream'
-    ? `stream,id=nic,server=on,addr.type=unix,addr.path=${card.path}`
+    ? `stream,id=nic,server=on,addr.type=unix,addr.path=${quoted(card.path)}`
     : `tap,id=nic,ifname=${card.name},script=no,downscript=no,vhost=off`
 const nicArgs = (card: CardLink): string[] => [
   ...['-netdev', netdev(card)],
@@ -155,10 +158,15 @@ export function qemuArgs(input: QemuInput): string[] {
     args.push('-kernel', boot.vmlinux, '-initrd', boot.initramfs)
     args.push('-append', kernelCommandLine(accel, qemu, boot.append))
   }
-  args.push('-chardev', `socket,id=qmp,path=${sockets.qmp},server=on,wait=off`, '-mon', 'chardev=qmp,mode=control')
+  args.push(
+    '-chardev',
+    `socket,id=qmp,path=${quoted(sockets.qmp)},server=on,wait=off`,
+    '-mon',
+    'chardev=qmp,mode=control',
+  )
   // the console is kept in bounded memory, where it outlives the daemon; QMP reads it
   args.push('-chardev', 'ringbuf,id=console,size=65536', '-serial', 'chardev:console')
-  args.push('-chardev', `socket,id=agent,path=${sockets.agent},server=on,wait=off`)
+  args.push('-chardev', `socket,id=agent,path=${quoted(sockets.agent)},server=on,wait=off`)
   args.push('-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=agent,name=zos.agent')
   args.push('-device', 'virtio-rng-pci', ...nicArgs(input.card))
   args.push(...diskArgs('root', disks.root, true), ...diskArgs('upper', disks.upper, false))
@@ -188,5 +196,5 @@ function memoryBackend({ memoryMiB }: VmClass, memory: QemuInput['memory'], qemu
   if (!memory) return `memory-backend-ram,id=ram,size=${memoryMiB}M`
   // QEMU 9 can map a file it may not write; before, the file has to be opened for writing though nothing is written
   const sealed = !memory.share && qemu.version[0] >= 9 ? ',readonly=on,rom=off' : ''
-  return `memory-backend-file,id=ram,size=${memoryMiB}M,mem-path=${memory.path},share=${memory.share ? 'on' : 'off'}${sealed}`
+  return `memory-backend-file,id=ram,size=${memoryMiB}M,mem-path=${quoted(memory.path)},share=${memory.share ? 'on' : 'off'}${sealed}`
 }

@@ -28,7 +28,8 @@ describe('the agent of a confined workload, and a host gone mad', {
     await using vm: TestVm = await bootVm(join(dir, 'b'), root)
     let agent = await connectAgent(vm.socket, { fresh: true, timeout: COLD_BOOT })
     await agent.start(
-      startSpec(root, processOf('sleep', '1000'), {
+      // longer than all that is done to it at its full size
+      startSpec(root, processOf('sleep', '1000000'), {
         readOnly: true,
         confined: true,
         init: true,

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import {
   type ChunkBackend,
@@ -13,6 +12,7 @@ import {
   severalBackends,
 } from '#cas'
 import { ZosError } from '#codec'
+import { makeFolder } from '#sys'
 import { dirRecords, type Records } from './records.ts'
 
 /** A home's images: the chunks, and the signed records that name them. */
@@ -41,7 +41,7 @@ export type Hints = {
  */
 export function openLibrary(options: { home: string; hub?: string | undefined; limit?: number }): Library {
   const home = resolve(options.home)
-  mkdirSync(home, { recursive: true, mode: 0o700 })
+  makeFolder(home, 0o700)
   const hub = options.hub ? openHub(options.hub) : undefined
   const store = openStore({
     dir: join(home, 'cas'),
