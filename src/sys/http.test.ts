@@ -52,3 +52,12 @@ test('a file that cannot take its name leaves nothing behind', async () => {
     [],
   )
 })
+
+test('a refusal that is cut off is an error of whoever opens a stream, too', { timeout: 20_000 }, async (t) => {
+  const server = createServer((socket) =>
+    socket.once('data', () => socket.end('HTTP/1.1 400 Refused\r\ncontent-length: 100\r\n\r\n{"error"')),
+  )
+  t.after(() => server.close())
+  await once(server.listen(path), 'listening')
+  await assert.rejects(openUnix(path, '/stream'))
+})

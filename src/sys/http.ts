@@ -224,6 +224,7 @@ export function openUnix(socketPath: string, path: string, body?: unknown): Prom
     req.on('response', (res) => {
       let answer = ''
       res.setEncoding('utf8').on('data', (d: string) => (answer += d))
+      res.on('error', reject)
       res.on('end', () => reject(thrown(answer, res.statusCode ?? 0)))
     })
     req.on('error', reject)
