@@ -51,7 +51,7 @@ const ls: Verb = async (library, [name = '', path], json) => {
         `${e.type[0]} ${e.mode}`,
         `${e.uid}:${e.gid}`,
         String(e.size ?? ''),
-        plain(e.target === undefined ? e.path : `${e.path} -> ${e.target}`),
+        e.target === undefined ? e.path : `${e.path} -> ${e.target}`,
       ]),
     ),
   )

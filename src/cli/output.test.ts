@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import test, { after } from 'node:test'
+import { table } from './terminal.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const work = mkdtempSync(join(tmpdir(), 'zos-output-'))
@@ -30,4 +31,8 @@ test('names of files that would steer a terminal are shown without what does', (
     assert.ok(!stdout.includes('\x1b'), args)
   }
   assert.ok(!zos('flist', 'ls', 'odd', '/\x1b[2J').stderr.includes('\x1b'))
+})
+
+test('a table shows what others named without what would steer a terminal, in columns as wide as what is shown', () => {
+  assert.equal(table(['NAME', 'B'], [['n\x1b[2J\n', 'b\u202e']]), 'NAME     B\nn?[2J?   b?\n')
 })

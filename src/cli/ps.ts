@@ -1,4 +1,4 @@
-import { plain, ZosError } from '#codec'
+import { ZosError } from '#codec'
 import type { WorkloadView } from '#wire'
 import { daemonCall } from './daemon.ts'
 import { JSON_FLAG, onlyFlags } from './flags.ts'
@@ -78,8 +78,8 @@ export default async function ps(args: string[]): Promise<number> {
   else if (text) process.stdout.write(shown.map((w) => `${text(dockerRow(w, flags['no-trunc']))}\n`).join(''))
   else {
     const rows = shown.map((w) => {
-      const command = plain(flags['no-trunc'] ? w.command : cut(w.command, COMMAND_WIDTH))
-      return [idOf(w), w.name, w.image, plain(stateText(w)), w.ports.join(' '), command]
+      const command = flags['no-trunc'] ? w.command : cut(w.command, COMMAND_WIDTH)
+      return [idOf(w), w.name, w.image, stateText(w), w.ports.join(' '), command]
     })
     process.stdout.write(table(['ID', 'NAME', 'IMAGE', 'STATE', 'PORTS', 'COMMAND'], rows))
   }

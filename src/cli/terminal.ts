@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline/promises'
-import { codeOf } from '#codec'
+import { codeOf, plain } from '#codec'
 
 /** A yes/no question on the terminal; Enter means yes, Ctrl-C and Ctrl-D no. */
 export async function ask(question: string): Promise<boolean> {
@@ -20,8 +20,9 @@ export async function ask(question: string): Promise<boolean> {
 export const cut = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, length - 1)}…` : text
 
-/** Rows under a header, columns as wide as their widest cell. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Rows under a header, columns as wide as their widest cell; what is in a row may be anybody's words. */
+export function table(header: readonly string[], said: readonly (readonly string[])[]): string {
+  const rows = said.map((cells) => cells.map(plain))
   const widths = header.map((h, i) => Math.max(h.length, ...rows.map((r) => r[i]?.length ?? 0)))
   const line = (cells: readonly string[]) =>
     cells

@@ -1,4 +1,4 @@
-import { plain, ZosError } from '#codec'
+import { ZosError } from '#codec'
 import type { ProcessRow } from '#vm'
 import { daemonCall } from './daemon.ts'
 import { JSON_FLAG, parseFlags } from './flags.ts'
@@ -21,7 +21,7 @@ export default async function top(args: string[]): Promise<number> {
   else {
     const cells = rows.map((r) => [
       ...[r.pid, r.ppid, r.uid, r.state, clock(r.cpuTicks / 100), bytesText(r.rss), clock(r.age)].map(String),
-      plain(r.command),
+      r.command,
     ])
     process.stdout.write(table(['PID', 'PPID', 'UID', 'STATE', 'CPU', 'MEMORY', 'AGE', 'COMMAND'], cells))
   }

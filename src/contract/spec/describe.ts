@@ -1,4 +1,4 @@
-import { canonicalJson } from '#codec'
+import { canonicalJson, plain } from '#codec'
 import type { Node } from '../actions/nodes.ts'
 import type { Subject } from '../actions/proposals.ts'
 import { type MemberSet, ROLE } from '../typed/schema.ts'
@@ -17,9 +17,12 @@ export type Known = {
   nameOf?: (address: string) => string | undefined
 }
 
-/** What is about to be signed, in words, one line each. Values of variables and secrets are never shown. */
+/**
+ * What is about to be signed, in words, one line each. Values of variables and secrets are never shown. Names in it are those of
+ * whoever proposes, or runs a node: none of them steers the terminal that it is read on.
+ */
 export function describe(subject: Subject, known: Known = {}): string[] {
-  return 'set' in subject ? describeSet(subject.set, known) : describeTransition(subject, known)
+  return ('set' in subject ? describeSet(subject.set, known) : describeTransition(subject, known)).map(plain)
 }
 
 function describeTransition({ transition: t }: Extract<Subject, { transition: unknown }>, known: Known): string[] {

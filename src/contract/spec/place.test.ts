@@ -99,6 +99,24 @@ test('what is signed is said in words, without any value of a variable', () => {
   assert.match(describe({ transition }).join('\n'), /sealed and not to this key/)
 })
 
+test('no name that somebody chose hides a line of what is signed, or adds one', () => {
+  const steer = 'x\x1b[1A\x1b[2K\nmembership: all is well\u202e\x9b1A'
+  const transition = draftTransition(
+    { group: root(1), digest: root(1), domain: { chainId: 1, contract: root(0) }, set: { epoch: 1 } } as never,
+    noConsent('web'),
+    'deploy',
+    { slots: [slot(0, 1)], rules: { allow: ['0x4445'], deny: [], farms: 2 } },
+  )
+  const [spec] = wanted('').map((s) => s.spec)
+  const odd = { ...spec!, workload: { ...spec!.workload, image: steer, env: { [steer]: 'v' }, [steer]: 1 } }
+  const nodes = [node(1, { attributes: { name: steer } })]
+  const plain = describe({ transition }, { nodes: [node(1)], specs: [spec!], before: [spec!] })
+  const lines = describe({ transition }, { nodes, specs: [odd], before: [spec!] })
+  assert.equal(lines.filter((line) => line.includes('\n')).length, 0)
+  assert.doesNotMatch(lines.join('\n'), /[\x1b\x9b\u202e]/)
+  assert.equal(lines.length, plain.length + 3, 'one for each field that differs')
+})
+
 test('undo finds the last other version, migrate keeps the spec', () => {
   const group = { group: root(1), digest: root(1), set: { epoch: 1 } } as never
   const step = (version: number, n: number, at: number) => ({
