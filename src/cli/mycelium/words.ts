@@ -25,10 +25,18 @@ const AT_ONCE = 1_100
 
 const topic = Buffer.from(WORDS_TOPIC)
 
-/** What became of a word within PATIENCE. */
-async function answerTo(carrier: WordCarrier, { srcPk, payload }: Message): Promise<Answer | undefined> {
+/** What is the relayer's own trouble, and not the word's. */
+const OURS = new Set(['no-funds', 'not-in-a-block', 'chain-failed', 'overtaken', 'rpc-disagree', 'rpc-unreachable'])
+
+/** What became of a word within PATIENCE; HEARD hears it even later. */
+async function answerTo(
+  carrier: WordCarrier,
+  { srcPk, payload }: Message,
+  heard: (answer: Answer | undefined) => void,
+): Promise<Answer | undefined> {
   // a copy: what is too large is not kept in memory
   const done = carrier.take(srcPk, Buffer.from(payload.subarray(0, MAX_WORD + 1)))
+  void done.then(heard, () => {})
   return (await within(PATIENCE, done)) ? done : { state: 'waiting' }
 }
 
@@ -58,7 +66,7 @@ export async function relayWords(
   async function serve(message: Message): Promise<void> {
     inHand++
     try {
-      const answer = await answerTo(carrier!, message)
+      const answer = await answerTo(carrier!, message, heard)
       const to = parseOverlayAddress(message.srcIp)
       if (answer) messages.push({ to, topic: Buffer.alloc(0), data: formatAnswer(answer), replyTo: message.id })
     } catch (error) {
@@ -66,6 +74,18 @@ export async function relayWords(
     } finally {
       inHand--
     }
+  }
+
+  /** Who pays hears why nothing is posted; those whose words they are come again. */
+  function heard(answer: Answer | undefined): void {
+    if (answer?.state === 'refused' && OURS.has(answer.code)) {
+      // once: what is needed is another number each time
+      if (failed !== answer.code) log(`words of nodes: ${answer.reason}`)
+      failed = answer.code
+    }
+    if (answer?.state !== 'posted' || failed === '') return
+    log('words of nodes are posted again')
+    failed = ''
   }
 
   function complain(error: unknown): void {

@@ -32,10 +32,22 @@ const wentBack = (cursor: Cursor, found: string) =>
     details: { cursor, found },
   })
 
+const isBehind = (cursor: Cursor, head: number) =>
+  new ZosError(
+    `Watch the chain: block ${cursor.block}, seen before, is not there yet; what is final is block ${head}`,
+    {
+      code: 'chain-behind',
+      kind: 'node',
+      details: { cursor, head },
+    },
+  )
+
 /**
  * Events of final blocks behind CURSOR (from the start when undefined), at once; `events` may be empty. Throws a
- * ZosError `chain-went-back` when the chain does not have the cursor's block: the chain lies now, or did when it gave
- * that block. Hold, keep running, report, and poll from the start: a cursor that a lie has set must not last.
+ * ZosError `chain-went-back` when the chain has another block than the cursor's: it lies now, or did when it gave
+ * that block. Hold, keep running, report, and poll from the start: a cursor that a lie has set must not last. Throws
+ * `chain-behind` when it does not have that block: behind one address are often several nodes, not all equally far; one that stays
+ * behind has gone back.
  */
 export async function poll(grid: Grid, cursor?: Cursor): Promise<Batch> {
   // an RPC that does not answer throws here: silence is not a chain that went back
@@ -46,9 +58,9 @@ export async function poll(grid: Grid, cursor?: Cursor): Promise<Batch> {
     const at = `0x${cursor.block.toString(16)}`
     const params = [at, false]
     const known = (await grid.engine.request({ method: 'eth_getBlockByNumber', params })) as { hash: string } | null
-    if (known?.hash !== cursor.hash) throw wentBack(cursor, String(known?.hash))
+    if (known && known.hash !== cursor.hash) throw wentBack(cursor, known.hash)
+    if (!known || head.number < cursor.block) throw isBehind(cursor, head.number)
   }
-  if (cursor && head.number < cursor.block) throw wentBack(cursor, `head ${head.number}`)
   const from = cursor ? BigInt(cursor.block) + 1n : grid.since
   const found = BigInt(head.number) >= from ? await events(grid, NAMES, [], { from, to: BigInt(head.number) }) : []
   return { events: found, cursor: { block: head.number, hash: head.hash } }

@@ -22,7 +22,7 @@ import { openSpecs } from './specs.ts'
 
 /**
  * Milliseconds between two looks at the chain, after it had no news for a while, and while it is away or lies; between two
- * passes over the slots; between two heartbeats; between two looks at everything.
+ * passes over the slots; between two heartbeats, and after one that did not come through; between two looks at everything.
  */
 const LOOK = 250
 const LOOK_QUIET = 1000
@@ -30,7 +30,10 @@ const QUIET_AFTER = 30_000
 const AWAY = 2000
 const PASS = 500
 const BEAT = 300_000
+const BEAT_AGAIN = 30_000
 const WHOLE = 60_000
+/** After so long a chain that is behind what was seen of it has gone back. Milliseconds. */
+const BEHIND = 60_000
 
 const log = planeLog('provision')
 const text = { type: 'string' } as const
@@ -86,6 +89,12 @@ async function reach() {
   return { grid, report: reporter({ grid, post, account: openRelayer(), key, node: config.node, log }) }
 }
 
+let saving: Promise<void> = Promise.resolve()
+const save = (what: typeof pinned): Promise<void> => {
+  saving = saving.catch(() => {}).then(() => savePinned(state, what))
+  return saving
+}
+
 const path = join(run, 'provision.sock')
 await serveUnix(path, {
   calls: {
@@ -114,13 +123,15 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => st
 // Loops of their own, for a chain that answers slowly must not keep the slots waiting, nor a start the next freeze, nor
 // either of them a lease.
 const chainPace = pace()
+const reportPace = pace()
 const leasePace = pace()
 const slotsPace = pace()
 
 async function followChain(): Promise<void> {
   let chain: Awaited<ReturnType<typeof reach>> | undefined
-  let beaten = 0
   let looked = 0
+  let saved = ''
+  let behind = 0
   let news = Date.now()
   while (!stop.signal.aborted) {
     const begun = Date.now()
@@ -131,27 +142,33 @@ async function followChain(): Promise<void> {
       const next = structuredClone(pinned)
       const learnt = await pull(chain.grid, next, { id: config.node, codeHash: config.codeHash }, { whole, log })
       if (whole) looked = begun
+      // what is reported meanwhile is noted in both
+      for (const [id, d] of Object.entries(next.deployments)) {
+        const now = pinned.deployments[id as `0x${string}`]
+        if (now) d.said = now.said
+      }
+      // blocks without news need not be remembered one by one
+      if (learnt || (whole && next.cursor?.hash !== saved)) {
+        await save(next)
+        saved = next.cursor?.hash ?? ''
+      }
+      pinned = next
+      behind = 0
       if (learnt) {
         news = begun
-        await savePinned(state, next)
-        pinned = next
         slotsPace.hurry()
         leasePace.hurry()
       }
-      if (await chain.report.slots(pinned, words)) await savePinned(state, pinned)
       if (whole) cards.nodes(await otherNodes(chain.grid, config.node))
-      if (begun - beaten > BEAT) {
-        await chain.report.beat()
-        beaten = begun
-      }
       if (away !== '') log('the chain answers')
       away = ''
     } catch (error) {
       // everything runs on: what was agreed on before is still agreed on
       if (away !== reasonOf(error)) log(reasonOf(error))
       away = reasonOf(error)
+      behind = codeOf(error) === 'chain-behind' ? behind || begun : 0
       // Where we stood may itself have been a lie. Events are hints, and consent never goes back: from the start, then.
-      if (codeOf(error) === 'chain-went-back') {
+      if (codeOf(error) === 'chain-went-back' || (behind > 0 && begun - behind > BEHIND)) {
         pinned = { ...pinned, cursor: null }
         looked = 0
       }
@@ -168,12 +185,32 @@ async function keepSlots(): Promise<void> {
       words = await keep(pinned.deployments)
       // what they are now is reported at once
       const now = JSON.stringify([...words].map(([id, slots]) => [id, ...slots]))
-      if (now !== said) chainPace.hurry()
+      if (now !== said) reportPace.hurry()
       said = now
     } catch (error) {
       log(`pass: ${reasonOf(error)}`)
     }
     await slotsPace.wait(PASS, stop.signal)
+  }
+}
+
+/** A word may wait for its block as long as the chain lets it: a freeze is noticed meanwhile. */
+async function reportSlots(): Promise<void> {
+  let report: ReturnType<typeof reporter> | undefined
+  let failed = ''
+  let due = 0
+  while (!stop.signal.aborted) {
+    try {
+      report ??= (await reach()).report
+      if (await report.slots(pinned, words)) await save(pinned)
+      if (Date.now() > due) due = Date.now() + ((await report.beat()) ? BEAT : BEAT_AGAIN)
+      failed = ''
+    } catch (error) {
+      // of a chain that is away followChain speaks
+      if (failed !== reasonOf(error) && away === '') log(`report: ${reasonOf(error)}`)
+      failed = reasonOf(error)
+    }
+    await reportPace.wait(failed === '' ? PASS : AWAY, stop.signal)
   }
 }
 
@@ -193,6 +230,6 @@ async function holdLeases(): Promise<void> {
   }
 }
 
-await Promise.all([followChain(), keepSlots(), holdLeases()])
+await Promise.all([followChain(), reportSlots(), keepSlots(), holdLeases()])
 rmSync(path, { force: true })
 process.exit(0)

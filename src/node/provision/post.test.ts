@@ -107,4 +107,36 @@ test('words go by the relayer; when it refuses, is silent, lies or keeps them ba
   await isThere()
   assert.ok(performance.now() - begun >= 500)
   assert.deepEqual(await made(), [2, 10])
+
+  // where gas costs something, and the node has nothing
+  const dear: typeof engine = {
+    ...engine,
+    request: (call) => {
+      const said: Record<string, string> = {
+        eth_gasPrice: '0x1',
+        eth_maxPriorityFeePerGas: '0x1',
+        eth_getBalance: '0x0',
+      }
+      return said[call.method] ? Promise.resolve(said[call.method]) : engine.request(call)
+    },
+  }
+  const there = openGrid(dear, contract, { since })
+  const [refusesAgain, again] = says({ state: 'refused', code: 'no-funds', reason: '0xaa has 0 of the 0.1' })
+  const poor = poster(refusesAgain, () => {})
+  const said = /^Post what was signed: relayer: 0xaa has 0 of the 0.1; and by ourselves: this node has no funds$/
+  const word = next()
+  for (let n = 0; n < 2; n++) await assert.rejects(poor(there, own, word), { code: 'no-funds', message: said })
+  assert.equal(again.times, 2, 'there is nobody else: it is asked each time')
+  const late = poster(
+    async (word) => {
+      void sleep(1000).then(() => honest(word))
+      return { state: 'waiting' }
+    },
+    () => {},
+  )
+  await assert.rejects(late(there, own, word, 0), { code: 'no-funds' })
+  await sleep(2000)
+  await late(there, own, word, 0)
+  await isThere()
+  assert.deepEqual(await made(), [3, 10], 'what came late is found, and not posted again')
 })

@@ -1,4 +1,4 @@
-import { reasonOf } from '#codec'
+import { codeOf, reasonOf, ZosError } from '#codec'
 import { type Grid, isHeld, type Relayer, type SignedWord, sendBeats, sendReport } from '#contract'
 import { sleep } from '#sys'
 import type { Carry } from './relayer.ts'
@@ -6,11 +6,16 @@ import type { Carry } from './relayer.ts'
 /** Milliseconds in which a relayer that failed is not asked again, doubled with each failure. */
 const PAUSE = 10_000
 const LONGEST_PAUSE = 600_000
-/** Between two looks whether a word that the relayer has is in a block; and until when it should be, unless said otherwise. */
+/** Between two looks whether a word that the relayer has is in a block, at first and later; and until when it should be, unless said otherwise. */
 const LOOK = 250
+const LOOK_LATER = 1_000
+const SOON = 2_000
 const PATIENCE = 15_000
 
-/** Brings WORD to the chain; resolves when it is there. ACCOUNT posts what the relayer does not within PATIENCE ms. */
+/**
+ * Brings WORD to the chain; resolves when it is there. ACCOUNT posts what the relayer does not within PATIENCE ms. Given the same
+ * word again it first looks whether it is there by now.
+ */
 export type Post = (grid: Grid, account: Relayer, word: SignedWord, patience?: number) => Promise<void>
 
 /**
@@ -21,6 +26,8 @@ export function poster(carry: Carry | undefined, log: (line: string) => void): P
   let pause = PAUSE
   let silentUntil = 0
   let said = ''
+  /** The head when a word was first given to the relayer. */
+  const since = new WeakMap<SignedWord, bigint>()
 
   const complain = (line: string) => {
     if (said !== line) log(line)
@@ -34,40 +41,59 @@ export function poster(carry: Carry | undefined, log: (line: string) => void): P
   }
 
   async function isThere(grid: Grid, word: SignedWord, from: bigint, patience: number): Promise<boolean> {
-    const end = performance.now() + patience
+    const begun = performance.now()
     for (;;) {
       if (await isHeld(grid, word, from)) return true
-      if (performance.now() > end) return false
-      await sleep(LOOK)
+      const waited = performance.now() - begun
+      if (waited > patience) return false
+      await sleep(waited < SOON ? LOOK : LOOK_LATER)
     }
   }
 
-  async function byRelayer(grid: Grid, word: SignedWord, patience: number): Promise<boolean> {
-    if (!carry || performance.now() < silentUntil) return false
-    const from = await grid.client.getBlockNumber({ cacheTime: 0 })
+  /** '' when the chain has it, else why the relayer did not bring it there. */
+  async function byRelayer(grid: Grid, word: SignedWord, patience: number): Promise<string> {
+    if (!carry || performance.now() < silentUntil) return said
+    const before = since.get(word)
+    const from = before ?? (await grid.client.getBlockNumber({ cacheTime: 0 }))
+    since.set(word, from)
     try {
+      if (before !== undefined && (await isHeld(grid, word, from))) return done()
       const answer = await carry(word)
       if (answer.state === 'refused') {
+        if (answer.code === 'old-word' && (await isHeld(grid, word, from))) return done()
         // what it is right about, the chain says again, for nothing
         complain(`relayer: ${answer.reason}`)
-        return false
+        return said
       }
-      if (!(await isThere(grid, word, from, answer.state === 'waiting' ? patience : 0))) {
-        failed(`relayer: "${answer.state}", and the chain does not have it`)
-        return false
-      }
-      pause = PAUSE
-      said = ''
-      return true
+      if (await isThere(grid, word, from, answer.state === 'waiting' ? patience : 0)) return done()
+      failed(`relayer: "${answer.state}", and the chain does not have it`)
     } catch (error) {
       failed(reasonOf(error))
-      return false
     }
+    return said
+  }
+
+  function done(): '' {
+    pause = PAUSE
+    said = ''
+    return ''
   }
 
   return async (grid, account, word, patience = PATIENCE) => {
-    if (await byRelayer(grid, word, patience)) return
-    if ('ack' in word) await sendReport(grid, account, word)
-    else await sendBeats(grid, account, [{ ...word.beat, signature: word.signature }])
+    const why = carry ? await byRelayer(grid, word, patience) : 'no relayer is named'
+    if (why === '') return
+    try {
+      if ('ack' in word) await sendReport(grid, account, word)
+      else await sendBeats(grid, account, [{ ...word.beat, signature: word.signature }])
+    } catch (error) {
+      if (codeOf(error) !== 'no-funds') throw error
+      // there is nobody else: it is asked again whenever the node comes again
+      silentUntil = 0
+      throw new ZosError(`Post what was signed: ${why}; and by ourselves: this node has no funds`, {
+        code: 'no-funds',
+        kind: 'node',
+        cause: error,
+      })
+    }
   }
 }

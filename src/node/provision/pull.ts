@@ -56,7 +56,7 @@ export async function pull(
   const batch = await poll(grid, pinned.cursor ?? undefined)
   for (const e of batch.events) note(pinned, node.id, e)
   if (options.whole) await lookAtAll(grid, pinned, node.id)
-  let changed = batch.events.length > 0 || batch.cursor.hash !== pinned.cursor?.hash
+  let changed = batch.events.length > 0
   pinned.cursor = batch.cursor
   const newest = new Map<Hex, GroupState>()
   const unsure = new Set<Hex>()

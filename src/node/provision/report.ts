@@ -1,5 +1,5 @@
 import { codeOf, reasonOf } from '#codec'
-import { expire, type Grid, type Key, type Relayer, signBeat, signReport } from '#contract'
+import { expire, type Grid, type Key, type Relayer, type SignedWord, signBeat, signReport } from '#contract'
 import type { Pinned, Said } from './pinned.ts'
 import type { Post } from './post.ts'
 
@@ -7,8 +7,13 @@ type Hex = `0x${string}`
 
 /** A slot whose state flaps is reported at most so often. Milliseconds. */
 const CALM = 5000
+/** After a word that could not be brought to the chain, doubled with each; milliseconds. */
+const AGAIN = 5000
+const LONGEST = 60_000
 /** Seconds the chain's clock may be behind ours. */
 const BEHIND = 2
+
+const isSame = (a: Said, b: Said): boolean => a.sequence === b.sequence && a.phase === b.phase && a.reason === b.reason
 
 /** Brings to the chain what changed since it last took our word; true when it took something. */
 export function reporter(at: {
@@ -21,31 +26,49 @@ export function reporter(at: {
 }) {
   const { grid, account, key, node, log } = at
   const last = new Map<string, number>()
+  /** Words that could not be brought there yet: signed once, for what a relayer has of them it may still post. */
+  const waiting = new Map<string, { word: SignedWord; now: Said; pause: number; until: number }>()
+  const complaints = new Map<string, string>()
+
+  /** Once, until it is another reason. */
+  const complain = (what: string, error: unknown) => {
+    if (complaints.get(what) !== reasonOf(error)) log(`${what}: ${reasonOf(error)}`)
+    complaints.set(what, reasonOf(error))
+  }
 
   const post = async (id: Hex, d: Pinned['deployments'][Hex], slot: number, now: Said) => {
     const { sequence } = now
     // of a step that is no longer the last: the next look says what is so now
     if (sequence !== d.consent.sequence) return false
     const before = d.said[slot]
-    const same = before?.sequence === sequence && before.phase === now.phase && before.reason === now.reason
-    if (same) return false
-    const flapping = before?.sequence === sequence && Date.now() - (last.get(`${id} ${slot}`) ?? 0) < CALM
+    if (before && isSame(before, now)) return false
+    const key = `${id} ${slot}`
+    const late = waiting.get(key)
+    if (late && Date.now() < late.until) return false
+    const flapping = before?.sequence === sequence && Date.now() - (last.get(key) ?? 0) < CALM
     if (flapping) return false
-    last.set(`${id} ${slot}`, Date.now())
+    last.set(key, Date.now())
+    const word = late && isSame(late.now, now) ? late.word : sign(d, slot, now)
     try {
-      const word = signReport(grid, key, { group: d.group, name: d.name, slot, node, ...now })
       await at.post(grid, account, word)
     } catch (error) {
       // the chain has given the slot to others already: it needs no word of ours
       const gone = codeOf(error) === 'contract-NotTheOwner'
-      if (gone) d.said[slot] = now
-      if (gone) return true
-      log(`report ${d.name}/${slot} ${now.phase}: ${reasonOf(error)}`)
-      return false
+      if (!gone) {
+        complain(`report ${d.name}/${slot}`, error)
+        const pause = Math.min(late ? late.pause * 2 : AGAIN, LONGEST)
+        waiting.set(key, { word, now, pause, until: Date.now() + pause })
+        return false
+      }
     }
+    waiting.delete(key)
+    complaints.delete(`report ${d.name}/${slot}`)
     d.said[slot] = now
     return true
   }
+
+  const sign = (d: Pinned['deployments'][Hex], slot: number, now: Said) =>
+    signReport(grid, key, { group: d.group, name: d.name, slot, node, ...now })
 
   /** Consent that ended by time alone: whoever has a slot of it tells the chain, so that what was booked is free again. */
   const overdue = async (d: Pinned['deployments'][Hex]) => {
@@ -55,8 +78,8 @@ export function reporter(at: {
     if (!due) return
     last.set(`${d.group} ${d.name}`, Date.now())
     await expire(grid, account, d.group, d.name).catch((error: unknown) => {
-      // another was first, or the chain's clock is far behind ours
-      if (!codeOf(error).startsWith('contract-')) throw error
+      // another was first, or the chain's clock is far behind ours; who has no funds leaves it to others
+      if (!codeOf(error).startsWith('contract-')) complain(`end ${d.name}, whose time is over`, error)
     })
   }
 
@@ -72,9 +95,16 @@ export function reporter(at: {
       }
       return changed
     },
-    async beat(): Promise<void> {
+    /** False when the chain did not get it. */
+    async beat(): Promise<boolean> {
       const { signature, ...beat } = signBeat(grid, key, node, Math.floor(Date.now() / 1000))
-      await at.post(grid, account, { beat, signature })
+      try {
+        await at.post(grid, account, { beat, signature })
+        return true
+      } catch (error) {
+        complain('sign of life', error)
+        return false
+      }
     },
   }
 }
