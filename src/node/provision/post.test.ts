@@ -123,7 +123,7 @@ test('words go by the relayer; when it refuses, is silent, lies or keeps them ba
   const there = openGrid(dear, contract, { since })
   const [refusesAgain, again] = says({ state: 'refused', code: 'no-funds', reason: '0xaa has 0 of the 0.1' })
   const poor = poster(refusesAgain, () => {})
-  const said = /^Post what was signed: relayer: 0xaa has 0 of the 0.1; and by ourselves: this node has no funds$/
+  const said = /^Post what was signed: relayer: 0xaa has 0 of the 0.1; and this node has no funds$/
   const word = next()
   for (let n = 0; n < 2; n++) await assert.rejects(poor(there, own, word), { code: 'no-funds', message: said })
   assert.equal(again.times, 2, 'there is nobody else: it is asked each time')

@@ -29,13 +29,13 @@ export function poster(carry: Carry | undefined, log: (line: string) => void): P
   /** The head when a word was first given to the relayer. */
   const since = new WeakMap<SignedWord, bigint>()
 
-  const complain = (line: string) => {
-    if (said !== line) log(line)
-    said = line
+  const complain = (reason: string, what = '') => {
+    if (said !== reason) log(`${reason}${what}`)
+    said = reason
   }
 
   function failed(reason: string): void {
-    complain(`${reason}; posting by ourselves`)
+    complain(reason, '; posting by ourselves')
     silentUntil = performance.now() + pause
     pause = Math.min(pause * 2, LONGEST_PAUSE)
   }
@@ -89,7 +89,7 @@ export function poster(carry: Carry | undefined, log: (line: string) => void): P
       if (codeOf(error) !== 'no-funds') throw error
       // there is nobody else: it is asked again whenever the node comes again
       silentUntil = 0
-      throw new ZosError(`Post what was signed: ${why}; and by ourselves: this node has no funds`, {
+      throw new ZosError(`Post what was signed: ${why}; and this node has no funds`, {
         code: 'no-funds',
         kind: 'node',
         cause: error,
