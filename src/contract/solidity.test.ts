@@ -254,7 +254,8 @@ test('gas per operation is the snapshot’s', { timeout: 60_000 }, async () => {
   const batch = n.map(({ key, id }) => signBeat(grid, key, id, beat.time + 1))
   gas['heartbeat, each of 4'] = Math.round(Number((await sendBeats(grid, relayer, batch)).gas) / 4)
   await createFarm(grid, relayer, w.owner.address, 'second')
-  if (process.env.ZOS_GAS) console.error(gas) // to make a new snapshot by hand
+  // to make a new snapshot by hand; other networks have prices of their own
+  if (process.env.ZOS_GAS || process.env.ZOS_TEST_RPC) console.error(gas)
   const snapshot = JSON.parse(readFileSync(join(import.meta.dirname, 'gas.json'), 'utf8')) as Record<
     string,
     { gas: number; prototype: number }
@@ -263,6 +264,7 @@ test('gas per operation is the snapshot’s', { timeout: 60_000 }, async () => {
   for (const [what, used] of Object.entries(gas)) {
     const { gas: was, prototype } = snapshot[what]!
     assert.ok(was <= prototype * 1.3, `${what}: ${was} is above 1.3 of the prototype's ${prototype}`)
+    if (process.env.ZOS_TEST_RPC) continue
     // calldata's zero bytes vary with signatures and digests
     assert.ok(Math.abs(used - was) < was * 0.02 + 500, `${what}: ${used}, snapshot ${was}`)
   }
