@@ -19,17 +19,24 @@ export type Parsed<F extends Flags> = {
 
 const usage = (message: string): ZosError => new ZosError(message, { code: 'usage' })
 
+/** `main.ts` says more behind it. */
+const unknown = (command: string, flag: string, flags: Flags): ZosError =>
+  new ZosError(`zos ${command}: unknown flag "${flag}"`, {
+    code: 'unknown-flag',
+    details: { command, flag: flag.replace(/^--?/, ''), known: Object.keys(flags) },
+  })
+
 /** `--help` was asked for: carries what a command's flags mean up to `main.ts`, which knows the rest. */
 export class HelpAsked extends Error {
   readonly rows: string
   constructor(flags: Flags) {
     super('help was asked for')
-    this.rows = Object.entries(flags)
-      .map(([name, { kind, short, about }]) => {
-        const said = `${short ? `-${short}, ` : '    '}--${name}${kind === 'switch' ? '' : ' VALUE'}`
-        return `  ${said.padEnd(26)} ${about}${kind === 'list' ? ' (may be given often)' : ''}\n`
-      })
-      .join('')
+    const rows = Object.entries(flags).map(([name, { kind, short, about }]) => ({
+      said: `${short ? `-${short}, ` : '    '}--${name}${kind === 'switch' ? '' : ' VALUE'}`,
+      about: `${about}${kind === 'list' ? ' (may be given often)' : ''}`,
+    }))
+    const width = Math.max(26, ...rows.map((row) => row.said.length))
+    this.rows = rows.map((row) => `  ${row.said.padEnd(width)} ${row.about}\n`).join('')
   }
 }
 
@@ -69,14 +76,14 @@ export function parseFlags<const F extends Flags>(
       const at = arg.indexOf('=')
       const name = at < 0 ? arg.slice(2) : arg.slice(2, at)
       const flag = Object.hasOwn(flags, name) ? flags[name] : undefined
-      if (!flag) throw usage(`zos ${command}: unknown flag "--${name}"; "zos ${command} --help" lists them`)
+      if (!flag) throw unknown(command, `--${name}`, flags)
       if (flag.kind !== 'switch') set(name, at < 0 ? next() : arg.slice(at + 1))
       else if (at < 0 || arg.slice(at + 1) === 'true') found[name] = true
       else if (arg.slice(at + 1) !== 'false') throw usage(`zos ${command}: "--${name}" takes no value`)
     } else if (arg.startsWith('-') && arg.length > 1) {
       for (let c = 1; c < arg.length; c++) {
         const name = shorts.get(arg[c]!)
-        if (!name) throw usage(`zos ${command}: unknown flag "-${arg[c]}"; "zos ${command} --help" lists them`)
+        if (!name) throw unknown(command, `-${arg[c]}`, flags)
         if (flags[name]!.kind === 'switch') found[name] = true
         else {
           const glued = arg.slice(c + 1).replace(/^=/, '')

@@ -17,17 +17,30 @@ function exitCodeOf(command: string, error: unknown): number {
 const helpOf = (name: string, { usage, about }: Command, flags: string): string =>
   `usage: ${`zos ${name} ${usage}`.trimEnd()}\n\n${about}\n${flags && `\n${flags}`}`
 
+/** What stands behind an error that says only what was wrong. */
+async function hint(error: unknown): Promise<string> {
+  if (!(error instanceof ZosError) || error.code !== 'unknown-flag') return ''
+  const { command, flag, known } = error.details as { command: string; flag: string; known: string[] }
+  return (await import('./elsewhere.ts')).insteadOfFlag(command, flag, known)
+}
+
 async function main(argv: string[]): Promise<number> {
   const [first, ...more] = argv
   // "zos help run" is "zos run --help"
-  const [name, ...args] = first === 'help' && more.length > 0 ? [more[0]!, '--help'] : [first, ...more]
+  const [name, ...args] =
+    first === 'help' && more.length > 0
+      ? [more[0]!, '--help']
+      : first === '--version' || first === '-v'
+        ? ['version', ...more]
+        : [first, ...more]
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
     process.stdout.write(help())
     return 0
   }
   const command = Object.hasOwn(commands, name) ? commands[name]! : undefined
   if (!command) {
-    process.stderr.write(`zos: no command "${name}"; "zos help" lists them\n`)
+    const { insteadOfCommand } = await import('./elsewhere.ts')
+    process.stderr.write(`zos: no command "${plain(name)}"${insteadOfCommand(name, Object.keys(commands))}\n`)
     return 1
   }
   try {
@@ -42,7 +55,8 @@ async function main(argv: string[]): Promise<number> {
       error instanceof Error && !(error instanceof ZosError) && process.env.ZOS_DEBUG ? `\n${error.stack}` : ''
     // it may quote what an image or a workload made up; lines of its own it may have
     const reason = reasonOf(error).split('\n').map(plain).join('\n')
-    process.stderr.write(`zos: ${reason}${stack}\n`)
+    const more = await hint(error)
+    process.stderr.write(`${reason.startsWith('zos ') ? '' : 'zos: '}${reason}${more}${stack}\n`)
     return exitCodeOf(name, error)
   }
 }
