@@ -19,7 +19,13 @@ function ago(time: string): string {
 
 function stateText(w: WorkloadView): string {
   if (w.state === 'running' && w.startedAt) return `running ${ago(w.startedAt)}${w.health ? ` (${w.health})` : ''}`
-  if (w.state === 'exited') return `exited (${w.exitCode}): ${w.reason}`
+  if (w.state === 'exited') {
+    // the number stands there already
+    const reason = w.reason.startsWith(`exit code ${w.exitCode}`)
+      ? w.reason.replace(/^exit code \d+(; )?/, '')
+      : w.reason
+    return `exited (${w.exitCode}) ${ago(w.finishedAt ?? w.createdAt)} ago${reason && `: ${reason}`}`
+  }
   return w.reason && w.state === 'paused' ? `paused: ${w.reason}` : w.state
 }
 

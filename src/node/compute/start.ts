@@ -9,7 +9,7 @@ import { publishPorts } from './ports.ts'
 import { settle } from './settle.ts'
 import { watchStall } from './stall.ts'
 import { watch } from './watch.ts'
-import { announce, dial, folderFor, keep, openLog, save, type Workload } from './workload.ts'
+import { announce, dial, dropRestart, folderFor, keep, openLog, save, type Workload } from './workload.ts'
 
 /** Starts it in a machine of its own. When it cannot, the status says why and the error is thrown. */
 export function start(workload: Workload, note: (line: string) => void): Promise<void> {
@@ -23,6 +23,7 @@ export function start(workload: Workload, note: (line: string) => void): Promise
 /** Starts it again after DELAY milliseconds, as its policy says. */
 export function restartLater(workload: Workload, delay: number): void {
   workload.restartTimer = setTimeout(() => {
+    workload.restartTimer = undefined
     workload.status.restarts++
     startByPolicy(workload)
   }, delay)
@@ -38,7 +39,7 @@ async function startNow(workload: Workload, note: (line: string) => void): Promi
   const { at, spec } = workload
   const { storage, machines, volumes } = at
   if (workload.status.state === 'running' || workload.status.state === 'paused') return
-  clearTimeout(workload.restartTimer)
+  dropRestart(workload)
   await workload.settled
   try {
     const mounts = await volumes.acquire(spec.id, spec.volumes)

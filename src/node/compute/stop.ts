@@ -6,7 +6,7 @@ import { unpause } from './pause.ts'
 import { settle } from './settle.ts'
 import { restartLater } from './start.ts'
 import { ended, machineEnded } from './watch.ts'
-import { agentOf, announce, folderFor, reach, save, type Workload, waitExit } from './workload.ts'
+import { agentOf, announce, dropRestart, folderFor, reach, save, type Workload, waitExit } from './workload.ts'
 
 /** After KILL the guest answers in milliseconds; if not, the machine itself is ended. */
 const KILL_GRACE = 5_000
@@ -20,7 +20,7 @@ export async function signal(workload: Workload, name: string): Promise<void> {
 
 /** The stop signal, TIMEOUT seconds of grace, then KILL. One whose machine stays silent is ended with it. */
 export async function stop(workload: Workload, timeout = workload.spec.stopTimeout): Promise<void> {
-  clearTimeout(workload.restartTimer)
+  dropRestart(workload)
   await workload.starting?.catch(() => {})
   const grace = sleep(timeout * 1000)
   await Promise.race([workload.adopting?.over, grace])
@@ -33,8 +33,13 @@ export async function stop(workload: Workload, timeout = workload.spec.stopTimeo
   if (workload.status.state !== 'running') return
   await save(workload, { byHand: true })
   const gone = waitExit(workload)
-  await agentOf(workload).signal(workload.spec.stopSignal)
-  if ((await Promise.race([gone, grace])) === undefined) await kill(workload)
+  try {
+    await agentOf(workload).signal(workload.spec.stopSignal)
+    if ((await Promise.race([gone, grace])) === undefined) await kill(workload)
+  } catch (error) {
+    // it has ended by itself meanwhile: that is what was asked for
+    if (isUp(workload)) throw error
+  }
   await gone
   await workload.settled
 }
@@ -42,7 +47,7 @@ export async function stop(workload: Workload, timeout = workload.spec.stopTimeo
 /** KILL, whatever state it is in; exit code 137. */
 export async function kill(workload: Workload): Promise<void> {
   const { spec, status } = workload
-  clearTimeout(workload.restartTimer)
+  dropRestart(workload)
   if (!isUp(workload)) {
     throw new ZosError(`Kill workload "${spec.name}": it is ${status.state}, not running`, { code: 'not-running' })
   }
@@ -71,7 +76,7 @@ async function thaw(workload: Workload): Promise<void> {
 
 /** The node goes down: its machine goes, it stays. */
 export async function halt(workload: Workload): Promise<void> {
-  clearTimeout(workload.restartTimer)
+  dropRestart(workload)
   if (isUp(workload)) {
     await thaw(workload)
     settle(workload, true)
@@ -102,7 +107,7 @@ export async function remove(workload: Workload, { force, volumes }: Removal): P
     workload.status = { ...status, state: 'exited', exitCode: 137, reason: 'removed', machine: null }
     announce(workload)
   }
-  clearTimeout(workload.restartTimer)
+  dropRestart(workload)
   workload.removed = true
   await workload.settled
   if (volumes) for (const v of spec.volumes) if (v.anonymous) at.volumes.removeFree(v.source, spec.id)

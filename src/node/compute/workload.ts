@@ -198,18 +198,25 @@ export function announce({ status, waiters }: Workload): void {
   waiters.clear()
 }
 
+/** It does not start again by its policy. */
+export function dropRestart(workload: Workload): void {
+  clearTimeout(workload.restartTimer)
+  workload.restartTimer = undefined
+}
+
 /** Its published ports as they are on this host; 0: one is chosen at the start. */
 export const boundPorts = ({ spec, status }: Pick<Workload, 'spec' | 'status'>): WorkloadSpec['ports'] =>
   spec.ports.map((p, n) => ({ ...p, host: p.host || (status.hostPorts[n] ?? 0) }))
 
-export function view({ at, spec, status, machine, adopting, health, heldUp }: Workload): WorkloadView {
+export function view({ at, spec, status, machine, adopting, health, heldUp, restartTimer }: Workload): WorkloadView {
+  const reason = restartTimer ? `${status.reason}; starts again by its policy` : status.reason
   return {
     id: spec.id,
     name: spec.name,
     image: spec.image,
     state: status.state,
     exitCode: status.state === 'exited' ? status.exitCode : null,
-    reason: status.reason || heldUp || (adopting && performance.now() - adopting.since > SOON ? hangsAt(adopting) : ''),
+    reason: reason || heldUp || (adopting && performance.now() - adopting.since > SOON ? hangsAt(adopting) : ''),
     pid: machine?.pid ?? at.machines.pidOf(status.machine),
     createdAt: spec.createdAt,
     startedAt: status.startedAt,
