@@ -14,6 +14,7 @@ import {
   parseSpec,
   placeSlots,
   poll,
+  proposalId,
   propose,
   readConsent,
   readGroup,
@@ -89,7 +90,7 @@ test('a spec is placed on nodes, sealed, agreed on, and taken by its node from s
   const approved = events.find((e) => e.name === 'Approved')!
   const { log } = await readConsent(grid, group, 'web')
   const step = log!.approvals.at(-1)!
-  assert.equal(approved.args.digest, id)
+  assert.equal(proposalId(grid, { transition: approved.args.transition as typeof transition }), id)
   const now = Math.floor(Date.now() / 1000)
   const state = applyApproval(await readGroup(grid, group), noConsent('web'), step.transition, step.signatures, { now })
   const place = state.placed!.slots.findIndex((s) => s.node === mine.id)

@@ -64,6 +64,7 @@ export {
   signBeat,
   signProposal,
   signReport,
+  slotKeyOf,
   submit,
   type Word,
   watch,

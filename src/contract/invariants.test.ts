@@ -22,7 +22,8 @@ import {
 import { key, openWorld, resources } from './testing/world.ts'
 
 const STEPS = process.env.ZOS_NIGHTLY ? 5000 : 120
-const SEED = Number(process.env.ZOS_SEED ?? 20261124)
+// of a few tried, one whose short walk comes to a slot taken back and to a migration's end by time
+const SEED = Number(process.env.ZOS_SEED ?? 2)
 
 test(`${STEPS} random calls: the contract and its model agree on every one (I1 to I10)`, {
   timeout: 3_600_000,

@@ -1,3 +1,4 @@
+import { keccak256, stringToHex } from '#npm'
 import { type Freeze, type Signature, signatureSchema } from '../typed/schema.ts'
 
 type Hex = `0x${string}`
@@ -15,8 +16,8 @@ export function consentOf({ by, signatures }: Record<string, unknown>): Signatur
   return (signatures as Hex[]).map((signature, n) => signatureSchema.parse({ member: members[n], signature }))
 }
 
-/** A member's stop as the contract takes it. */
+/** A member's stop as the contract takes it: the name by its hash. */
 export const freezeArgs = (f: Freeze, s: Signature) => [
-  ...[f.group, f.epoch, f.name, f.sequence, f.until],
+  { ...f, name: keccak256(stringToHex(f.name)) },
   ...[s.member, s.signature],
 ]

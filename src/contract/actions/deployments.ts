@@ -11,6 +11,7 @@ import { type Grid, view } from './grid.ts'
 import { canonical, readSets, setDigest } from './groups.ts'
 import { events } from './logs.ts'
 import { unpack } from './nodes.ts'
+import { leftBy, readReports } from './slots.ts'
 
 type Hex = `0x${string}`
 
@@ -18,7 +19,7 @@ export type SlotStatus = {
   index: number
   standby: boolean
   node: number
-  mode: 'keep' | 'fenced' | 'standby'
+  /** What its node last said of it; reserved before that, released when its operator took it back. */
   phase: 'reserved' | 'running' | 'failed' | 'stopped' | 'released'
   resources: Resources
   /** The node a migration is leaving, until the new one runs. */
@@ -39,14 +40,17 @@ export type DeploymentStatus = {
   slots: SlotStatus[]
 }
 
-type Row = readonly [number, number, number, number, number, number, number, bigint, Hex, Hex]
+type Row = readonly [number, number, number, number, number, bigint, Hex, Hex]
 
+/** A deployment as the head has it, and what its nodes said of it up to the final block. */
 export async function readDeployment(grid: Grid, group: Hex, name: string): Promise<DeploymentStatus> {
   const id = deploymentId(group, name)
-  const row = (await view(grid, 'deployments', [id])) as Row
-  const [sequence, version, expiry, frozenUntil, state, slots, standbys, , head, specRoot] = row
-  const keys = [...Array(slots).keys(), ...Array.from({ length: standbys }, (_, n) => n + 128)]
-  const found = await Promise.all(keys.map((key) => readSlot(grid, id, key)))
+  const read = ['deployments', 'placed'].map((name) => view(grid, name, [id]))
+  const [row, placed] = (await Promise.all(read)) as [Row, bigint]
+  const [sequence, version, expiry, frozenUntil, state, , head, specRoot] = row
+  const keys = Array.from({ length: 256 }, (_, key) => key).filter((key) => (placed >> BigInt(key)) & 1n)
+  const said = keys.length > 0 ? await readPhases(grid, group, name) : new Map<number, Said>()
+  const slots = await Promise.all(keys.map((key) => readSlot(grid, id, key, said.get(key))))
   return {
     id,
     state: (['none', 'active', 'cancelled', 'wiped', 'expired'] as const)[state]!,
@@ -57,27 +61,45 @@ export async function readDeployment(grid: Grid, group: Hex, name: string): Prom
     expiry: Number(expiry),
     frozenUntil: Number(frozenUntil),
     frozen: Number(frozenUntil) > Date.now() / 1000,
-    slots: found.filter((s) => s.node !== 0),
+    slots,
   }
 }
 
 /** The last step the contract took of a deployment. */
 export async function readStep(grid: Grid, group: Hex, name: string): Promise<{ sequence: number; head: Hex }> {
   const row = (await view(grid, 'deployments', [deploymentId(group, name)])) as Row
-  return { sequence: row[0], head: row[8] }
+  return { sequence: row[0], head: row[6] }
 }
 
-async function readSlot(grid: Grid, id: Hex, key: number): Promise<SlotStatus> {
-  type Placement = readonly [bigint, number, number, number]
-  type Leaving = readonly [bigint, number, number]
-  const rows = await Promise.all(['slots', 'leaving'].map((name) => view(grid, name, [id, key])))
-  const [[booked, node, mode, phase], [, leavingNode, until]] = rows as [Placement, Leaving]
+type Said = { node: number; phase: SlotStatus['phase'] }
+
+/** By slot: the node it was last placed on, and what that said since. */
+async function readPhases(grid: Grid, group: Hex, name: string): Promise<Map<number, Said>> {
+  const { number } = await grid.engine.finalized()
+  const to = BigInt(number)
+  const [placed, reports] = await Promise.all([
+    events(grid, ['Placed'], [deploymentId(group, name)], { to }),
+    readReports(grid, group, name),
+  ])
+  const last = new Map(placed.map(({ args }) => [args.key as number, args as { node: number; sequence: number }]))
+  return new Map(
+    [...last].map(([key, { node, sequence }]) => {
+      const since = reports.find((r) => r.slot === key && r.node === node && r.sequence >= sequence)
+      return [key, { node, phase: since?.phase ?? 'reserved' }]
+    }),
+  )
+}
+
+async function readSlot(grid: Grid, id: Hex, key: number, said: Said | undefined): Promise<SlotStatus> {
+  type Booking = readonly [bigint, number, number]
+  const rows = await Promise.all([key, leftBy(key)].map((k) => view(grid, 'bookings', [id, k])))
+  const [[booked, node], [, leavingNode, until]] = rows as [Booking, Booking]
   return {
     index: key % 128,
     standby: key >= 128,
-    node,
-    mode: (['keep', 'fenced', 'standby'] as const)[mode]!,
-    phase: (['reserved', 'reserved', 'running', 'failed', 'stopped', 'released'] as const)[phase]!,
+    // placed and without a booking: taken back
+    node: node || (said?.node ?? 0),
+    phase: node === 0 ? 'released' : said?.node === node ? said.phase : 'reserved',
     resources: unpack(booked),
     leaving: leavingNode === 0 ? undefined : { node: leavingNode, until },
   }

@@ -92,7 +92,7 @@ export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEn
     () => evidenceOfSets(grid, group, entries),
   )
   // of the same block: the head may have a set that is not final yet
-  const [current] = (await view(grid, 'groups', [group], BigInt(number))) as [Hex, unknown]
+  const current = (await view(grid, 'groups', [group], BigInt(number))) as Hex
   if (current !== state.digest) {
     throw new ZosError(`Read group "${group}": its member sets on this chain are not complete; ask another RPC`, {
       code: 'bad-chain',

@@ -1,7 +1,6 @@
 // What anyone may put on the chain, and what it must not do to others.
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { keccak256 } from '#npm'
 import { passkeyOf } from '../keys/passkey.ts'
 import { sayOf, WALLET } from '../testing/wallet.ts'
 import { key, openWorld, refusal, resources, root, slot } from '../testing/world.ts'
@@ -20,6 +19,11 @@ import {
   placedOn,
   propose,
   readConsent,
+  readDeployment,
+  readNode,
+  readReports,
+  sendReport,
+  signReport,
 } from './index.ts'
 import { send, write } from './relayer.ts'
 
@@ -116,17 +120,14 @@ test('a registration counts once, also behind a change of key; and no words of a
     seal: first.seal,
     capacity: resources(),
     country: countryHex('DE'),
-    region: `0x${'00'.repeat(6)}`,
-    latitude: 0,
-    longitude: 0,
-    attributes: keccak256('0x6e756c6c'),
+    attributes: '0x6e756c6c',
     nonce: 1,
     deadline: Math.floor(Date.now() / 1000) + 3600,
     ...more,
   })
   const register = (r: Registration, keys: (typeof first)[]) => {
     const digest = digestOf(grid.domain, 'Registration', r)
-    return write(grid, relayer, 'registerNode', [r, '0x6e756c6c', keys.map((k) => k.sign(digest))])
+    return write(grid, relayer, 'registerNode', [r, keys.map((k) => k.sign(digest))])
   }
   const made = registration({})
   await register(made, [first, owner])
@@ -138,4 +139,52 @@ test('a registration counts once, also behind a change of key; and no words of a
     (await listNodes(grid)).map((n) => [n.id, n.key, n.attributes]),
     [[1, second.address, {}]],
   )
+})
+
+test('an old report posted again by anyone changes nothing', { timeout: 60_000 }, async () => {
+  await using w = await openWorld()
+  const { grid, relayer } = w
+  const n = await w.node('n')
+  const { group } = await w.team()
+  await w.agree(group, 'web', 'deploy', { specRoot: root(1), slots: [slot(0, n.id)] })
+  const about = { group, name: 'web', slot: 0, node: n.id, sequence: 1 }
+  const running = signReport(grid, n.key, { ...about, phase: 'running' })
+  await sendReport(grid, relayer, running)
+  await sendReport(grid, relayer, signReport(grid, n.key, { ...about, phase: 'failed', reason: 'out of memory' }))
+  await sendReport(grid, relayer, running)
+  assert.equal((await readDeployment(grid, group, 'web')).slots[0]!.phase, 'failed')
+  assert.equal((await readReports(grid, group, 'web'))[0]!.reason, 'out of memory')
+})
+
+test('a migration that takes its time keeps no node from an operator who gives notice', {
+  timeout: 60_000,
+}, async () => {
+  await using w = await openWorld()
+  const { grid } = w
+  const [a, b] = [await w.node('a'), await w.node('b')]
+  const operator = await w.another(`0x${Buffer.from(w.owner.secret).toString('hex')}`)
+  const { group } = await w.team()
+  await w.agree(group, 'web', 'deploy', { specRoot: root(1), slots: [slot(0, a.id)] })
+  const { id } = await readDeployment(grid, group, 'web')
+  await write(grid, operator, 'notice', [id, 0])
+  // 194 days: as long as a step can say
+  const away = { specRoot: root(1), slots: [slot(0, b.id)], drain: 2 ** 24 - 1 }
+  await w.agree(group, 'web', 'migrate', away)
+  assert.equal((await readNode(grid, a.id))!.used.ram, 128)
+  assert.match(await refusal(write(grid, operator, 'reclaim', [id, 256])), /TooEarly/)
+  assert.match(await refusal(write(grid, w.relayer, 'notice', [id, 256])), /not the owner/)
+  await write(grid, operator, 'notice', [id, 256])
+  assert.match(await refusal(write(grid, operator, 'notice', [id, 256])), /noticed before/)
+  await w.pass(7 * 86400 + 1)
+  await write(grid, operator, 'reclaim', [id, 256])
+  assert.equal((await readNode(grid, a.id))!.used.ram, 0)
+  const [left] = (await readDeployment(grid, group, 'web')).slots
+  assert.deepEqual([left!.node, left!.leaving], [b.id, undefined])
+  // a slot taken back is shown as that, where it was
+  await write(grid, operator, 'notice', [id, 0])
+  await w.pass(7 * 86400 + 1)
+  await write(grid, operator, 'reclaim', [id, 0])
+  const [gone] = (await readDeployment(grid, group, 'web')).slots
+  assert.deepEqual([gone!.node, gone!.phase, (await readNode(grid, b.id))!.used.ram], [b.id, 'released', 0])
+  assert.match(await refusal(write(grid, operator, 'reclaim', [id, 0])), /not the owner/)
 })

@@ -63,6 +63,7 @@ export {
   type SignedReport,
   sendReport,
   signReport,
+  slotKeyOf,
   type Word,
 } from './slots.ts'
 export { type Batch, type Cursor, poll, watch } from './watch.ts'

@@ -1,5 +1,5 @@
-import { canonicalJson, ZosError } from '#codec'
-import { keccak256, parseSignature, signatureToCompactSignature, stringToHex } from '#npm'
+import { canonicalJson } from '#codec'
+import { parseSignature, signatureToCompactSignature, stringToHex } from '#npm'
 import type { Key } from '../keys/keys.ts'
 import { countryHex, countryOf, digestOf } from '../typed/digest.ts'
 import { type Beat, type Registration, type Resources, registrationSchema } from '../typed/schema.ts'
@@ -63,7 +63,8 @@ export async function registerNode(
   keys: { node: Key; owner: Key; old?: Key },
   d: NodeDescription,
 ): Promise<{ id: number; gas: bigint }> {
-  const attributes = stringToHex(canonicalJson(d.attributes ?? {}))
+  const { region = '', latitude = 0, longitude = 0 } = d
+  const place = { region, latitude: degrees(latitude), longitude: degrees(longitude) }
   const registration: Registration = registrationSchema.parse({
     node: d.node ?? 0,
     farm: d.farm,
@@ -71,19 +72,19 @@ export async function registerNode(
     seal: keys.node.seal,
     capacity: d.capacity,
     country: countryHex(d.country),
-    region: stringToHex(d.region ?? '', { size: 6 }),
-    latitude: Math.round((d.latitude ?? 0) * 1e7),
-    longitude: Math.round((d.longitude ?? 0) * 1e7),
-    attributes: keccak256(attributes),
+    attributes: stringToHex(canonicalJson({ ...d.attributes, ...place })),
     nonce: d.nonce ?? 1,
     deadline: Math.floor(Date.now() / 1000) + 3600,
   })
   const digest = digestOf(grid.domain, 'Registration', registration)
   const signatures = [keys.node, keys.owner, ...(keys.old ? [keys.old] : [])].map((k) => k.sign(digest))
-  const { block, hash, gas } = await write(grid, relayer, 'registerNode', [registration, attributes, signatures])
+  const { block, hash, gas } = await write(grid, relayer, 'registerNode', [registration, signatures])
   const found = await events(grid, ['NodeSet'], [], { from: block, to: block })
   return { id: found.find((e) => e.tx === hash)!.args.node as number, gas }
 }
+
+/** To 1e-7, which is a centimetre. */
+const degrees = (n: number): number => Math.round(n * 1e7) / 1e7
 
 const LANES = ['cpu', 'ram', 'ssd', 'hdd', 'uplink', 'gpu', 'ipv4'] as const
 
@@ -92,7 +93,7 @@ export function unpack(packed: bigint): Resources {
   return Object.fromEntries(LANES.map((l, n) => [l, Number((packed >> BigInt(28 * n)) & 0xfffffffn)])) as Resources
 }
 
-type Row = readonly [Hex, number, Hex, number, Hex, bigint, number, number, bigint, Hex]
+type Row = readonly [Hex, number, Hex, number, bigint, number, number, bigint]
 
 /** What the contract holds of a node, and what it said when it registered; undefined when there is none. */
 export async function readNode(grid: Grid, id: number): Promise<Node | undefined> {
@@ -121,39 +122,39 @@ export async function listNodes(grid: Grid): Promise<Node[]> {
 async function readNodes(grid: Grid, ids: number[]): Promise<Node[]> {
   const { number } = await grid.engine.finalized()
   const topic = ids.length === 1 ? (`0x${ids[0]!.toString(16).padStart(64, '0')}` as Hex) : null
-  const said = new Map<number, Record<string, unknown>>()
+  const said = new Map<number, Registration>()
   for (const e of await events(grid, ['NodeSet'], [topic], { to: BigInt(number) }))
-    said.set(e.args.node as number, e.args)
+    said.set(e.args.node as number, e.args.registration as Registration)
   const rows = await Promise.all(ids.map((id) => view(grid, 'nodes', [id]) as Promise<Row>))
   return ids.flatMap((id, n) => {
-    const [key, farm, country, seen, seal, capacity, state, nonce, used, region] = rows[n]!
-    const args = said.get(id)
-    if (BigInt(key) === 0n || !args) return []
-    const r = args.registration as Registration
+    const [key, farm, country, seen, capacity, state, nonce, used] = rows[n]!
+    const r = said.get(id)
+    if (BigInt(key) === 0n || !r) return []
+    const attributes = attributesOf(r.attributes)
     return [
       {
         id,
         farm,
         key: key.toLowerCase() as Hex,
-        seal,
+        seal: r.seal,
         country: countryOf(country),
-        region: countryOf(region),
-        latitude: r.latitude / 1e7,
-        longitude: r.longitude / 1e7,
+        region: typeof attributes.region === 'string' ? attributes.region : '',
+        latitude: within(attributes.latitude, 90),
+        longitude: within(attributes.longitude, 180),
         state: (['up', 'drain', 'down'] as const)[state - 1]!,
         seen,
         capacity: unpack(capacity),
         used: unpack(used),
-        attributes: attributesOf(args.attributes as Hex, r.attributes),
+        attributes,
         nonce,
       },
     ]
   })
 }
 
-function attributesOf(bytes: Hex, hash: Hex): Record<string, unknown> {
-  if (keccak256(bytes) !== hash)
-    throw new ZosError('Read node: its attributes are not those it signed', { code: 'bad-chain', kind: 'node' })
+const within = (n: unknown, most: number): number => (typeof n === 'number' && Math.abs(n) <= most ? n : 0)
+
+function attributesOf(bytes: Hex): Record<string, unknown> {
   try {
     const said: unknown = JSON.parse(Buffer.from(bytes.slice(2), 'hex').toString())
     // anyone may register a node: "null" is JSON as well

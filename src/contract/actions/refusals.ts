@@ -4,54 +4,51 @@ import { ledger } from '../artifact.ts'
 
 type Hex = `0x${string}`
 
-/** The words of the enum Why in ../solidity/Types.sol, in its order. */
-const WHY = [
-  'the member set is no founding set',
-  'the group exists',
-  'a group has 1 to 56 members',
-  'the members are not in ascending order of keccak256(signer)',
-  'a signer has 20 to 1024 bytes',
-  'a member has no such roles',
-  'a member may approve but has no weight',
-  'a threshold is 0 or above the total weight',
-  'the version is not the one due',
-  'a migration changes the spec',
-  'a step of this kind carries no spec',
-  'a report is above 256 bytes',
-  'the sequence is not the current one',
-  'a node cannot report this phase',
-  'the slot was noticed or released before',
-  'there is no such kind of step',
-  'a deployment has 1 to 128 slots',
-  'a slot has no such index or mode',
-  'the slots are not in ascending order',
-  'the slots are on too few farms',
-  'the deadline of the registration is over',
-  'the attributes are not those signed, or above 2048 bytes',
-  'the nonce is not the next one',
-  'a node cannot change its farm',
-  'the key is in use',
-  'there is no such node state',
-  "the signature is not by the node's key",
+/** The enum Why of ../solidity/Types.sol in its order, and its words: what is refused without a figure to it. */
+const WHY: [name: string, words: string][] = [
+  ['StaleEpoch', 'it names members or an epoch that no longer count; make the proposal anew'],
+  ['Expired', 'its time is over; make it anew'],
+  ['NotTheOwner', 'the signer is not the owner'],
+  ['Founding', 'the member set is no founding set, or the group exists'],
+  ['MemberCount', 'a group has 1 to 56 members'],
+  ['MemberOrder', 'the members are not in ascending order of keccak256(signer)'],
+  ['SignerLength', 'a signer has 20 to 1024 bytes'],
+  ['Roles', 'a member has no such roles'],
+  ['NoWeight', 'a member may approve but has no weight'],
+  ['Threshold', 'a threshold is 0 or above the total weight'],
+  ['Version', 'the version is not the one due'],
+  ['KeepsSpec', 'a migration changes the spec'],
+  ['CarriesSpec', 'a step of this kind carries no spec'],
+  ['ReportLength', 'a report is above 256 bytes'],
+  ['Sequence', 'the sequence is not the current one'],
+  ['Phase', 'a node cannot report this phase'],
+  ['Noticed', 'it was noticed before'],
+  ['Kind', 'there is no such kind of step'],
+  ['SlotCount', 'a deployment has 1 to 128 slots'],
+  ['SlotForm', 'a slot has no such index or mode'],
+  ['SlotOrder', 'the slots are not in ascending order'],
+  ['Farms', 'the slots are on too few farms'],
+  ['Attributes', 'the attributes are above 2048 bytes'],
+  ['Nonce', 'the nonce is not the next one'],
+  ['Farm', 'a node cannot change its farm'],
+  ['KeyInUse', 'the key is in use, or was'],
+  ['NodeState', 'there is no such node state'],
+  ['NodeSignature', "the signature is not by the node's key"],
+  ['TooMuch', 'a resource is 2^27 or more'],
 ]
 
 const sentences: Record<string, (args: readonly unknown[]) => string> = {
-  StaleEpoch: () => 'it names members or an epoch that no longer count; make the proposal anew',
-  Expired: () => 'its time is over; make the proposal anew',
   NotAMember: ([n]) => `member ${n} has not that right`,
   BadSignature: ([n]) => `the signature of member ${n} is not good`,
   NotEnoughWeight: ([has, needs]) => `approvals weigh ${has} of ${needs} needed`,
-  Invalid: ([why]) => WHY[Number(why)] ?? `reason ${why}`,
   WrongState: ([s]) => `the deployment is ${['not there', 'active', 'cancelled', 'wiped', 'expired'][Number(s)]}`,
   NotTheSuccessor: ([s]) => `the deployment has gone on to step ${s}; make the proposal anew`,
   NotAllowedThere: ([n]) => `the geo rules forbid node ${n}`,
   NodeTakesNoSlots: ([n]) => `node ${n} takes no new slots`,
   OverCapacity: ([n]) => `node ${n} has not that much free`,
-  TooMuch: () => 'a resource is 2^27 or more',
   StillDraining: ([k]) => `slot ${k} is still leaving its last node`,
   AlreadyFroze: ([n]) => `member ${n} used its one freeze of this epoch`,
   TooEarly: ([t]) => `not before ${t}, or nothing is there`,
-  NotTheOwner: () => 'the signer is not the owner',
   BadLabel: ([l]) => `"${l}" is no DNS label`,
   NameTaken: ([l]) => `the name "${l}" is taken`,
 }
@@ -64,10 +61,10 @@ export function explain(error: unknown): unknown {
     const why = error instanceof BaseError ? error.details || error.shortMessage : reasonOf(error)
     return new ZosError(`Send transaction: ${why.split('\n')[0]}`, { code: 'chain-failed', kind: 'node', cause: error })
   }
-  const say = sentences[found.name]
-  return new ZosError(`Send transaction: the contract refuses: ${say ? say(found.args) : found.name}`, {
-    code: `contract-${found.name}`,
-    details: { error: found.name, args: found.args.map(String) },
+  const [name, words] = (found.name === 'Invalid' && WHY[Number(found.args[0])]) || [found.name]
+  return new ZosError(`Send transaction: the contract refuses: ${words ?? sentences[name]?.(found.args) ?? name}`, {
+    code: `contract-${name}`,
+    details: { error: name, args: found.args.map(String) },
     cause: error,
   })
 }

@@ -48,9 +48,14 @@ export function expire(grid: Grid, relayer: Relayer, group: Hex, name: string): 
   return write(grid, relayer, 'expire', [deploymentId(group, name)])
 }
 
+/** What a migration of the slot KEY left behind is under this in the contract. */
+export const leftBy = (key: number): number => key + 256
+/** Either's slot: its index, plus 128 for its standby. */
+export const slotKeyOf = (key: number): number => key % 256
+
 /** Frees what a migration left behind once its time is over; anyone may. */
 export function drained(grid: Grid, relayer: Relayer, group: Hex, name: string, slot: number): Promise<Receipt> {
-  return write(grid, relayer, 'drained', [deploymentId(group, name), slot])
+  return write(grid, relayer, 'reclaim', [deploymentId(group, name), leftBy(slot)])
 }
 
 export type Reported = {
@@ -62,17 +67,21 @@ export type Reported = {
   reason: string
 }
 
-/** The last report of each slot's each node, by the time the node gave: why it is as it is, and since when. */
-export async function readReports(grid: Grid, group: Hex, name: string): Promise<Reported[]> {
+/** In the chain's order. Reports are public and anyone can post one again: each counts when it was first taken. */
+async function saidOf(grid: Grid, group: Hex, name: string): Promise<Ack[]> {
   const { number } = await grid.engine.finalized()
   const found = await events(grid, ['Acked'], [deploymentId(group, name)], { to: BigInt(number) })
+  return [...new Map(found.map(({ args: { ack } }) => [JSON.stringify(ack), ack as Ack])).values()]
+}
+
+/** The last report of each slot's each node, by the time the node gave: why it is as it is, and since when. */
+export async function readReports(grid: Grid, group: Hex, name: string): Promise<Reported[]> {
   const last = new Map<string, Reported>()
-  for (const { args: a } of found) {
-    const { key: slot, node, sequence, time } = a as Record<'key' | 'node' | 'sequence' | 'time', number>
-    const phase = (['running', 'failed', 'stopped'] as const)[(a.phase as number) - PHASE.running]
+  for (const { slot, node, sequence, time, ...ack } of await saidOf(grid, group, name)) {
+    const phase = (['running', 'failed', 'stopped'] as const)[ack.phase - PHASE.running]
     const known = last.get(`${slot} ${node}`)
     if (!phase || (known && (known.sequence > sequence || (known.sequence === sequence && known.time > time)))) continue
-    const reason = Buffer.from((a.report as Hex).slice(2), 'hex').toString()
+    const reason = Buffer.from(ack.report.slice(2), 'hex').toString()
     last.set(`${slot} ${node}`, { slot, node, sequence, phase, time, reason })
   }
   return [...last.values()]
@@ -80,20 +89,10 @@ export async function readReports(grid: Grid, group: Hex, name: string): Promise
 
 export type Word = { slot: number; node: number; sequence: number; phase: number }
 
-/**
- * Every report of a deployment's slots that the chain took, in the chain's order: who spoke last. Each counts when it was first
- * taken: reports are public, anyone can post one again, and the contract takes it while its step is the last.
- */
+/** Every report of a deployment's slots that the chain took, in the chain's order: who spoke last. */
 export async function readWords(grid: Grid, group: Hex, name: string): Promise<Word[]> {
-  const { number } = await grid.engine.finalized()
-  const found = await events(grid, ['Acked'], [deploymentId(group, name)], { to: BigInt(number) })
-  const first = new Map<string, Word>()
-  for (const { args } of found) {
-    const { key: slot, node, sequence, phase } = args as Record<'key' | 'node' | 'sequence' | 'phase', number>
-    const said = JSON.stringify([slot, node, sequence, phase, args.time, args.report])
-    if (!first.has(said)) first.set(said, { slot, node, sequence, phase })
-  }
-  return [...first.values()]
+  const said = await saidOf(grid, group, name)
+  return said.map(({ slot, node, sequence, phase }) => ({ slot, node, sequence, phase }))
 }
 
 /** The deployments that ever had a slot on NODE, besides those KNOWN. */

@@ -36,7 +36,7 @@ export function applySet(state: GroupState, set: MemberSet, signatures: Signatur
   return { domain, group, set, digest }
 }
 
-/** As the contract's _validate, so that offline and on chain the same sets are members. */
+/** As the contract's _seat, so that offline and on chain the same sets are members. */
 function checkSet(set: MemberSet): void {
   let total = 0
   let last = 0n

@@ -11,13 +11,7 @@ import {Hash, Invalid, Member, MemberSet, Thresholds, Why} from "./Types.sol";
 abstract contract Groups is EIP712 {
     uint8 internal constant APPROVE = 1;
     uint8 internal constant STOP = 2;
-    uint8 private constant ROLES = 7; // approve, stop, read
-    uint8 private constant LONG = 8; // of a seat: its signer is longer than an address
-
-    struct Group {
-        bytes32 set; // the digest of the current member set
-        Thresholds thresholds;
-    }
+    uint8 private constant LONG = 8; // above the roles (4: read): a seat's signer is longer than an address
 
     /// What one signature has to be held against, in one word.
     struct Seat {
@@ -28,40 +22,33 @@ abstract contract Groups is EIP712 {
         uint24 freezeSeconds;
     }
 
-    mapping(bytes32 id => Group) public groups;
+    /// The digest of each group's current member set.
+    mapping(bytes32 id => bytes32 set) public groups;
+    mapping(bytes32 id => Thresholds) internal thresholds;
     mapping(bytes32 group => mapping(uint256 member => Seat)) private seats;
     mapping(address hash => bytes) private signers;
 
-    event GroupSet(bytes32 indexed group, bytes32 indexed digest, MemberSet set, uint256 by, bytes[] signatures);
+    event GroupSet(bytes32 indexed group, MemberSet set, uint256 by, bytes[] signatures);
     event Posted(bytes32 indexed group, bytes32 indexed digest, uint32 epoch, uint8 member, bytes signature, bytes data);
 
-    error StaleEpoch();
-    error Expired();
     error NotAMember(uint8 member);
     error BadSignature(uint8 member);
     error NotEnoughWeight(uint256 weight, uint256 needed);
 
     /// Founds a group, which needs no approval, for its id is the digest of its founding set; or gives a group its next
-    /// members and thresholds, by the membership threshold of the current ones.
+    /// members and thresholds, by the membership threshold of the current ones, which is 0 where there are none.
     function setGroup(MemberSet calldata s, uint256 by, bytes[] calldata signatures) external {
         bytes32 digest = _hashTypedDataV4(Hash.memberSet(s));
         bytes32 id = s.group == 0 ? digest : s.group;
-        Group storage g = groups[id];
-        uint256 weight = 0;
-        if (s.group == 0) {
-            if (s.epoch != 1 || by != 0 || signatures.length > 0) revert Invalid(Why.FoundingSet);
-            if (g.set != 0) revert Invalid(Why.GroupExists);
-        } else {
-            _current(id, s.previous);
-            if (s.epoch == 0) revert StaleEpoch();
-            if (block.timestamp > s.deadline) revert Expired();
-            weight = _consent(id, s.epoch - 1, digest, by, signatures);
-        }
+        if (s.group == 0 ? s.epoch != 1 || groups[id] != 0 : s.epoch < 2) revert Invalid(Why.Founding);
+        if (s.group != 0) _current(id, s.previous, s.deadline);
+        uint256 weight = _consent(id, s.epoch - 1, digest, by, signatures);
+        uint256 needed = thresholds[id].membership;
         _seat(id, s);
-        _enough(weight, g.thresholds.membership);
-        g.set = digest;
-        g.thresholds = s.thresholds;
-        emit GroupSet(id, digest, s, by, signatures);
+        if (weight < needed) revert NotEnoughWeight(weight, needed);
+        groups[id] = digest;
+        thresholds[id] = s.thresholds;
+        emit GroupSet(id, s, by, signatures);
     }
 
     /// The notice board: a current member's signature over a digest, with what it is the digest of. Changes no state.
@@ -72,9 +59,10 @@ abstract contract Groups is EIP712 {
         emit Posted(group, digest, epoch, member, signature, data);
     }
 
-    /// Only a group's current set counts.
-    function _current(bytes32 group, bytes32 set) internal view {
-        if (set == 0 || groups[group].set != set) revert StaleEpoch();
+    /// Only a group's current set counts, and only in time.
+    function _current(bytes32 group, bytes32 set, uint256 deadline) internal view {
+        if (set == 0 || groups[group] != set) revert Invalid(Why.StaleEpoch);
+        if (block.timestamp > deadline) revert Invalid(Why.Expired);
     }
 
     /// I3: the weight of the members BY, each with the right to approve: a bit for each place, so that none counts twice.
@@ -93,10 +81,6 @@ abstract contract Groups is EIP712 {
         if (n != signatures.length) revert BadSignature(uint8(n));
     }
 
-    function _enough(uint256 weight, uint256 needed) internal pure {
-        if (weight < needed) revert NotEnoughWeight(weight, needed);
-    }
-
     /// The seat of a MEMBER of that epoch who has that right and signed that digest.
     function _verify(bytes32 group, uint8 role, uint32 epoch, bytes32 digest, uint8 member, bytes calldata signature)
         internal
@@ -104,18 +88,15 @@ abstract contract Groups is EIP712 {
         returns (Seat memory seat)
     {
         seat = seats[group][member];
-        if (seat.epoch != epoch) revert StaleEpoch();
+        if (seat.epoch != epoch) revert Invalid(Why.StaleEpoch);
         if (seat.roles & role == 0) revert NotAMember(member);
         // what no approval log can hold would leave a deployment that nobody can read
         if (signature.length < 64 || signature.length > 2048) revert BadSignature(member);
-        bool isLong = seat.roles & LONG != 0;
         // a key first: no look at its account, and what counts offline counts here, whatever code the account has
-        if (!isLong) {
-            (address signer,,) = ECDSA.tryRecover(digest, signature);
-            if (signer != address(0) && signer == seat.signer) return seat;
-        }
-        bytes memory known = isLong ? signers[seat.signer] : abi.encodePacked(seat.signer);
-        if (!SignatureChecker.isValidSignatureNow(known, digest, signature)) revert BadSignature(member);
+        (address key,,) = ECDSA.tryRecover(digest, signature);
+        if (key != address(0) && key == seat.signer && seat.roles & LONG == 0) return seat;
+        bytes memory signer = seat.roles & LONG == 0 ? abi.encodePacked(seat.signer) : signers[seat.signer];
+        if (!SignatureChecker.isValidSignatureNow(signer, digest, signature)) revert BadSignature(member);
     }
 
     /// Gives each member its seat. I8: every threshold can be reached.
@@ -128,11 +109,9 @@ abstract contract Groups is EIP712 {
             bytes32 id = keccak256(m.signer);
             if (id <= last) revert Invalid(Why.MemberOrder);
             if (m.signer.length < 20 || m.signer.length > 1024) revert Invalid(Why.SignerLength);
-            if (m.roles == 0 || m.roles > ROLES) revert Invalid(Why.Roles);
-            if (m.roles & APPROVE != 0) {
-                if (m.weight == 0) revert Invalid(Why.NoWeight);
-                total += m.weight;
-            }
+            if (m.roles == 0 || m.roles >= LONG) revert Invalid(Why.Roles);
+            if (m.roles & APPROVE != 0 && m.weight == 0) revert Invalid(Why.NoWeight);
+            if (m.roles & APPROVE != 0) total += m.weight;
             bool isLong = m.signer.length > 20;
             address signer = address(isLong ? bytes20(id) : bytes20(m.signer));
             if (isLong) signers[signer] = m.signer;
@@ -140,13 +119,10 @@ abstract contract Groups is EIP712 {
             last = id;
         }
         for (uint256 i = s.members.length; seats[group][i].roles != 0; i++) delete seats[group][i];
-        _reachable(s.thresholds.deploy, total);
-        _reachable(s.thresholds.control, total);
-        _reachable(s.thresholds.wipe, total);
-        _reachable(s.thresholds.membership, total);
-    }
-
-    function _reachable(uint256 threshold, uint256 total) private pure {
-        if (threshold == 0 || threshold > total) revert Invalid(Why.Threshold);
+        Thresholds calldata t = s.thresholds;
+        uint32[4] memory all = [t.deploy, t.control, t.wipe, t.membership];
+        for (uint256 i = 0; i < 4; i++) {
+            if (all[i] == 0 || all[i] > total) revert Invalid(Why.Threshold);
+        }
     }
 }

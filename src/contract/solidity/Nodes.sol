@@ -4,9 +4,10 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {Beat, Hash, Invalid, Pack, Registration, Why} from "./Types.sol";
+import {Beat, GUARD, Hash, Invalid, Registration, Why, pack} from "./Types.sol";
 
-/// Farms and their nodes: keys, place, capacity and what is booked of it. Nodes sign, anyone relays: a node needs no funds.
+/// Farms and their nodes: keys, country, capacity and what is booked of it. Nodes sign, anyone relays: a node needs no
+/// funds. What else a node says of itself (its place, its name) stands in its attributes, for clients to read.
 abstract contract Nodes is EIP712 {
     uint8 internal constant UP = 1;
     uint8 private constant DOWN = 3; // UP takes new slots; DRAIN (2) and DOWN keep those they have
@@ -17,12 +18,10 @@ abstract contract Nodes is EIP712 {
         uint32 farm;
         bytes2 country;
         uint40 seen;
-        bytes32 seal;
         uint200 capacity;
         uint8 state;
         uint16 nonce;
         uint200 used;
-        bytes6 region;
     }
 
     mapping(uint24 id => Node) public nodes;
@@ -33,31 +32,26 @@ abstract contract Nodes is EIP712 {
     uint32 public farmCount;
 
     event FarmSet(uint32 indexed farm, address indexed owner, string name);
-    event NodeSet(uint24 indexed node, uint32 indexed farm, Registration registration, bytes attributes);
+    event NodeSet(uint24 indexed node, uint32 indexed farm, Registration registration);
     event NodeState(uint24 indexed node, uint8 state);
-    event Attested(uint24 indexed node, address indexed certifier, bytes32 attributes);
 
-    error NotTheOwner();
     error OverCapacity(uint24 node);
 
     /// Opens a farm (id = 0), or gives one another owner or name.
     function setFarm(uint32 id, address owner, string calldata name) external {
         if (id == 0) id = ++farmCount;
-        else if (msg.sender != farms[id]) revert NotTheOwner();
+        else if (msg.sender != farms[id]) revert Invalid(Why.NotTheOwner);
         farms[id] = owner;
         emit FarmSet(id, owner, name);
     }
 
     /// Adds a node (r.node = 0) or changes one. Signatures: the node's key, the farm's owner, and the old key on rotation.
-    function registerNode(Registration calldata r, bytes calldata attributes, bytes[] calldata signatures)
-        external
-        returns (uint24 id)
-    {
+    function registerNode(Registration calldata r, bytes[] calldata signatures) external returns (uint24 id) {
         bytes32 digest = _hashTypedDataV4(Hash.registration(r));
-        if (block.timestamp > r.deadline) revert Invalid(Why.Deadline);
-        if (keccak256(attributes) != r.attributes || attributes.length > 2048) revert Invalid(Why.Attributes);
+        if (block.timestamp > r.deadline) revert Invalid(Why.Expired);
+        if (r.attributes.length > 2048) revert Invalid(Why.Attributes);
         _signed(r.key, digest, signatures[0]);
-        if (!SignatureChecker.isValidSignatureNow(farms[r.farm], digest, signatures[1])) revert NotTheOwner();
+        if (!SignatureChecker.isValidSignatureNow(farms[r.farm], digest, signatures[1])) revert Invalid(Why.NotTheOwner);
         id = r.node == 0 ? ++nodeCount : r.node;
         Node storage n = nodes[id];
         if (r.nonce != n.nonce + 1) revert Invalid(Why.Nonce);
@@ -71,24 +65,17 @@ abstract contract Nodes is EIP712 {
         n.key = r.key;
         n.farm = r.farm;
         n.country = r.country;
-        n.region = r.region;
-        n.seal = r.seal;
-        n.capacity = Pack.pack(r.capacity);
+        n.capacity = pack(r.capacity);
         n.nonce = r.nonce;
-        if (!Pack.fits(n.used, n.capacity)) revert OverCapacity(id);
-        emit NodeSet(id, r.farm, r, attributes);
+        _reserve(id, 0);
+        emit NodeSet(id, r.farm, r);
     }
 
     function setNodeState(uint24 id, uint8 state) external {
-        if (msg.sender != farms[nodes[id].farm]) revert NotTheOwner();
+        _operates(id);
         if (state < UP || state > DOWN) revert Invalid(Why.NodeState);
         nodes[id].state = state;
         emit NodeState(id, state);
-    }
-
-    /// A certifier's word on a node; who counts as one is for the reader to choose.
-    function attest(uint24 node, bytes32 attributes) external {
-        emit Attested(node, msg.sender, attributes);
     }
 
     /// Heartbeats in a batch; one that is stale, from the future or not the node's own is passed over.
@@ -107,14 +94,15 @@ abstract contract Nodes is EIP712 {
         if (by == address(0) || by != key) revert Invalid(Why.NodeSignature);
     }
 
-    /// I1: what is booked never exceeds what there is.
-    function _reserve(uint24 id, uint200 r) internal {
-        uint200 used = nodes[id].used + r;
-        if (!Pack.fits(used, nodes[id].capacity)) revert OverCapacity(id);
-        nodes[id].used = used;
+    function _operates(uint24 id) internal view {
+        if (msg.sender != farms[nodes[id].farm]) revert Invalid(Why.NotTheOwner);
     }
 
-    function _free(uint24 id, uint200 r) internal {
-        nodes[id].used -= r;
+    /// I1: what is booked never exceeds what there is, lane by lane.
+    function _reserve(uint24 id, uint200 r) internal {
+        Node storage n = nodes[id];
+        uint200 used = n.used + r;
+        if (used & GUARD != 0 || ((n.capacity | GUARD) - used) & GUARD != GUARD) revert OverCapacity(id);
+        n.used = used;
     }
 }

@@ -6,9 +6,9 @@ pragma solidity 0.8.37;
 
 /// Why something is not taken. ../actions/relayer.ts has the words, in this order.
 enum Why {
-    FoundingSet, GroupExists, MemberCount, MemberOrder, SignerLength, Roles, NoWeight, Threshold, Version, KeepsSpec,
-    CarriesSpec, ReportLength, Sequence, Phase, Noticed, Kind, SlotCount, SlotForm, SlotOrder, Farms, Deadline,
-    Attributes, Nonce, Farm, KeyInUse, NodeState, NodeSignature
+    StaleEpoch, Expired, NotTheOwner, Founding, MemberCount, MemberOrder, SignerLength, Roles, NoWeight, Threshold,
+    Version, KeepsSpec, CarriesSpec, ReportLength, Sequence, Phase, Noticed, Kind, SlotCount, SlotForm, SlotOrder,
+    Farms, Attributes, Nonce, Farm, KeyInUse, NodeState, NodeSignature, TooMuch
 }
 
 error Invalid(Why why);
@@ -24,23 +24,15 @@ struct Resources {
     uint32 ipv4;
 }
 
-/// Resources in storage: seven lanes of 28 bits, cpu lowest, the top bit of each kept 0 so that sums stay in their lane
-/// and one subtraction compares them all.
-library Pack {
-    uint200 private constant GUARD = 0x8000000800000080000008000000800000080000008000000;
+// The top bit of each lane of packed resources: 0, so that sums stay in their lane and one subtraction compares all.
+uint200 constant GUARD = 0x8000000800000080000008000000800000080000008000000;
 
-    error TooMuch();
-
-    function pack(Resources calldata r) internal pure returns (uint200) {
-        uint256 any = r.cpu | r.ram | r.ssd | r.hdd | r.uplink | r.gpu | r.ipv4;
-        if (any >> 27 != 0) revert TooMuch();
-        uint256 p = uint256(r.ipv4) << 168 | uint256(r.gpu) << 140 | uint256(r.uplink) << 112 | uint256(r.hdd) << 84;
-        return uint200(p | uint256(r.ssd) << 56 | uint256(r.ram) << 28 | r.cpu);
-    }
-
-    function fits(uint200 used, uint200 capacity) internal pure returns (bool) {
-        return used & GUARD == 0 && ((capacity | GUARD) - used) & GUARD == GUARD;
-    }
+/// Resources in storage: seven lanes of 28 bits, cpu lowest.
+function pack(Resources calldata r) pure returns (uint200) {
+    uint256 any = r.cpu | r.ram | r.ssd | r.hdd | r.uplink | r.gpu | r.ipv4;
+    if (any >> 27 != 0) revert Invalid(Why.TooMuch);
+    uint256 p = uint256(r.ipv4) << 168 | uint256(r.gpu) << 140 | uint256(r.uplink) << 112 | uint256(r.hdd) << 84;
+    return uint200(p | uint256(r.ssd) << 56 | uint256(r.ram) << 28 | r.cpu);
 }
 
 /// signer: 20 bytes address (key or contract wallet) or an ERC-7913 signer. seal: X25519 key for sealed specs, or zero.
@@ -104,6 +96,16 @@ struct Transition {
     uint64 deadline;
 }
 
+/// name: its hash, as EIP-712 has it.
+struct Freeze {
+    bytes32 group;
+    uint32 epoch;
+    bytes32 name;
+    uint32 sequence;
+    uint64 until;
+}
+
+/// attributes: at most 2048 bytes of JSON.
 struct Registration {
     uint24 node;
     uint32 farm;
@@ -111,10 +113,7 @@ struct Registration {
     bytes32 seal;
     Resources capacity;
     bytes2 country;
-    bytes6 region;
-    int32 latitude;
-    int32 longitude;
-    bytes32 attributes;
+    bytes attributes;
     uint16 nonce;
     uint64 deadline;
 }
@@ -122,7 +121,7 @@ struct Registration {
 /// What a node says of a slot. report: at most 256 bytes, a reason in words.
 struct Ack {
     bytes32 deployment;
-    uint32 slot;
+    uint8 slot;
     uint24 node;
     uint32 sequence;
     uint8 phase;
@@ -148,8 +147,8 @@ library Hash {
     bytes32 private constant RULES = keccak256("Rules(bytes2[] allow,bytes2[] deny,uint8 farms)");
     bytes32 private constant TRANSITION = keccak256("Transition(string kind,bytes32 group,uint32 epoch,bytes32 set,string name,uint32 sequence,uint32 version,bytes32 previous,bytes32 specRoot,Slot[] slots,Rules rules,string[] names,uint40 expiry,uint24 drain,uint64 deadline)Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)Rules(bytes2[] allow,bytes2[] deny,uint8 farms)Slot(uint32 index,uint24 node,uint8 mode,bytes32 blob,Resources resources)");
     bytes32 internal constant FREEZE = keccak256("Freeze(bytes32 group,uint32 epoch,string name,uint32 sequence,uint64 until)");
-    bytes32 private constant REGISTRATION = keccak256("Registration(uint24 node,uint32 farm,address key,bytes32 seal,Resources capacity,bytes2 country,bytes6 region,int32 latitude,int32 longitude,bytes32 attributes,uint16 nonce,uint64 deadline)Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)");
-    bytes32 internal constant ACK = keccak256("Ack(bytes32 deployment,uint32 slot,uint24 node,uint32 sequence,uint8 phase,uint64 time,bytes report)");
+    bytes32 private constant REGISTRATION = keccak256("Registration(uint24 node,uint32 farm,address key,bytes32 seal,Resources capacity,bytes2 country,bytes attributes,uint16 nonce,uint64 deadline)Resources(uint32 cpu,uint32 ram,uint32 ssd,uint32 hdd,uint32 uplink,uint32 gpu,uint32 ipv4)");
+    bytes32 private constant ACK = keccak256("Ack(bytes32 deployment,uint8 slot,uint24 node,uint32 sequence,uint8 phase,uint64 time,bytes report)");
     bytes32 internal constant BEAT = keccak256("Beat(uint24 node,uint64 time)");
 
     function resources(Resources calldata r) private pure returns (bytes32) {
@@ -162,10 +161,9 @@ library Hash {
             Member calldata m = s.members[i];
             list[i] = keccak256(abi.encode(MEMBER, keccak256(m.signer), m.weight, m.roles, m.seal));
         }
-        bytes32 thresholds = keccak256(abi.encode(THRESHOLDS, s.thresholds));
-        bytes32 members = keccak256(abi.encodePacked(list));
-        bytes memory head = abi.encode(MEMBER_SET, s.group, s.epoch, s.previous, members, thresholds);
-        return keccak256(bytes.concat(head, abi.encode(s.freezeSeconds, s.deadline)));
+        bytes32 all = keccak256(abi.encodePacked(list));
+        bytes32 least = keccak256(abi.encode(THRESHOLDS, s.thresholds));
+        return keccak256(abi.encode(MEMBER_SET, s.group, s.epoch, s.previous, all, least, s.freezeSeconds, s.deadline));
     }
 
     function slots(Slot[] calldata all) private pure returns (bytes32) {
@@ -198,8 +196,12 @@ library Hash {
     }
 
     function registration(Registration calldata r) internal pure returns (bytes32) {
-        bytes memory head = abi.encode(REGISTRATION, r.node, r.farm, r.key, r.seal, resources(r.capacity));
-        bytes memory place = abi.encode(r.country, r.region, r.latitude, r.longitude);
-        return keccak256(bytes.concat(head, place, abi.encode(r.attributes, r.nonce, r.deadline)));
+        bytes memory head = abi.encode(REGISTRATION, r.node, r.farm, r.key, r.seal, resources(r.capacity), r.country);
+        return keccak256(bytes.concat(head, abi.encode(keccak256(r.attributes), r.nonce, r.deadline)));
+    }
+
+    function ack(Ack calldata a) internal pure returns (bytes32) {
+        bytes32 report = keccak256(a.report);
+        return keccak256(abi.encode(ACK, a.deployment, a.slot, a.node, a.sequence, a.phase, a.time, report));
     }
 }

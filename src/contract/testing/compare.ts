@@ -54,7 +54,7 @@ export async function compareDeployment(w: World, m: model.Model, id: Hex): Prom
   const row = await view(w, 'deployments', [id])
   const [sequence, version, expiry, frozenUntil, state] = row.slice(0, 5).map(Number)
   assert.deepEqual(
-    { sequence, version, expiry, frozenUntil, state, head: row[8], specRoot: row[9] },
+    { sequence, version, expiry, frozenUntil, state, head: row[6], specRoot: row[7] },
     {
       sequence: d.sequence,
       version: d.version,
@@ -65,16 +65,15 @@ export async function compareDeployment(w: World, m: model.Model, id: Hex): Prom
       specRoot: d.specRoot,
     },
   )
+  const keys = [...d.slots.keys()].reduce((bits, k) => bits | (1n << BigInt(k)), 0n)
+  assert.equal(await view(w, 'placed', [id]), keys, 'what is placed')
   for (const k of [0, 1, 2, 128, 129]) {
-    const [booked, node, mode, phase] = await view(w, 'slots', [id, k])
-    const p = d.slots.get(k)
-    assert.deepEqual(
-      [node, mode, phase],
-      p ? [p.node, p.mode, p.phase] : [0, 0, 0],
-      `slot ${k} of the contract and of the model`,
-    )
-    if (p && p.phase !== 5) for (const l of model.LANES) assert.equal(unpack(booked as bigint)[l], p.booked[l])
-    const [, from, until] = await view(w, 'leaving', [id, k])
+    const [booked, node, noticed] = await view(w, 'bookings', [id, k])
+    const known: model.Place | undefined = d.slots.get(k)
+    const p: model.Place | undefined = known?.reclaimed ? undefined : known
+    assert.deepEqual([node, noticed], p ? [p.node, p.noticed ?? 0] : [0, 0], `slot ${k} of contract and model`)
+    if (p) for (const l of model.LANES) assert.equal(unpack(booked as bigint)[l], p.booked[l])
+    const [, from, until] = await view(w, 'bookings', [id, k + 256])
     const l = d.leaving.get(k)
     assert.deepEqual([from, until], l ? [l.node, l.until] : [0, 0], `what slot ${k} leaves`)
   }
@@ -89,12 +88,12 @@ export async function compareNodes(w: World, m: model.Model): Promise<void> {
     sums.set(node, sum)
   }
   for (const d of m.deployments.values()) {
-    for (const p of d.slots.values()) if (p.phase !== 5) add(p.node, p.booked)
+    for (const p of d.slots.values()) if (!p.reclaimed) add(p.node, p.booked)
     for (const l of d.leaving.values()) add(l.node, l.booked)
   }
   for (const [id, n] of m.nodes) {
     const row = await view(w, 'nodes', [id])
-    const used = unpack(row[8] as bigint)
+    const used = unpack(row[7] as bigint)
     for (const l of model.LANES) {
       assert.ok(used[l] <= n.capacity[l], 'I1')
       assert.equal(used[l], sums.get(id)?.[l] ?? 0, `I2: ${l} of node ${id}`)

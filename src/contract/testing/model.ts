@@ -7,7 +7,7 @@ import { PHASE, ROLE, STATE } from '../typed/schema.ts'
 type Hex = `0x${string}`
 
 export const LANES = ['cpu', 'ram', 'ssd'] as const
-export type Place = { node: number; mode: number; phase: number; booked: Resources; noticed?: number | undefined }
+export type Place = { node: number; mode: number; booked: Resources; noticed?: number | undefined; reclaimed?: true }
 export type Leaving = { node: number; booked: Resources; until: number }
 
 export type ModelNode = { farm: number; country: string; up: boolean; capacity: Resources; used: Resources }
@@ -39,6 +39,7 @@ const must = (holds: boolean, why: string) => {
 }
 
 export const keyOf = (s: Slot): number => s.index + (s.mode === 2 ? 128 : 0)
+export const NOTICE = 7 * 86400
 export const FOREVER = 2 ** 40 - 1
 
 export const deploymentOf = (m: Model, group: Hex, name: string): ModelDeployment =>
@@ -69,7 +70,7 @@ const leave = (m: Model, d: ModelDeployment, key: number) => {
   free(m, l.node, l.booked)
   d.leaving.delete(key)
 }
-const live = (p: Place | undefined): p is Place => p !== undefined && p.phase !== PHASE.released
+const live = (p: Place | undefined): p is Place => p !== undefined && !p.reclaimed
 
 /** All of WORK, or the model as it was and the reason. */
 export function attempt(m: Model, work: (m: Model) => void): string | undefined {
@@ -164,7 +165,7 @@ function put(m: Model, d: ModelDeployment, key: number, s: Slot, t: Transition, 
   }
   must(allowed(t.rules, m.nodes.get(s.node)!.country), 'geo')
   reserve(m, s.node, s.resources)
-  d.slots.set(key, { node: s.node, mode: s.mode, phase: PHASE.reserved, booked: s.resources, noticed })
+  d.slots.set(key, { node: s.node, mode: s.mode, booked: s.resources, noticed })
 }
 
 const allowed = (r: Rules, country: string) =>
@@ -202,7 +203,6 @@ export function ack(m: Model, id: Hex, key: number, node: number, sequence: numb
   const p = d!.slots.get(key)
   if (live(p) && p.node === node) {
     must(phase >= PHASE.running && phase <= PHASE.stopped, 'phase')
-    p.phase = phase
     if (phase === PHASE.running && d!.leaving.has(key)) leave(m, d!, key)
   } else {
     must(d!.leaving.get(key)?.node === node && phase === PHASE.stopped, 'not its slot')
@@ -213,7 +213,7 @@ export function ack(m: Model, id: Hex, key: number, node: number, sequence: numb
 export function drained(m: Model, id: Hex, key: number, now: number): void {
   const d = m.deployments.get(id)
   const l = d?.leaving.get(key)
-  must(l !== undefined && now > l.until, 'early')
+  must(l !== undefined && now >= l.until, 'early')
   leave(m, d!, key)
 }
 
@@ -227,7 +227,14 @@ export function expire(m: Model, id: Hex, now: number): void {
 export function notice(m: Model, id: Hex, key: number, farm: number, now: number): void {
   const p = m.deployments.get(id)?.slots.get(key)
   must(live(p) && m.nodes.get(p.node)!.farm === farm && p.noticed === undefined, 'notice')
-  p!.noticed = now + 7 * 86400
+  p!.noticed = now + NOTICE
+}
+
+/** What a migration left behind can stay no longer either than an operator's notice. */
+export function noticeLeft(m: Model, id: Hex, key: number, farm: number, now: number): void {
+  const l = m.deployments.get(id)?.leaving.get(key)
+  must(l !== undefined && m.nodes.get(l.node)!.farm === farm && l.until > now + NOTICE, 'notice')
+  l!.until = now + NOTICE
 }
 
 export function reclaim(m: Model, id: Hex, key: number, farm: number, now: number): void {
@@ -235,5 +242,5 @@ export function reclaim(m: Model, id: Hex, key: number, farm: number, now: numbe
   must(live(p) && m.nodes.get(p.node)!.farm === farm, 'owner')
   must(p!.noticed !== undefined && now >= p!.noticed, 'I9')
   free(m, p!.node, p!.booked)
-  p!.phase = PHASE.released
+  p!.reclaimed = true
 }

@@ -93,7 +93,7 @@ export async function step(walk: Walk): Promise<void> {
           },
           names: walk.random(5) ? [] : [pick(walk, ['x', 'y'])],
           expiry: walk.random(6) ? 0 : now + walk.random(5000) - 100,
-          drain: walk.random(3) * 900,
+          drain: walk.random(3) * (walk.random(6) ? 900 : 6 * 86400),
           deadline: now + 1000,
         }
       : { deadline: now + 1000 },
@@ -169,7 +169,7 @@ export async function slotCalls(walk: Walk): Promise<void> {
   const known = [...d.slots.keys(), ...d.leaving.keys()]
   const at = known.length > 0 && walk.random(8) ? pick(walk, known) : walk.random(4)
   const now = walk.now()
-  const what = walk.random(11)
+  const what = walk.random(12)
   let taken = false
   if (what < 5) {
     const leaving = d.leaving.get(at)?.node
@@ -188,7 +188,7 @@ export async function slotCalls(walk: Walk): Promise<void> {
     same(
       walk,
       'drained',
-      await walk.call('drained', [id, at]),
+      await walk.call('reclaim', [id, at + 256]),
       model.attempt(m, (x) => model.drained(x, id, at, now)),
     )
   } else if (what === 6) {
@@ -198,8 +198,14 @@ export async function slotCalls(walk: Walk): Promise<void> {
       await walk.call('expire', [id]),
       model.attempt(m, (x) => model.expire(x, id, now)),
     )
+  } else if (what === 7) {
+    const farm = m.nodes.get(d.leaving.get(at)?.node ?? 1)!.farm
+    const by = walk.random(8) ? farm : 3 - farm
+    const said = await walk.call('notice', [id, at + 256], owners[by - 1])
+    const expected = model.attempt(m, (x) => model.noticeLeft(x, id, at, by, now))
+    taken = same(walk, 'notice-left', said, expected)
   } else {
-    const verb = what < 10 ? 'notice' : 'reclaim'
+    const verb = what < 11 ? 'notice' : 'reclaim'
     const farm = walk.random(3) ? (m.nodes.get(d.slots.get(at)?.node ?? 0)?.farm ?? 1) : 1 + walk.random(2)
     const said = await walk.call(verb, [id, at], owners[farm - 1])
     same(
@@ -239,7 +245,7 @@ export async function dueCalls(walk: Walk): Promise<void> {
         same(
           walk,
           'drained',
-          await call('drained', [id, k]),
+          await call('reclaim', [id, k + 256]),
           model.attempt(m, (x) => model.drained(x, id, k, now())),
         ),
     })),

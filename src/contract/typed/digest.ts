@@ -39,7 +39,7 @@ export function groupOf(domain: Domain, set: MemberSet): Hex {
   return BigInt(set.group) === 0n ? digestOf(domain, 'MemberSet', set) : set.group
 }
 
-/** As Ledger.deploymentId: names are unique within a group. */
+/** As the Ledger names it: names are unique within a group. */
 export function deploymentId(group: Hex, name: string): Hex {
   return keccak256(
     encodeAbiParameters([{ type: 'bytes32' }, { type: 'bytes32' }], [group, keccak256(stringToHex(name))]),

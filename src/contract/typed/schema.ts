@@ -115,10 +115,7 @@ export const registrationSchema = z.strictObject({
   seal: word,
   capacity: resourcesSchema,
   country: countryHex,
-  region: hexOf(6),
-  latitude: z.int().min(-900000000).max(900000000),
-  longitude: z.int().min(-1800000000).max(1800000000),
-  attributes: word,
+  attributes: hexBytes(0, 2048),
   nonce: uint(16),
   deadline: uint(53),
 })
@@ -141,6 +138,6 @@ export type Beat = z.infer<typeof beatSchema>
 /** Whoever signs it lets the Ed25519 KEY ask the hub HUB in their name for what DOMAIN holds. UNTIL: Unix seconds. */
 export type HubKey = { domain: string; hub: string; key: Hex; until: number }
 
-/** What a slot's node says of it; 5 is the contract's own. */
+/** What a slot's node says of it; 1 and 5 are what a slot is before it is spoken of, and once its operator took it back. */
 export const PHASE = { reserved: 1, running: 2, failed: 3, stopped: 4, released: 5 } as const
 export const STATE = { none: 0, active: 1, cancelled: 2, wiped: 3, expired: 4 } as const

@@ -108,7 +108,7 @@ test('words of many nodes: signs of life in one transaction, reports as they com
   const last = (await readWords(grid, group, 'web')).findLast(({ node }) => node === members[0]!.id)
   assert.equal(last?.phase, PHASE.failed)
   // what the contract would refuse
-  assert.equal(codeOf(await take(members[1]!, reportOf(1, { sequence: 7 }))), 'contract-Invalid')
+  assert.equal(codeOf(await take(members[1]!, reportOf(1, { sequence: 7 }))), 'contract-Sequence')
   const others = signReport(grid, members[4]!.key, {
     ...{ group, name: 'web', slot: 0, node: members[4]!.id, sequence: 1, phase: 'running' },
   })

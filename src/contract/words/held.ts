@@ -4,17 +4,15 @@ import { seenOf } from '../actions/nodes.ts'
 import type { Ack } from '../typed/schema.ts'
 import type { Word } from './form.ts'
 
-type Said = Pick<Ack, 'sequence' | 'phase' | 'time' | 'report'>
-
 /** What the chain took of that node on that slot, from block FROM to the head. */
-async function saidOf(grid: Grid, { deployment, node, slot }: Ack, from?: bigint): Promise<Said[]> {
+async function saidOf(grid: Grid, { deployment, node, slot }: Ack, from?: bigint): Promise<Ack[]> {
   const to = await grid.client.getBlockNumber({ cacheTime: 0 })
   const topic = `0x${node.toString(16).padStart(64, '0')}` as const
   const found = await events(grid, ['Acked'], [deployment, topic], from === undefined ? { to } : { from, to })
-  return found.filter(({ args }) => args.key === slot).map(({ args }) => args as Said)
+  return found.map(({ args }) => args.ack as Ack).filter((ack) => ack.slot === slot)
 }
 
-const isSame = (a: Said, b: Said): boolean =>
+const isSame = (a: Ack, b: Ack): boolean =>
   a.sequence === b.sequence && a.phase === b.phase && a.time === b.time && a.report === b.report
 
 /** Whether the chain has this very word, of a report from block FROM on; or of a sign of life a later one. */

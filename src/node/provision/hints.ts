@@ -1,4 +1,4 @@
-import { deploymentId, type Grid, type LedgerEvent, noConsent, placedOn, type Transition } from '#contract'
+import { deploymentId, type Grid, type LedgerEvent, noConsent, placedOn, slotKeyOf, type Transition } from '#contract'
 import type { Pinned, Watched } from './pinned.ts'
 
 type Hex = `0x${string}`
@@ -26,9 +26,10 @@ export function note(pinned: Pinned, me: number, event: LedgerEvent): void {
   if (!watched) return
   if (['Approved', 'Frozen', 'Ended', 'Released'].includes(name)) watched.dirty = true
   if (args.node !== me) return
-  const others = watched.released.filter((k) => k !== args.key)
+  const key = slotKeyOf(args.key as number)
+  const others = watched.released.filter((k) => k !== key)
   if (name === 'Placed') watched.released = others
-  if (name === 'Released') watched.released = [...others, args.key as number]
+  if (name === 'Released') watched.released = [...others, key]
 }
 
 /**
