@@ -197,6 +197,10 @@ test('what TCP carries arrives bit for bit, in packets large and cut', { skip },
 test('errors of the path reach the programs: no route, hop limit', { skip }, async () => {
   const nobody = await ping(a, '5ff:dead:beef::1', '-c', '1', '-W', '8')
   assert.match(nobody.stdout.toString(), /No route/)
+  const routes = await tryRun(zos, ['mycelium', 'routes'], {
+    env: { ...process.env, ZOS_MYCELIUM_API: `unix:${a.api}` },
+  })
+  assert.match(routes.stdout.toString(), /^5ff:dead:beef::\/64 +none +[0-9]+ s ago: no route: it does not run/m)
   const short = await ping(a, addressOf(c), '-c', '1', '-t', '2')
   assert.match(short.stdout.toString(), new RegExp(`From ${addressOf(b)}.*Time exceeded`))
 })

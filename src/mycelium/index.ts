@@ -13,7 +13,7 @@ export { type PrivateNetwork, readPrivateNetwork } from './daemon/network-key.ts
 export type { PeerState, PeerStatus } from './daemon/peers.ts'
 export type { PortSpec } from './daemon/ports.ts'
 export type { ProbeResult } from './daemon/probe.ts'
-export type { RouteStatus } from './daemon/route-status.ts'
+export type { RouteStatus, UnreachedStatus } from './daemon/route-status.ts'
 export { type Endpoint, formatEndpoint, parseEndpoint } from './endpoint.ts'
 export { createKeyFile, describeIdentity, type Identity, identityOf, readKeyFile, readSecret } from './identity.ts'
 export type { MessageInfo } from './messages/api.ts'

@@ -1,4 +1,4 @@
-import type { PeerStatus, prometheus, RouteStatus } from '#mycelium'
+import type { PeerStatus, prometheus, RouteStatus, UnreachedStatus } from '#mycelium'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { bytesText, table } from '../terminal.ts'
 import { ask } from './api-path.ts'
@@ -50,8 +50,24 @@ export async function routes(args: string[]): Promise<number> {
     r.sealing,
     r.age === null ? '' : `${r.age} s`,
     `${r.expiresIn} s`,
+    r.lastError === null ? '' : `${r.lastErrorAge} s ago: ${r.lastError}`,
   ])
-  return print(json, all, () => table(['SUBNET', 'VIA', 'METRIC', 'SEQNO', '', 'SEALING', 'AGE', 'EXPIRES'], rows))
+  if (json) return print(json, all, () => '')
+  // what has no route is no row of the JSON
+  const { unreached } = await ask<{ unreached: UnreachedStatus[] }>('GET', '/status')
+  const none = unreached.map(({ subnet, error, age }) => [
+    subnet,
+    'none',
+    '',
+    '',
+    '',
+    '',
+    '',
+    '',
+    `${age} s ago: ${error}`,
+  ])
+  const header = ['SUBNET', 'VIA', 'METRIC', 'SEQNO', '', 'SEALING', 'AGE', 'EXPIRES', 'LAST ERROR']
+  return print(json, all, () => table(header, [...rows, ...none]))
 }
 
 export async function metrics(args: string[]): Promise<number> {

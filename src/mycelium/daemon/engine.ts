@@ -18,8 +18,9 @@ import { type AskedCard, type OpenPort, openPort } from './ports.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
 import type { Securing } from './protocol.ts'
 import { createReactor } from './reactor.ts'
-import { routeStatuses } from './route-status.ts'
+import { routeStatuses, unreachedStatuses } from './route-status.ts'
 import { createSecuring } from './securing.ts'
+import { createClash } from './unreached.ts'
 import { warmUp } from './warm-up.ts'
 
 /** Upstream's cost of a TCP link, before its round-trip time. */
@@ -76,11 +77,13 @@ export function createEngine(options: EngineOptions) {
   let demandOf = readPolicy(sealing)
   const asking = createAsking(openCard)
 
+  const clash = createClash(reactor.now)
   const router = createRouter({
     owns: ownership(),
     send: (link, message) => peers.connections.get(link)?.send(message),
     onSelected: (subnet, route) => route && plane.routeFound(subnet),
     onUnreachable: (subnet) => plane.routeMissing(subnet),
+    onClash: (subnet, link) => clash.heard(subnet, peers.connections.get(link)?.endpoint ?? 'a peer', reactor.now),
   })
   const plane = createPlane({
     identity,
@@ -202,6 +205,8 @@ export function createEngine(options: EngineOptions) {
       peersUp: peers.status().filter((peer) => peer.state === 'up').length,
       routes: [...router.entries.values()].filter((entry) => entry.selected).length,
       searching: [...router.queries.keys()].map(formatSubnet),
+      unreached: unreachedStatuses(router, plane),
+      clash: clash.words(performance.now()),
       waitingBytes: plane.pending.bytes,
       packets: plane.counters,
       sealing: plane.sealings(),

@@ -35,12 +35,13 @@ export function createInbound(context: PlaneContext) {
   let joining: Local = node
   const coalescer = createCoalescer(HEADROOM, (packet, length) => joining.port?.write(packet, HEADROOM, length))
 
-  /** A packet made here, for one of ours. */
-  function toSelf(local: Local, packet: Buffer): void {
-    if (local === node && intercept(packet)) return
+  /** A packet made here, for one of ours; false when it answers a question of our own. */
+  function toSelf(local: Local, packet: Buffer): boolean {
+    if (local === node && intercept(packet)) return false
     packet.copy(bytes, HEADROOM)
     clearVnet(bytes, HEADROOM)
     local.port?.write(opened, HEADROOM, packet.length)
+    return true
   }
 
   /** A packet from another identity of this node. */
@@ -128,7 +129,8 @@ export function createInbound(context: PlaneContext) {
       original.compare(local.identity.address, 0, own, 8, 8 + own) !== 0
     )
       count('bad-error')
-    else toSelf(local, icmpError(oob.reporter, Buffer.from(original.subarray(8, 24)), oob.error, original))
+    else if (toSelf(local, icmpError(oob.reporter, Buffer.from(original.subarray(8, 24)), oob.error, original)))
+      context.unreached.said(subnetOf(oob.destination), oob.reporter, oob.error)
   }
 
   function messagePiece(local: Local, remote: Remote, arrived: Arrived, type: number, payload: Buffer): void {

@@ -28,11 +28,12 @@ export function createOutbound(
   toSelf: (local: Local, packet: Buffer) => void,
   toNeighbour: (to: Local, packet: PacketBuffer, at: number, length: number, offload?: Offload) => void,
 ) {
-  const { node, locals, router, pending, flows, count } = context
+  const { node, locals, router, pending, flows, unreached, count } = context
 
   /** Answers a packet of a local with an error, as a router on the way would. */
   function refuse(local: Local, packet: Buffer, error: IcmpError, name: string): void {
     count(name)
+    if (packet.length >= IPV6_HEADER) unreached.here(subnetOf(packet, 24), name)
     if (!isIcmpError(packet)) toSelf(local, icmpError(node.identity.address, packet.subarray(8, 24), error, packet))
   }
 

@@ -11,6 +11,7 @@ import { shareOf } from './out-queue.ts'
 import { createPending } from './pending.ts'
 import type { Held } from './remote.ts'
 import { createSealing, type Way } from './sealing.ts'
+import { createUnreached } from './unreached.ts'
 
 /** Room before a packet for what sealing and the TUN write there. */
 export const HEADROOM = 64
@@ -71,6 +72,7 @@ export function createContext(options: PlaneOptions) {
     sealTo: sealing.sealTo,
     flows: createFlows(),
     pending: createPending(),
+    unreached: createUnreached(options.now),
     /** What waited in vain for a session; whoever can answer it takes this over. */
     expired: (_held: Held): void => {},
 

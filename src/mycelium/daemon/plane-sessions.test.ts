@@ -43,6 +43,7 @@ test('a node known to be ours gets nothing but sessions, however long it is sile
   assert.equal(a.plane.counters.downgraded, 1)
   // after ten seconds the sender is told
   assert.equal(a.plane.counters['no-session'], 1)
+  assert.match(a.plane.unreached.get(you.subnet)!.error, /answered no handshake/)
   const icmp = a.kernelGot().subarray(VNET_HEADER)
   assert.deepEqual([icmp[6], icmp[40], icmp[41]], [58, 1, 3])
 })

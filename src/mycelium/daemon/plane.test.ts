@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import test from 'node:test'
+import { formatAddress } from '../address.ts'
 import { decodeControl } from '../wire/control.ts'
 import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT } from '../wire/frame.ts'
 import { LARGEST } from '../wire/large.ts'
@@ -85,6 +86,8 @@ test('an error is believed only when it quotes a body of ours', (t) => {
   assert.deepEqual([icmp[40], icmp[41]], [3, 0])
   assert.deepEqual(icmp.subarray(8, 24), other.address)
   assert.deepEqual(icmp.subarray(48), p)
+  const why = a.plane.unreached.get(you.subnet)!.error
+  assert.equal(why, `its hop limit was used up at ${formatAddress(other.address)}; look at "zos mycelium trace"`)
   // the same error about a packet that was never ours
   late[BODY_AT + 3]! ^= 1
   relay.receive(late)
@@ -104,6 +107,7 @@ test('packets wait for a route, in bounds, and are answered when there is none',
   for (let now = 0; now <= 7_000; now += 500) a.router.tick(now)
   const icmp = a.kernelGot().subarray(-(40 + 8 + 60))
   assert.deepEqual([icmp[6], icmp[40], icmp[41]], [58, 1, 0])
+  assert.match(a.plane.unreached.get(other.subnet)!.error, /^no route: it does not run/)
 })
 
 test('a frame from somebody unknown waits until a route tells the key', (t) => {

@@ -109,6 +109,7 @@ export function createPlane(options: PlaneOptions) {
     router,
     locals: locals as ReadonlyMap<Subnet, Local>,
     pending,
+    unreached: context.unreached.last,
     /** What a port hands over. */
     send: outbound.send,
     sendOwn: (packet: Buffer): void => sendFrom(node, packet),

@@ -17,11 +17,15 @@ export type RouteStatus = {
   /** Seconds this has been the selected route; null when it is not. */
   age: number | null
   expiresIn: number
+  /** Why packets of this node to it failed the last time, and how many seconds ago; null when none did. */
+  lastError: string | null
+  lastErrorAge: number | null
 }
 
 /** Every route that is known now, selected or not. */
 export function routeStatuses(router: Router, plane: Plane, peers: Peers): RouteStatus[] {
   const now = performance.now()
+  const ago = (at: number | undefined) => (at === undefined ? null : Math.round((now - at) / 1000))
   return [...router.entries.values()].flatMap((entry) =>
     [...entry.routes.values()].map((route) => ({
       subnet: formatSubnet(entry.subnet),
@@ -33,6 +37,20 @@ export function routeStatuses(router: Router, plane: Plane, peers: Peers): Route
       sealing: plane.node.remotes.known.get(entry.subnet)?.sealing ?? 'none',
       age: route === entry.selected ? Math.round((now - entry.since) / 1000) : null,
       expiresIn: Math.max(0, Math.round((route.expires - now) / 1000)),
+      lastError: plane.unreached.get(entry.subnet)?.error ?? null,
+      lastErrorAge: ago(plane.unreached.get(entry.subnet)?.at),
     })),
+  )
+}
+
+export type UnreachedStatus = { subnet: string; error: string; age: number }
+
+/** Destinations that packets of this node did not reach and that have no route now. Ages in seconds. */
+export function unreachedStatuses(router: Router, plane: Plane): UnreachedStatus[] {
+  const now = performance.now()
+  return [...plane.unreached].flatMap(([subnet, { error, at }]) =>
+    router.entries.get(subnet)?.selected
+      ? []
+      : [{ subnet: formatSubnet(subnet), error, age: Math.round((now - at) / 1000) }],
   )
 }

@@ -70,6 +70,8 @@ export type RouterOptions = {
   onSelected?: (subnet: Subnet, route: Route | undefined) => void
   /** Nobody answered a request for SUBNET in time. */
   onUnreachable?: (subnet: Subnet) => void
+  /** Another node announces SUBNET, which is one of this one's: it has the same key, or is this one before it was started anew. */
+  onClash?: (subnet: Subnet, link: LinkId) => void
   limits?: Partial<RouterLimits>
 }
 

@@ -11,7 +11,7 @@ type Update = Extract<Message, { type: 'update' }>
 
 /** RFC 8966 §3.5.3, with upstream's filters: what a neighbour says about a subnet. */
 export function receiveUpdate(state: RouterState, link: LinkId, m: Update, now: number): void {
-  const entry = entryFor(state, m, now)
+  const entry = entryFor(state, link, m, now)
   if (!entry) return
   const before = told(state, entry)
   const feasible = isFeasible(m, entry.sources.get(m.routerId))
@@ -21,9 +21,12 @@ export function receiveUpdate(state: RouterState, link: LinkId, m: Update, now: 
   answerWaiting(state, entry, m, now)
 }
 
-function entryFor(state: RouterState, m: Update, now: number): Entry | undefined {
+function entryFor(state: RouterState, link: LinkId, m: Update, now: number): Entry | undefined {
   const subnet = subnetOfPrefix(m.prefix)
-  if (!subnet || state.origins.has(subnet) || (m.metric !== INFINITE && !state.options.owns(m.routerId, subnet))) {
+  const own = subnet ? state.origins.get(subnet) : undefined
+  if (subnet && own && m.metric !== INFINITE && m.routerId !== own.routerId && state.options.owns(m.routerId, subnet))
+    state.options.onClash?.(subnet, link)
+  if (!subnet || own || (m.metric !== INFINITE && !state.options.owns(m.routerId, subnet))) {
     state.counters.filtered++
     return undefined
   }

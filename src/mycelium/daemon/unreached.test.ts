@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { createClash, createUnreached } from './unreached.ts'
+
+const subnet = (n: number) => `04${n.toString(16).padStart(14, '0')}`
+
+test('destinations are remembered by their last error, in bounds; senders’ own faults are not theirs', () => {
+  let now = 0
+  const { last, here } = createUnreached(() => now++)
+  for (let n = 0; n < 300; n++) here(subnet(n), 'no-route')
+  assert.equal(last.size, 256)
+  assert.equal(last.get(subnet(0)), undefined)
+  here(subnet(299), 'no-session')
+  assert.match(last.get(subnet(299))!.error, /^it answered no handshake/)
+  here(subnet(1000), 'foreign-source')
+  assert.equal(last.get(subnet(1000)), undefined)
+})
+
+test('another node with our key is told of, but for what an earlier life of ours left behind', () => {
+  const clash = createClash(0)
+  clash.heard(subnet(1), 'tcp://192.0.2.1:9651', 20_000)
+  assert.equal(clash.words(21_000), null)
+  clash.heard(subnet(1), 'tcp://192.0.2.1:9651', 40_000)
+  assert.match(
+    clash.words(42_000)!,
+    /^another node has the key of this one: .*heard from tcp:\/\/192.0.2.1:9651 \(400.*2 s ago\)$/,
+  )
+})
