@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, createServer as listen } from 'node:net'
+import { Readable } from 'node:stream'
 import { after, test } from 'node:test'
 import type { Agent } from '#vm'
 import { probe } from './probe.ts'
@@ -53,4 +54,19 @@ test('what does not listen, does not answer or is no HTTP is not well', async ()
   const refused = await look({ tcp: 1 })
   assert.equal(refused.ExitCode, -1)
   assert.match(refused.Output, /ECONNREFUSED/)
+})
+
+test('what a check wrote last is kept though its end is known first', async () => {
+  const [stdout, stderr] = [new Readable({ read() {} }), new Readable({ read() {} })]
+  const ended = { exec: async () => ({ stdout, stderr, exit: Promise.resolve({ code: 1 }), signal: async () => {} }) }
+  const check = probe(ended as unknown as Agent, {} as WorkloadSpec, {
+    probe: { argv: ['x'] },
+    timeout: 5000,
+    ...times,
+  })
+  setTimeout(() => {
+    stdout.push('out\n')
+    for (const stream of [stdout, stderr]) stream.push(null)
+  }, 20)
+  assert.deepEqual(await check, { ExitCode: 1, Output: 'out\n' })
 })

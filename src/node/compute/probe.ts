@@ -1,5 +1,6 @@
 import { request } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { sleep } from '#sys'
 import type { Agent } from '#vm'
@@ -75,7 +76,8 @@ async function execProbe(agent: Agent, spec: WorkloadSpec, argv: string[], late:
   session.stdout.on('data', take)
   session.stderr.on('data', take)
   try {
-    const exit = await session.exit
+    // its end may be known before the last it wrote has been handed on
+    const [exit] = await Promise.all([session.exit, finished(session.stdout), finished(session.stderr)])
     late.throwIfAborted()
     return { ExitCode: exit.code, Output: Buffer.concat(output).toString() }
   } finally {
