@@ -11,6 +11,11 @@ const files = globSync('*.ts', { cwd: import.meta.dirname }).filter(
 const names = files.map((f) => f.replace(/\.ts$/, '')).sort()
 const asked = process.argv.slice(2).filter((a) => !a.startsWith('--'))
 const json = process.argv.includes('--json')
+const unknown = process.argv.slice(2).find((a) => a.startsWith('--') && !['--json', '--table'].includes(a))
+if (unknown !== undefined) {
+  console.error(`bench: "${unknown}" is not understood; there are --json and --table`)
+  process.exit(2)
+}
 
 const said = (file: string, args: string[]) =>
   String(spawnSync(file, args).stdout ?? '')
