@@ -1,12 +1,12 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { sha256Hex } from '#codec'
+import { dirname, join } from 'node:path'
+import { reasonOf, sha256Hex, ZosError } from '#codec'
 import { writeAtomic } from './file.ts'
 
 /**
  * Names the outcome of a build by the contents of its inputs, and finds it again by their sizes and times alone: a stamp
- * (named after path, size, mtime of all inputs) holds the content key.
+ * (named after path, size, mtime of all inputs) holds the content key. Throws `not-writable` where it has to be made and cannot.
  */
 export async function byContent(
   dir: string,
@@ -23,10 +23,35 @@ export async function byContent(
   if (known !== '' && exists(join(dir, known))) return known
   const contents = files.map((file) => sha256Hex(readFileSync(file)))
   const key = sha256Hex(Buffer.from([extra, ...contents].join('\n'))).slice(0, 32)
-  if (!exists(join(dir, key))) await make(key)
+  if (!exists(join(dir, key))) await makeIn(dir, () => make(key))
+  // it spares reading the inputs again and nothing else: a checkout that cannot be written, or is seen at another place, works without
   await mkdir(join(dir, 'stamps'), { recursive: true })
-  await writeAtomic(stamp, key, { sync: false })
+    .then(() => writeAtomic(stamp, key, { sync: false }))
+    .catch(() => {})
   return key
+}
+
+/** DIR, or where it would be made. */
+function writable(dir: string): boolean {
+  if (!exists(dir)) return dir === dirname(dir) || writable(dirname(dir))
+  try {
+    accessSync(dir, constants.W_OK)
+    return statSync(dir).isDirectory()
+  } catch {
+    return false
+  }
+}
+
+async function makeIn(dir: string, make: () => Promise<void>): Promise<void> {
+  try {
+    await make()
+  } catch (cause) {
+    if (writable(dir)) throw cause
+    throw new ZosError(
+      `Build in "${dir}": ${reasonOf(cause)}; run "./zos setup" once as somebody who may write there`,
+      { code: 'not-writable', cause },
+    )
+  }
 }
 
 const exists = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined

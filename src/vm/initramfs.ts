@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { byContent, writeAtomic } from '#sys'
 import { type CpioEntry, cpio } from './cpio.ts'
 import type { Initramfs } from './host.ts'
@@ -26,7 +26,7 @@ export async function ensureInitramfs(options: BuildOptions & { modulesRoot: str
   const key = await byContent(
     dir,
     [zinit.path, import.meta.filename],
-    `${options.modulesRoot} ${rootHash}`,
+    `${relative(options.cacheDir, options.modulesRoot)} ${rootHash}`,
     async (name) => {
       options.onProgress?.('initramfs: packing kernel modules')
       const modules = await collectModules(options.modulesRoot, MODULES, OPTIONAL)

@@ -1,5 +1,5 @@
 import { readFile, rename } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import { codeOf } from '#codec'
 import { byContent, run, withScratch, writeAtomic } from '#sys'
 import { moduleIndex } from './module-index.ts'
@@ -24,7 +24,9 @@ export async function ensureModulesDisk(options: {
 }): Promise<ModulesDisk> {
   const dir = join(options.cacheDir, 'modules')
   const recipe = [import.meta.filename, join(import.meta.dirname, 'module-index.ts')]
-  const key = await byContent(dir, recipe, options.modulesRoot, async (name) => {
+  // below the cache it is named by the package's digest: the same wherever the checkout is
+  const source = relative(options.cacheDir, options.modulesRoot)
+  const key = await byContent(dir, recipe, source, async (name) => {
     options.onProgress?.("guest kernel: making the modules' disk")
     await withScratch(join(dir, `${name}.${process.pid}.tmp`), async (scratch) => {
       const tree = await unpackModules(options.modulesRoot, scratch)
