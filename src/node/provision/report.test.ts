@@ -9,7 +9,12 @@ import { reporter } from './report.ts'
 type Hex = `0x${string}`
 const group = `0x${'0a'.repeat(32)}` as Hex
 const contract = `0x${'0c'.repeat(20)}` as Hex
-const grid = { contract, domain: { chainId: 7, contract } } as Grid
+const final = async () => ({ number: 1, hash: contract, timestamp: 1 })
+const head = async () => 1n
+const grid = {
+  ...{ contract, domain: { chainId: 7, contract } },
+  ...{ engine: { finalized: final }, client: { getBlockNumber: head } },
+} as unknown as Grid
 const ids = ['web', 'db'].map((_, n) => `0x0${n}` as Hex)
 const watched = (name: string) => ({
   ...{ group, name, taken: 0, held: '', said: {}, released: [], dirty: false },

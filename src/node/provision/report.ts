@@ -1,5 +1,14 @@
 import { codeOf, reasonOf } from '#codec'
-import { expire, type Grid, type Key, type Relayer, type SignedWord, signBeat, signReport } from '#contract'
+import {
+  expire,
+  type Grid,
+  type Key,
+  type Relayer,
+  readReports,
+  type SignedWord,
+  signBeat,
+  signReport,
+} from '#contract'
 import type { Pinned, Said } from './pinned.ts'
 import type { Post } from './post.ts'
 
@@ -28,6 +37,9 @@ export function reporter(at: {
   const last = new Map<string, number>()
   /** Words that could not be brought there yet: signed once, for what a relayer has of them it may still post. */
   const waiting = new Map<string, { word: SignedWord; now: Said; pause: number; until: number }>()
+  /** Of slots whose last word is in a block that is not final: the head by then. */
+  const unsettled = new Map<string, { id: Hex; slot: number; now: Said; head: number }>()
+  let settling = 0
   const complaints = new Map<string, string>()
 
   /** Once, until it is another reason. */
@@ -64,7 +76,29 @@ export function reporter(at: {
     waiting.delete(key)
     complaints.delete(`report ${d.name}/${slot}`)
     d.said[slot] = now
+    const [final, head] = await Promise.all([grid.engine.finalized(), grid.client.getBlockNumber({ cacheTime: 0 })])
+    if (head > final.number) unsettled.set(key, { id, slot, now, head: Number(head) })
     return true
+  }
+
+  /** Words that were in a block, and are in none now that what was the head then is final, are to be said again. */
+  const settle = async (pinned: Pinned): Promise<boolean> => {
+    if (unsettled.size === 0 || Date.now() < settling) return false
+    settling = Date.now() + CALM
+    const { number } = await grid.engine.finalized()
+    let undone = false
+    for (const [key, { id, slot, now, head }] of unsettled) {
+      if (number < head) continue
+      const d = pinned.deployments[id]
+      const reports = d ? await readReports(grid, d.group, d.name) : []
+      unsettled.delete(key)
+      const isThere = reports.some((r) => r.slot === slot && r.node === node && isSame(r, now))
+      if (!d?.said[slot] || !isSame(d.said[slot], now) || isThere) continue
+      log(`report ${d.name}/${slot}: the block that had it was undone`)
+      delete d.said[slot]
+      undone = true
+    }
+    return undone
   }
 
   const sign = (d: Pinned['deployments'][Hex], slot: number, now: Said) =>
@@ -85,7 +119,7 @@ export function reporter(at: {
 
   return {
     async slots(pinned: Pinned, now: Map<Hex, Map<number, Said>>): Promise<boolean> {
-      let changed = false
+      let changed = await settle(pinned)
       for (const [id, slots] of now) {
         const d = pinned.deployments[id]!
         // of what ended the chain keeps no slot: nobody waits for a word
