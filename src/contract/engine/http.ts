@@ -66,7 +66,8 @@ function callOnce(url: string, method: string, params: unknown, timeout: number,
   return new Promise((resolve, reject) => {
     const fail = (reason: string, cause?: unknown) => reject(unreachable(url, reason, cause))
     // what changes something is not said twice: on a connection of its own no end of it leaves a doubt
-    const agent = method.startsWith('eth_send') ? (false as const) : send === secure ? keptSecure : kept
+    const own = !again || method.startsWith('eth_send')
+    const agent = own ? (false as const) : send === secure ? keptSecure : kept
     const options = { method: 'POST', headers, agent }
     const answered = (res: IncomingMessage) => {
       const chunks: Buffer[] = []
@@ -100,8 +101,8 @@ function callOnce(url: string, method: string, params: unknown, timeout: number,
     const late = new Error(`no answer within ${Math.round(timeout / 100) / 10} s`)
     const timer = setTimeout(() => req.destroy(late), timeout)
     req.on('error', (error) => {
-      // kept for longer than the other side did
-      if (req.reusedSocket && again && codeOf(error) === 'ECONNRESET')
+      // kept for longer than the other side did, as all that are kept may be
+      if (req.reusedSocket && again && ['ECONNRESET', 'EPIPE'].includes(codeOf(error)))
         callOnce(url, method, params, timeout, false).then(resolve, reject)
       else fail(error.message, error)
     })

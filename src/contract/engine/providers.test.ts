@@ -1,7 +1,7 @@
 // RPC nodes as providers run them: they count requests, refuse long ranges, lag behind each other, and each has its own idea of a price.
 import assert from 'node:assert/strict'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
 import { sleep } from '#sys'
@@ -169,3 +169,28 @@ test(
     assert.equal((head as { baseFeePerGas: string }).baseFeePerGas, '0x0')
   },
 )
+
+test('connections that were kept and that the other side closed, all of them: the question is asked on a new one', async () => {
+  await using stack = new AsyncDisposableStack()
+  const sockets: Socket[] = []
+  const server = createServer(async (req, res) => {
+    for await (const _ of req);
+    res.end(JSON.stringify({ jsonrpc: '2.0', id: 1, result: sockets.length }))
+  })
+  server.on('connection', (socket) => sockets.push(socket))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  stack.defer(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const ask = () => callRpc(url, 'eth_chainId', [], 5000)
+  await Promise.all(Array.from({ length: 4 }, ask))
+  assert.equal(sockets.length, 4)
+  await ask()
+  assert.equal(sockets.length, 4, 'they are kept')
+  // gone as this side writes: it has not heard of it
+  const late = ask()
+  for (const socket of sockets) socket.resetAndDestroy()
+  assert.equal(await late, 5)
+})
