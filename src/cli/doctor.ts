@@ -13,6 +13,15 @@ import { bytesText } from './terminal.ts'
 
 type Finding = { what: string; ok: boolean; needed: boolean; says: string; fix?: string }
 
+/** What to do about a machine that has no KVM for REASON. */
+export function fasterBy(reason: string): string {
+  return `works, slower; ${
+    /EACCES|EPERM/.test(reason)
+      ? 'who is in its group may use KVM: as root "usermod -aG kvm USER", then log in anew'
+      : 'for full speed use a machine whose /dev/kvm runs a stock kernel'
+  }`
+}
+
 async function guestFindings(): Promise<Finding[]> {
   try {
     const guest = await ensureNodeSetup()
@@ -31,9 +40,7 @@ async function guestFindings(): Promise<Finding[]> {
         ok: true,
         needed: true,
         says: host.accelReason,
-        ...(host.accel === 'kvm'
-          ? {}
-          : { fix: 'works, slower; for full speed use a machine whose /dev/kvm runs a stock kernel' }),
+        ...(host.accel === 'kvm' ? {} : { fix: fasterBy(host.accelReason) }),
       },
     ]
   } catch (error) {

@@ -1,6 +1,7 @@
 import { ZosError } from '#codec'
 import { daemonCall } from './daemon.ts'
 import { JSON_FLAG, parseFlags } from './flags.ts'
+import { bytesText } from './terminal.ts'
 
 const CALLS: Record<string, [method: string, path: string]> = {
   stat: ['GET', '/store'],
@@ -8,6 +9,24 @@ const CALLS: Record<string, [method: string, path: string]> = {
   scrub: ['POST', '/store/scrub'],
   recompress: ['POST', '/store/recompress'],
 }
+
+function words(name: string, value: unknown): string {
+  if (typeof value === 'number' && /bytes$/i.test(name)) return bytesText(value)
+  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map((v) => words('', v)).join('; ')
+  if (typeof value !== 'object' || value === null) return String(value)
+  return Object.entries(value)
+    .map(([field, v]) => `${field} ${words(field, v)}`)
+    .join(', ')
+}
+
+/** A line for each thing the storage plane says of the store: `removedBytes` as "removed bytes", sizes as people read them. */
+export const storeText = (answer: Record<string, unknown>): string =>
+  Object.entries(answer)
+    .map(([name, value]) => {
+      const said = name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+      return `${said.padEnd(14)} ${words(name, value)}\n`
+    })
+    .join('')
 
 export default async function store(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('store', args, {
@@ -36,8 +55,6 @@ export default async function store(args: string[]): Promise<number> {
   const body = { hub, untagged, ...(flags.grace === undefined ? {} : { grace: seconds * 1000 }) }
   const answer = await daemonCall<Record<string, unknown>>(...call, call[0] === 'GET' ? undefined : body)
   if (flags.json) process.stdout.write(`${JSON.stringify(answer)}\n`)
-  else
-    for (const [name, value] of Object.entries(answer))
-      process.stdout.write(`${name.padEnd(14)} ${typeof value === 'object' ? JSON.stringify(value) : value}\n`)
+  else process.stdout.write(storeText(answer))
   return 0
 }
