@@ -10,8 +10,8 @@ export type RpcFault = Error & { code: number; data?: unknown }
 
 let counter = 0
 /**
- * Connections are kept: behind one by a socket may be a way of its own, dearer to open than a question is to ask, and public RPC
- * nodes are three round trips away. So many at once, for they count.
+ * Connections are kept where they are dear: behind one by a socket may be a way of its own, and to a public RPC node it is three round
+ * trips. So many at once, for they count.
  */
 const KEEP = { keepAlive: true, maxSockets: 32 }
 const kept = new Agent(KEEP)
@@ -66,8 +66,8 @@ function callOnce(url: string, method: string, params: unknown, timeout: number,
   return new Promise((resolve, reject) => {
     const fail = (reason: string, cause?: unknown) => reject(unreachable(url, reason, cause))
     // what changes something is not said twice: on a connection of its own no end of it leaves a doubt
-    const own = !again || method.startsWith('eth_send')
-    const agent = own ? (false as const) : send === secure ? keptSecure : kept
+    const own = !again || method.startsWith('eth_send') || !(unix || send === secure)
+    const agent = own ? (false as const) : unix ? kept : keptSecure
     const options = { method: 'POST', headers, agent }
     const answered = (res: IncomingMessage) => {
       const chunks: Buffer[] = []

@@ -1,7 +1,9 @@
 // RPC nodes as providers run them: they count requests, refuse long ranges, lag behind each other, and each has its own idea of a price.
 import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { sleep } from '#sys'
@@ -178,12 +180,15 @@ test('connections that were kept and that the other side closed, all of them: th
     res.end(JSON.stringify({ jsonrpc: '2.0', id: 1, result: sockets.length }))
   })
   server.on('connection', (socket) => sockets.push(socket))
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const dir = await mkdtemp(join(tmpdir(), 'zos-kept-'))
+  stack.defer(() => rm(dir, { recursive: true, force: true }))
+  const socket = join(dir, 'rpc')
+  await new Promise<void>((resolve) => server.listen(socket, resolve))
   stack.defer(() => {
     server.closeAllConnections()
     server.close()
   })
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const url = `unix://${socket}`
   const ask = () => callRpc(url, 'eth_chainId', [], 5000)
   await Promise.all(Array.from({ length: 4 }, ask))
   assert.equal(sockets.length, 4)
@@ -191,6 +196,6 @@ test('connections that were kept and that the other side closed, all of them: th
   assert.equal(sockets.length, 4, 'they are kept')
   // gone as this side writes: it has not heard of it
   const late = ask()
-  for (const socket of sockets) socket.resetAndDestroy()
+  for (const one of sockets) one.destroy()
   assert.equal(await late, 5)
 })
