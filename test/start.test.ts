@@ -16,15 +16,9 @@ after(() => {
   rmSync(work, { recursive: true, force: true })
 })
 
-/** In a process group of its own, which a terminal would send its Ctrl-C to. */
-const begin = (...args: string[]) => {
+const begin = (...words: string[]) => {
   const env = { ...process.env, ZOS_HOME: work }
-  const child = spawn('npm', ['start', '--', ...args], {
-    cwd: ROOT,
-    env,
-    detached: true,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const child = spawn(words[0]!, words.slice(1), { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] })
   const said = { text: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said.text += text))
   return { child, said, code: once(child, 'close').then(([code]) => code as number | null) }
@@ -34,7 +28,7 @@ test('it ends by itself when all of it held, and leaves nothing running', {
   skip: SKIP,
   timeout: 900_000,
 }, async () => {
-  const { said, code } = begin('--once')
+  const { said, code } = begin('npm', 'start', '--', '--once')
   assert.equal(await code, 0, said.text)
   for (const step of ['set up', 'image', 'publish', 'dedupe', 'agreed', 'pulled', 'running', 'first byte'])
     assert.match(said.text, new RegExp(`^${step} +\\d+\\.\\d\\d +\\d+\\.\\d\\d`, 'm'))
@@ -49,12 +43,13 @@ test('otherwise it stays up, says what to try, and ends cleanly at Ctrl-C', {
   timeout: 900_000,
 }, async () => {
   const port = await freePort()
-  const { child, said, code } = begin('--port', String(port))
+  // as npm runs it: npm itself ends by the signal
+  const { child, said, code } = begin('./zos', 'start', '--port', String(port))
   await until('the page', 600, () => said.text.includes('Ctrl-C') || child.exitCode !== null)
   const answer = await fetch(`http://127.0.0.1:${port}/`)
   assert.match(await answer.text(), /Hello from nginx in a microVM of its own/)
   assert.match(said.text, /export ZOS_HOME=\S+ ZOS_PASSPHRASE=/)
-  process.kill(-child.pid!, 'SIGINT')
+  child.kill('SIGINT')
   assert.equal(await code, 0)
   await assert.rejects(fetch(`http://127.0.0.1:${port}/`))
   await until('the end of all it started', 30, () => processesWith(work).length === 0)
