@@ -78,7 +78,7 @@ export function startGrid(nodes: number, threshold: string[] = ['2']): Grid {
       const said = node.zos(args, { env, timeout: 300 })
       const lines = said.err.trim().split('\n')
       if (said.code === 0 || said.code === null) throw new Error(`zos ${args.join(' ')} was taken: ${said.text}`)
-      if (lines.length !== 1 || !said.err.startsWith('zos: ')) throw new Error(`not one clear line: ${said.err}`)
+      if (lines.length !== 1 || !/^zos[: ]/.test(said.err)) throw new Error(`not one clear line: ${said.err}`)
       return lines[0]!
     },
     spec(name, lines = [], top = []) {

@@ -44,9 +44,12 @@ export default async function grant(args: string[]): Promise<number> {
   if (!name || more.length > 0 || !/^[0-9a-f]{64}$/.test(flags.to ?? ''))
     throw new ZosError('zos grant: write zos grant DEPLOYMENT --to HUBKEY (64 hex digits) --as KEY', { code: 'usage' })
   if (!(days > 0 && days <= MOST_DAYS))
-    throw new ZosError(`zos grant: "${flags.days}" days are not more than 0 and at most ${MOST_DAYS}`, {
-      code: 'usage',
-    })
+    throw new ZosError(
+      `Grant "${name}": --days ${flags.days} is not more than 0 and at most ${MOST_DAYS}; give fewer, and grant it again when they are over`,
+      {
+        code: 'usage',
+      },
+    )
   await using context = await openContext()
   const group = await groupOfDeployment(context, name, flags.group)
   const key = await signer(flags.as, 'grant')

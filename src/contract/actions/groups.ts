@@ -69,6 +69,12 @@ export function canonical(grid: Grid, set: MemberSet | undefined, s: Signature):
   return signer ? { ...s, signature: canonicalSignature(grid.domain, signer, s.signature) } : s
 }
 
+const incomplete = (group: Hex) =>
+  new ZosError(`Read group "${group}": its member sets on this chain are not complete; ask another RPC`, {
+    code: 'bad-chain',
+    kind: 'node',
+  })
+
 /** Every member set a group had, oldest first, as the events tell; the current one's digest must be the contract's. */
 export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEntry[]; state: GroupState }> {
   const { number } = await grid.engine.finalized()
@@ -84,6 +90,8 @@ export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEn
     throw new ZosError(`Read group "${group}": there is none on this chain${await notFinalYet(grid)}`, {
       code: 'no-group',
     })
+  // the contract takes no other order: one that is not here was kept back, which says nothing of the group
+  if (entries.some(({ set }, n) => set.epoch !== n + 1)) throw incomplete(group)
   const founded = foundGroup(grid.domain, first.set)
   if (founded.group !== group)
     throw new ZosError(`Read group "${group}": the founding set is another's`, { code: 'bad-chain', kind: 'node' })
@@ -93,12 +101,7 @@ export async function readSets(grid: Grid, group: Hex): Promise<{ entries: SetEn
   )
   // of the same block: the head may have a set that is not final yet
   const current = (await view(grid, 'groups', [group], BigInt(number))) as Hex
-  if (current !== state.digest) {
-    throw new ZosError(`Read group "${group}": its member sets on this chain are not complete; ask another RPC`, {
-      code: 'bad-chain',
-      kind: 'node',
-    })
-  }
+  if (current !== state.digest) throw incomplete(group)
   return { entries, state }
 }
 
