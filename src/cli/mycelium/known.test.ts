@@ -100,9 +100,9 @@ test('nodes by their record, people by their group; known they stay while the ch
   await soon('bb'.repeat(32), 'node')
   assert.equal(lines.length, 1, 'once')
 
-  // bob goes and carol comes, and the RPC keeps the newest set back, or the oldest
+  // bob goes and carol comes, and the RPC keeps the oldest set back, or the newest
   let asked = 0
-  left = (logs) => (asked++ % 2 ? logs.slice(1) : logs.slice(0, -1))
+  left = (logs) => (asked++ % 2 ? logs.slice(0, -1) : logs.slice(1))
   const state = await readGroup(grid, group)
   const set = draftMembership(state, terms([alice, carol]), Math.floor(Date.now() / 1000) + 600)
   const { receipt, id } = await propose(grid, relayer, alice, { set })
