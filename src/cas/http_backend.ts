@@ -100,6 +100,7 @@ export function hubCall(
       throw new ZosError(`${method} ${path} at hub "${label}": ${reasonOf(cause)}`, {
         code: 'source-away',
         kind: 'node',
+        details: { hub: label },
         cause,
       })
     }

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Hub, type HubCall, hubCall, parseHttpPlace } from '#cas'
-import { codeOf, sha256Hex, ZosError } from '#codec'
+import { codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
 import {
   connectRpc,
   type Grid,
@@ -67,12 +67,21 @@ export async function openContext(file?: string, given?: Way): Promise<Context> 
   }
 }
 
-/** ACT at each hub; those out of reach are passed over while one answers. */
+/** A hub that gave no answer at all, said to people: where it is, why, and what starts it again; any other ERROR as it is. */
+function hubAway(error: unknown): unknown {
+  if (!(error instanceof ZosError) || error.code !== 'source-away' || error.cause === undefined) return error
+  return new ZosError(
+    `Reach the grid's hub "${error.details.hub}": ${reasonOf(error.cause)}; "zos grid status" shows what runs, and "zos grid up" starts again what is missing of the local grid`,
+    { code: 'source-away', kind: 'node', details: error.details, cause: error },
+  )
+}
+
+/** ACT at each hub; those out of reach are passed over while one answers. Throws `source-away` when none does. */
 export async function atEachHub<H extends HubCall>(hubs: H[], act: (hub: H) => Promise<void>): Promise<void> {
   const done = await Promise.allSettled(hubs.map(act))
   const failed = done.flatMap((d) => (d.status === 'rejected' ? [d.reason as unknown] : []))
   const why = failed.find((error) => codeOf(error) !== 'source-away') ?? failed[0]
-  if (failed.length === hubs.length || (why !== undefined && codeOf(why) !== 'source-away')) throw why
+  if (failed.length === hubs.length || (why !== undefined && codeOf(why) !== 'source-away')) throw hubAway(why)
 }
 
 /** The key named by --as, opened; `KEY@0xADDRESS` signs for the contract wallet at that address, which accepts the key. */
@@ -187,6 +196,6 @@ export async function getSpec({ hubs }: Context, blob: Hex): Promise<Uint8Array 
       away ??= error
     }
   }
-  if (away !== undefined) throw away
+  if (away !== undefined) throw hubAway(away)
   return undefined
 }

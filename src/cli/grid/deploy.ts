@@ -61,12 +61,17 @@ async function pin(spec: Spec, library: ReturnType<typeof openLibrary>): Promise
   return { ...spec, workloads }
 }
 
-/** The specs that count now; none for a key that may not read them, or when one is nowhere to be had. */
-async function specsBefore(context: Context, key: Key, placed: Transition | null | undefined): Promise<SlotSpec[]> {
+/** The specs that count now; none for a key that may not read them, or when one is nowhere to be had: LOST is told why. */
+async function specsBefore(
+  context: Context,
+  key: Key,
+  placed: Transition | null | undefined,
+  lost: Set<string>,
+): Promise<SlotSpec[]> {
   try {
     return placed ? (await openPlaced(context, key, placed)).map(({ spec }) => spec) : []
   } catch (error) {
-    process.stderr.write(`zos: the workloads get new addresses: ${reasonOf(error)}\n`)
+    lost.add(reasonOf(error))
     return []
   }
 }
@@ -140,7 +145,8 @@ export default async function deploy(args: string[]): Promise<number> {
   placeOf(consent.group, key.address) // refused here, before the hub gets anything
   const readers = readersOf(consent.group.set)
   const reader = { context, key, group: group.group, readers }
-  const before = await specsBefore(context, key, consent.state.placed)
+  const lost = new Set<string>()
+  const before = await specsBefore(context, key, consent.state.placed, lost)
   if (now.state === 'active')
     refuseShrunk(
       `update "${name}"`,
@@ -148,7 +154,7 @@ export default async function deploy(args: string[]): Promise<number> {
       wanted.map((w) => w.spec),
     )
   // what waits for approvals may be what others name already
-  const earlier = now.state === 'active' ? before : await specsBefore(context, key, await stepOf(reader, name))
+  const earlier = now.state === 'active' ? before : await specsBefore(context, key, await stepOf(reader, name), lost)
   const neighbours = await neighboursOf(reader, wanted, earlier)
   const addressed = giveAddresses(wanted, {
     before: earlier,
@@ -163,6 +169,8 @@ export default async function deploy(args: string[]): Promise<number> {
   const own = hubsFor(context, key, group, name)
   for (const [flist, isPrivate] of flistsOf(spec)) await uploadMissing(isPrivate ? own : context, library, flist)
   for (const { bytes } of sealed) await putSpec(context, bytes)
+  // said only now: what was refused above changes no address
+  for (const why of lost) process.stderr.write(`zos: the workloads get new addresses: ${why}\n`)
   const act = { context, key, group, name, consent, json: flags.json }
   return await proposeStep(act, now.state === 'active' ? 'update' : 'deploy', {
     specRoot: root,

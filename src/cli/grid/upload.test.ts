@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { dirBackend, type HubCall, hubCall } from '#cas'
 import { serveHub } from '#hub'
 import { openLibrary, publish, reachable } from '#zosfs'
-import type { Context } from './context.ts'
+import { type Context, getSpec, putSpec } from './context.ts'
 import { uploadMissing } from './upload.ts'
 
 test('an upload is few requests, goes on where it ended, and takes a good copy where this home has a damaged one', async () => {
@@ -53,4 +54,24 @@ test('an upload is few requests, goes on where it ended, and takes a good copy w
     server.closeAllConnections()
     rmSync(dir, { recursive: true })
   }
+})
+
+test('a hub that is down is named with its address, the reason and what starts it again', async () => {
+  // a port that was free a moment ago
+  const closed = createServer().listen(0, '127.0.0.1')
+  await once(closed, 'listening')
+  const { port } = closed.address() as AddressInfo
+  closed.close()
+  await once(closed, 'close')
+  const hub = hubCall({ host: '127.0.0.1', port }, `http://127.0.0.1:${port}`)
+  const context = { hubs: [hub] } as unknown as Context
+  const expected = {
+    code: 'source-away',
+    message: new RegExp(
+      `^Reach the grid's hub "http://127.0.0.1:${port}": .*ECONNREFUSED.*; "zos grid status" .*"zos grid up" starts again`,
+    ),
+  }
+  await assert.rejects(putSpec(context, Buffer.from('a')), expected)
+  await assert.rejects(getSpec(context, `0x${'00'.repeat(32)}`), expected)
+  hub.close()
 })
