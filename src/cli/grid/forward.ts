@@ -10,6 +10,7 @@ import { openUnix } from '#sys'
 import { places } from '#wire'
 import { parseFlags } from '../flags.ts'
 import { groupOfDeployment, nodesOf, openContext } from './context.ts'
+import { type DeploymentView, viewOf } from './deployment_status.ts'
 import { factsOfLocal, nodeHome } from './local.ts'
 import { isSame, reachedSlots } from './way.ts'
 
@@ -32,6 +33,21 @@ async function whereIs(context: Context, { group, name, slot }: Target): Promise
 const noSlot = (name: string, slot: number) =>
   new ZosError(`Forward to "${name}/${slot}": there is no such slot`, { code: 'no-slot' })
 
+/** What `zos status` knows of a slot that its node does not run, and what to do about it. */
+export function notRunning({ name, state, slots }: DeploymentView, slot: number): ZosError {
+  const found = slots.find((s) => s.slot === slot && !s.standby)
+  const refuse = (what: string) => new ZosError(`Forward to "${name}/${slot}": ${what}`, { code: 'not-running' })
+  if (state === 'frozen') return refuse(`it is frozen with its deployment; "zos thaw ${name}" lets it run again`)
+  if (state !== 'running') return refuse(`its deployment is ${state}; "zos status ${name}" shows it`)
+  if (!found) return noSlot(name, slot)
+  if (found.state === 'running')
+    return refuse(`its node does not run it now, though it last said so; try again, or look at "zos status ${name}"`)
+  const why = found.reason && `: ${found.reason}`
+  const remedy =
+    found.state === 'reserved' ? 'shows when it runs' : 'shows more, and "zos deploy" brings another version'
+  return refuse(`it is ${found.state}, not running${why}; "zos status ${name}" ${remedy}`)
+}
+
 /** On the machine of a local grid: through the node's unix socket and the guest's agent. */
 async function byNode(context: Context, target: Target): Promise<() => Promise<Duplex>> {
   const path = `/slots/${slotName(deploymentId(target.group, target.name), target.slot)}/dial`
@@ -43,9 +59,16 @@ async function byNode(context: Context, target: Target): Promise<() => Promise<D
     } catch (error) {
       // it may have moved to another node
       const now = await whereIs(context, target)
-      if (now === socket) throw error
+      const isThere = now === socket
       socket = now
-      return open()
+      try {
+        if (isThere) throw error
+        return await open()
+      } catch (last) {
+        // the node knows the slot by an id of its own
+        if (codeOf(last) !== 'not-running') throw last
+        throw notRunning(await viewOf(context, target.group, target.name), target.slot)
+      }
     }
   }
 }
