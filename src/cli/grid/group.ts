@@ -2,7 +2,10 @@ import { ZosError } from '#codec'
 import {
   contractMembers,
   createGroup,
+  type Domain,
   listKeys,
+  type Member,
+  type PublicKey,
   ROLE,
   readGroup,
   type SignerKind,
@@ -51,6 +54,10 @@ async function create(args: string[]): Promise<number> {
 
 const KINDS: Record<SignerKind, string> = { address: 'key', p256: 'P-256 key', webauthn: 'passkey', other: 'contract' }
 
+/** As one of KEYS is called here; a member whose key is elsewhere by its address. */
+export const memberName = (keys: readonly PublicKey[], domain: Domain, { signer }: Pick<Member, 'signer'>): string =>
+  keys.find((k) => signerOf(domain, k.address) === signer)?.name ?? signer
+
 async function show(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('group show', args, { json: JSON_FLAG })
   const [name, ...more] = rest
@@ -60,7 +67,7 @@ async function show(args: string[]): Promise<number> {
   const { set, domain } = await readGroup(context.grid, entry.group)
   const [keys, contracts] = await Promise.all([listKeys(keysDir()), contractMembers(context.grid, set)])
   const members = set.members.map((m) => ({
-    name: keys.find((k) => signerOf(domain, k.address) === m.signer)?.name ?? m.signer,
+    name: memberName(keys, domain, m),
     address: m.signer,
     kind: contracts.has(m.signer) ? 'contract' : KINDS[signerKind(domain, m.signer)],
     weight: m.weight,

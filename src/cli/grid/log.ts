@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { reasonOf, ZosError } from '#codec'
-import { decodeLog, exportLog, verifyLog } from '#contract'
+import { type ApprovalLog, decodeLog, exportLog, listKeys, type PublicKey, verifyLog } from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { groupOfDeployment, openContext } from './context.ts'
+import { memberName } from './group.ts'
+import { keysDir } from './local.ts'
 
 function verify(file: string, json: boolean): number {
   let text: string
@@ -30,6 +32,23 @@ function verify(file: string, json: boolean): number {
   return 0
 }
 
+/** One line for each step and each freeze: who signed is named as `zos group show` does, by the set of that time. */
+export function logText({ chainId, contract, sets, approvals }: ApprovalLog, keys: readonly PublicKey[]): string {
+  const domain = { chainId, contract }
+  const nameOf = (epoch: number, place: number): string => {
+    const member = sets.find(({ set }) => set.epoch === epoch)?.set.members[place]
+    return member ? memberName(keys, domain, member) : `member ${place}`
+  }
+  const lines = approvals.flatMap(({ transition: t, signatures, freezes }) => [
+    `${t.sequence}  ${t.kind}  version ${t.version}, epoch ${t.epoch}, signed by ${signatures.map((s) => nameOf(t.epoch, s.member)).join(', ')}\n`,
+    ...freezes.map(
+      ({ freeze, signature }) =>
+        `   frozen by ${nameOf(freeze.epoch, signature.member)} until ${new Date(freeze.until * 1000).toISOString()}\n`,
+    ),
+  ])
+  return lines.join('')
+}
+
 /** `zos log D --group G`: the audit trail; `--verify FILE` needs nothing but the file. */
 export default async function log(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('log', args, {
@@ -46,15 +65,6 @@ export default async function log(args: string[]): Promise<number> {
   await using context = await openContext()
   const text = await exportLog(context.grid, (await groupOfDeployment(context, name, flags.group)).group, name)
   if (flags.json) process.stdout.write(text)
-  else
-    for (const { transition: t, signatures, freezes } of decodeLog(text).approvals) {
-      process.stdout.write(
-        `${t.sequence}  ${t.kind}  version ${t.version}, epoch ${t.epoch}, signed by members ${signatures.map((s) => s.member).join(', ')}\n`,
-      )
-      for (const f of freezes)
-        process.stdout.write(
-          `   frozen by member ${f.signature.member} until ${new Date(f.freeze.until * 1000).toISOString()}\n`,
-        )
-    }
+  else process.stdout.write(logText(decodeLog(text), await listKeys(keysDir())))
   return 0
 }

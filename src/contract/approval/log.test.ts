@@ -263,3 +263,26 @@ test('a log with anything added, cut inside, reordered or written differently is
   bad((l) => l.approvals.splice(1, 0, l.approvals[0]!))
   bad((l) => l.approvals[0]!.signatures.push({ member: 55, signature: `0x${'11'.repeat(65)}` }))
 })
+
+test('a file that is no log any more says which part is not what was signed', () => {
+  const changed = (approvals: unknown) =>
+    JSON.stringify({
+      format: 'zos-approval-log/1',
+      chainId: 1,
+      contract: domain.contract,
+      sets: [{ set: team.set, signatures: [] }],
+      approvals,
+    })
+  const t = step(team, none, 'deploy', spec(1))
+  const entry = { transition: t, signatures: sign(team, t, [alice, bob]), freezes: [] }
+  const bad: [unknown, RegExp][] = [
+    ['none', /at "approvals": it is missing, or not as a log has it; this is not what was signed/],
+    [
+      [entry, { ...entry, transition: { ...t, version: '2' } }],
+      /at "approvals\.1\.transition\.version" \(step 2\): it is/,
+    ],
+    [[{ ...entry, by: 'eve' }], /at "approvals\.0" \(step 1\): it has "by", which nobody signs; this is not what was/],
+  ]
+  for (const [approvals, message] of bad)
+    assert.throws(() => verifyLog(changed(approvals)), { code: 'bad-log', message })
+})

@@ -33,6 +33,17 @@ export function encodeLog(log: ApprovalLog): string {
   return `${canonicalJson(log)}\n`
 }
 
+/** Says it itself: the packed `./zos` carries none of zod's words, and those speak of types to people who ask who signed. */
+function foundAt(issue: z.core.$ZodIssue): string {
+  const [part, n] = issue.path
+  const step = part === 'approvals' && typeof n === 'number' ? ` (step ${n + 1})` : ''
+  const what =
+    issue.code === 'unrecognized_keys'
+      ? `it has "${issue.keys.join('", "')}", which nobody signs`
+      : 'it is missing, or not as a log has it'
+  return `at "${issue.path.join('.')}"${step}: ${what}; this is not what was signed: take the log again with "zos log NAME --json"`
+}
+
 export function decodeLog(text: string): ApprovalLog {
   let json: unknown
   try {
@@ -42,8 +53,7 @@ export function decodeLog(text: string): ApprovalLog {
   }
   const parsed = logSchema.safeParse(json)
   if (!parsed.success) {
-    const issue = parsed.error.issues[0]!
-    throw bad(`at "${issue.path.join('.')}": ${issue.message}`)
+    throw bad(foundAt(parsed.error.issues[0]!))
   }
   if (encodeLog(parsed.data) !== text) throw bad('not in its canonical form')
   return parsed.data
