@@ -8,6 +8,8 @@ import { cut, table } from './terminal.ts'
 
 /** Characters of a command that fit a row. */
 const COMMAND_WIDTH = 40
+/** Of why something does not run; `zos inspect`, --json and --no-trunc have all of it. */
+const REASON_WIDTH = 40
 
 function ago(time: string): string {
   const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000)
@@ -17,16 +19,17 @@ function ago(time: string): string {
   return `${Math.floor(seconds / 86400)} d`
 }
 
-function stateText(w: WorkloadView): string {
+function stateText(w: WorkloadView, whole: boolean): string {
+  const short = (reason: string) => (whole ? reason : cut(reason, REASON_WIDTH))
   if (w.state === 'running' && w.startedAt) return `running ${ago(w.startedAt)}${w.health ? ` (${w.health})` : ''}`
   if (w.state === 'exited') {
     // the number stands there already
     const reason = w.reason.startsWith(`exit code ${w.exitCode}`)
       ? w.reason.replace(/^exit code \d+(; )?/, '')
       : w.reason
-    return `exited (${w.exitCode}) ${ago(w.finishedAt ?? w.createdAt)} ago${reason && `: ${reason}`}`
+    return `exited (${w.exitCode}) ${ago(w.finishedAt ?? w.createdAt)} ago${reason && `: ${short(reason)}`}`
   }
-  return w.reason && w.state === 'paused' ? `paused: ${w.reason}` : w.state
+  return w.reason && w.state === 'paused' ? `paused: ${short(w.reason)}` : w.state
 }
 
 function dockerStatus(w: WorkloadView): string {
@@ -35,6 +38,19 @@ function dockerStatus(w: WorkloadView): string {
   const more = w.state === 'paused' ? 'Paused' : w.health === 'starting' ? 'health: starting' : w.health
   return `Up ${ago(w.startedAt ?? w.createdAt)}${more ? ` (${more})` : ''}`
 }
+
+/** Nothing leads to what does not run, as Docker has it. */
+const portsOf = (w: WorkloadView): string[] => (w.state === 'running' || w.state === 'paused' ? w.ports : [])
+
+/** A row of the table; WHOLE: nothing in it is shortened. */
+export const rowOf = (w: WorkloadView, whole: boolean): string[] => [
+  whole ? w.id : w.id.slice(0, 12),
+  w.name,
+  w.image,
+  stateText(w, whole),
+  portsOf(w).join(' '),
+  whole ? w.command : cut(w.command, COMMAND_WIDTH),
+]
 
 /** A row in Docker's words, for --format. */
 const dockerRow = (w: WorkloadView, whole: boolean) => ({
@@ -46,7 +62,9 @@ const dockerRow = (w: WorkloadView, whole: boolean) => ({
   RunningFor: `${ago(w.createdAt)} ago`,
   State: w.state,
   Status: dockerStatus(w),
-  Ports: w.ports.map((p) => `${p}/tcp`).join(', '),
+  Ports: portsOf(w)
+    .map((p) => `${p}/tcp`)
+    .join(', '),
   Labels: Object.entries(w.labels)
     .map(([name, value]) => `${name}=${value}`)
     .join(','),
@@ -72,7 +90,7 @@ export default async function ps(args: string[]): Promise<number> {
     },
     format: { kind: 'value', about: 'json, or such as {{.Names}}: {{.Status}}' },
     last: { kind: 'value', short: 'n', about: 'the N created last, whatever their state' },
-    'no-trunc': { kind: 'switch', about: 'ids and commands whole' },
+    'no-trunc': { kind: 'switch', about: 'ids, commands and reasons whole' },
     quiet: { kind: 'switch', short: 'q', about: 'ids alone' },
     json: JSON_FLAG,
   })
@@ -83,10 +101,7 @@ export default async function ps(args: string[]): Promise<number> {
   else if (flags.quiet) process.stdout.write(shown.map((w) => `${idOf(w)}\n`).join(''))
   else if (text) process.stdout.write(shown.map((w) => `${text(dockerRow(w, flags['no-trunc']))}\n`).join(''))
   else {
-    const rows = shown.map((w) => {
-      const command = flags['no-trunc'] ? w.command : cut(w.command, COMMAND_WIDTH)
-      return [idOf(w), w.name, w.image, stateText(w), w.ports.join(' '), command]
-    })
+    const rows = shown.map((w) => rowOf(w, flags['no-trunc']))
     process.stdout.write(table(['ID', 'NAME', 'IMAGE', 'STATE', 'PORTS', 'COMMAND'], rows))
   }
   return 0

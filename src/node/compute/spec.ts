@@ -58,6 +58,8 @@ export type WorkloadSpec = {
   stopTimeout: number
   health?: HealthCheck
   network?: NetworkRequest
+  /** What only `inspect` shows again: how much of argv is the entrypoint, and what the image exposes and has as volumes. */
+  declared?: { entrypoint: number; ports: string[]; volumes: string[] }
 }
 
 /** Bytes a workload may use when nothing is said. */
@@ -78,11 +80,14 @@ export function mergeEnv(...lists: readonly (readonly string[])[]): string[] {
 }
 
 /** argv by Docker's rule: an --entrypoint clears the image's Cmd. */
-function argvOf(request: RunRequest, config: NonNullable<ImageConfig['config']>): string[] {
+function argvOf(
+  request: RunRequest,
+  config: NonNullable<ImageConfig['config']>,
+): { entry: string[]; command: string[] } {
   const replaced = request.entrypoint !== undefined
   const entry = replaced ? (request.entrypoint === '' ? [] : [request.entrypoint!]) : (config.Entrypoint ?? [])
   const command = request.command.length > 0 ? request.command : replaced ? [] : (config.Cmd ?? [])
-  return [...entry, ...command]
+  return { entry, command }
 }
 
 /** TCP ports that the image exposes and TAKEN does not hold, each to be given one of this host's. */
@@ -105,7 +110,8 @@ export function resolveSpec(
   identity: { id: string; name: string; createdAt: string },
 ): WorkloadSpec {
   const config = image.config.config ?? {}
-  const argv = argvOf(request, config)
+  const { entry, command } = argvOf(request, config)
+  const argv = [...entry, ...command]
   if (argv.length === 0) {
     throw new ZosError(`Run "${request.image}": no command: the image names none, so name one after the image`, {
       code: 'no-command',
@@ -161,5 +167,10 @@ export function resolveSpec(
     ...(request.hosts ? { hosts: request.hosts } : {}),
     ...(health ? { health } : {}),
     ...(request.network ? { network: request.network } : {}),
+    declared: {
+      entrypoint: entry.length,
+      ports: Object.keys(config.ExposedPorts ?? {}),
+      volumes: Object.keys(config.Volumes ?? {}),
+    },
   }
 }

@@ -115,7 +115,10 @@ export function agentOf({ agent, spec, status }: Workload): Agent {
     throw new ZosError(`Reach workload "${spec.name}": it is paused: ${why}`, { code: 'paused' })
   }
   if (!agent || status.state === 'exited' || status.state === 'created') {
-    throw new ZosError(`Reach workload "${spec.name}": it is ${status.state}, not running`, { code: 'not-running' })
+    throw new ZosError(
+      `Reach workload "${spec.name}": it is ${status.state}, not running; "zos start ${spec.name}" starts it`,
+      { code: 'not-running' },
+    )
   }
   return agent
 }

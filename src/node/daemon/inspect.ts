@@ -22,6 +22,21 @@ function healthcheckOf({ probe, interval, timeout, retries, startPeriod, startIn
   return { ...what, ...Object.fromEntries(nanoseconds), Retries: retries }
 }
 
+const keyed = (names: string[]): Record<string, object> => Object.fromEntries(names.map((name) => [name, {}]))
+
+/** What the image said or a flag replaced; of a workload that was made before this was kept, what can be told. */
+export function declaredOf({ argv, ports, volumes, declared }: WorkloadSpec) {
+  const { entrypoint, ports: exposed, volumes: folders } = declared ?? { entrypoint: 0, ports: [], volumes: [] }
+  const own = volumes.filter((v) => v.anonymous).map((v) => v.target)
+  const named = exposed.map((port) => (port.includes('/') ? port : `${port}/tcp`))
+  return {
+    Entrypoint: entrypoint > 0 ? argv.slice(0, entrypoint) : null,
+    Cmd: entrypoint < argv.length ? argv.slice(entrypoint) : null,
+    ExposedPorts: keyed([...named, ...ports.map(({ guest }) => `${guest}/tcp`)]),
+    Volumes: keyed([...folders, ...own]),
+  }
+}
+
 /** A workload in the words of Docker's `inspect`; what Docker has no word for is below `Zos`. */
 export function inspectWorkload(workload: Workload) {
   const { spec, status, machine, health } = workload
@@ -66,7 +81,7 @@ export function inspectWorkload(workload: Workload) {
       Tty: spec.tty !== null,
       OpenStdin: spec.stdin,
       Env: spec.env,
-      Cmd: spec.argv,
+      ...declaredOf(spec),
       Image: spec.image,
       WorkingDir: spec.cwd,
       Labels: spec.labels ?? {},

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import type { RunRequest } from '#wire'
+import { resolveSpec } from '../compute/spec.ts'
+import { declaredOf } from './inspect.ts'
+
+const config = {
+  config: {
+    Entrypoint: ['/app'],
+    Cmd: ['serve'],
+    ExposedPorts: { '80/tcp': {}, '53/udp': {} },
+    Volumes: { '/data': {} },
+  },
+}
+const specOf = (more: Partial<RunRequest>) =>
+  resolveSpec(
+    {
+      ...{
+        image: 'box',
+        command: [],
+        env: [],
+        tty: false,
+        interactive: false,
+        detach: true,
+        remove: false,
+        init: false,
+      },
+      ...{ readOnly: false, volumes: [], tmpfs: [], ports: [], restart: { name: 'no' } },
+      ...more,
+    },
+    { digest: '0'.repeat(64), config },
+    { id: 'a', name: 'n', createdAt: '' },
+  )
+
+test('inspect tells entrypoint from command, and what the image and the flags expose and have as volumes', () => {
+  assert.deepEqual(declaredOf(specOf({})), {
+    Entrypoint: ['/app'],
+    Cmd: ['serve'],
+    ExposedPorts: { '80/tcp': {}, '53/udp': {} },
+    Volumes: { '/data': {} },
+  })
+  const asked = specOf({
+    entrypoint: '/sh',
+    ports: [{ address: '127.0.0.1', host: 8080, guest: 8000 }],
+    volumes: [
+      { source: '', target: '/own', readOnly: false },
+      { source: 'named', target: '/kept', readOnly: false },
+    ],
+  })
+  assert.deepEqual(declaredOf(asked), {
+    Entrypoint: ['/sh'],
+    Cmd: null,
+    ExposedPorts: { '80/tcp': {}, '53/udp': {}, '8000/tcp': {} },
+    Volumes: { '/data': {}, '/own': {} },
+  })
+  const { declared: _, ...older } = asked
+  assert.deepEqual(declaredOf(older).Cmd, ['/sh'])
+})
