@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { listProposals, notFinalYet, readConsent, readDeployment, readReports } from '#contract'
+import { listProposals, notFinalYet, readConsent, readDeployment } from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { type Context, groupOfDeployment, nodesOf, openContext } from './context.ts'
@@ -28,10 +28,9 @@ export type DeploymentView = {
 /** A deployment as the group agreed on it, and what its nodes last said. */
 export async function viewOf(context: Context, group: `0x${string}`, name: string): Promise<DeploymentView> {
   const { grid } = context
-  const [d, { state, log }, reports, nodes] = await Promise.all([
+  const [d, { state, log }, nodes] = await Promise.all([
     readDeployment(grid, group, name),
     readConsent(grid, group, name),
-    readReports(grid, group, name),
     nodesOf(context),
   ])
   if (state.status === 'none') {
@@ -46,7 +45,7 @@ export async function viewOf(context: Context, group: `0x${string}`, name: strin
   const versions = new Map(log!.approvals.map(({ transition: t }) => [t.sequence, t.version]))
   const slots = d.slots.map((s): SlotView => {
     const node = nodes.find((n) => n.id === s.node)
-    const said = reports.find((r) => r.slot === s.index + (s.standby ? 128 : 0) && r.node === s.node)
+    const { said } = s
     return {
       slot: s.index,
       ...(s.standby ? { standby: true as const } : {}),

@@ -60,7 +60,8 @@ test('a group deploys, freezes, thaws, updates, undoes, migrates and cancels; it
       reason: 'since boot',
     }),
   )
-  assert.equal((await readDeployment(grid, group, 'web')).slots[0]!.phase, 'running')
+  const [reported] = (await readDeployment(grid, group, 'web')).slots
+  assert.deepEqual([reported!.phase, reported!.said?.reason], ['running', 'since boot'], 'of one reading')
   const [report] = await readReports(grid, group, 'web')
   assert.deepEqual([report!.node, report!.phase, report!.reason], [1, 'running', 'since boot'])
 

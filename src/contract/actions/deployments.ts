@@ -11,7 +11,7 @@ import { type Grid, view } from './grid.ts'
 import { canonical, readSets, setDigest } from './groups.ts'
 import { events } from './logs.ts'
 import { unpack } from './nodes.ts'
-import { leftBy, readReports } from './slots.ts'
+import { leftBy, type Reported, readReports } from './slots.ts'
 
 type Hex = `0x${string}`
 
@@ -21,6 +21,8 @@ export type SlotStatus = {
   node: number
   /** What its node last said of it; reserved before that, released when its operator took it back. */
   phase: 'reserved' | 'running' | 'failed' | 'stopped' | 'released'
+  /** Its node's last word, also one on an earlier step; of one reading with `phase`. */
+  said: Reported | undefined
   resources: Resources
   /** The node a migration is leaving, until the new one runs. */
   leaving: { node: number; until: number } | undefined
@@ -71,7 +73,7 @@ export async function readStep(grid: Grid, group: Hex, name: string): Promise<{ 
   return { sequence: row[0], head: row[6] }
 }
 
-type Said = { node: number; phase: SlotStatus['phase'] }
+type Said = { node: number; phase: SlotStatus['phase']; last: Reported | undefined }
 
 /** By slot: the node it was last placed on, and what that said since. */
 async function readPhases(grid: Grid, group: Hex, name: string): Promise<Map<number, Said>> {
@@ -84,8 +86,8 @@ async function readPhases(grid: Grid, group: Hex, name: string): Promise<Map<num
   const last = new Map(placed.map(({ args }) => [args.key as number, args as { node: number; sequence: number }]))
   return new Map(
     [...last].map(([key, { node, sequence }]) => {
-      const since = reports.find((r) => r.slot === key && r.node === node && r.sequence >= sequence)
-      return [key, { node, phase: since?.phase ?? 'reserved' }]
+      const last = reports.find((r) => r.slot === key && r.node === node)
+      return [key, { node, phase: last && last.sequence >= sequence ? last.phase : 'reserved', last }]
     }),
   )
 }
@@ -100,6 +102,7 @@ async function readSlot(grid: Grid, id: Hex, key: number, said: Said | undefined
     // placed and without a booking: taken back
     node: node || (said?.node ?? 0),
     phase: node === 0 ? 'released' : said?.node === node ? said.phase : 'reserved',
+    said: node === 0 || said?.node === node ? said?.last : undefined,
     resources: unpack(booked),
     leaving: leavingNode === 0 ? undefined : { node: leavingNode, until },
   }
