@@ -24,7 +24,7 @@ export type Members = SlotNetwork['members']
 export type Kept = { rule: string; secret: string }
 
 /** What rules may name of another deployment: its slots, or the keys that are kept for those it will have. */
-export type Neighbour = { members: Members } | { kept: Kept[] }
+type Neighbour = { members: Members } | { kept: Kept[] }
 /** By the deployment's name. */
 export type Neighbours = ReadonlyMap<string, Neighbour>
 
@@ -34,7 +34,7 @@ export const addressOf = (secret: string): string =>
 const note = (text: string): void => void process.stderr.write(`zos: ${text}\n`)
 
 /** `DEPLOYMENT/WORKLOAD` of the rules of WANTED besides their own deployment, each once. */
-export function namedBy(wanted: readonly WantedSlot[]): { deployment: string; workload: string; by: string }[] {
+function namedBy(wanted: readonly WantedSlot[]): { deployment: string; workload: string; by: string }[] {
   const found = new Map<string, { deployment: string; workload: string; by: string }>()
   for (const { spec } of wanted) {
     const { allow = [], reach = [] } = spec.workload as Partial<Workload>

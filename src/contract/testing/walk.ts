@@ -185,12 +185,9 @@ export async function slotCalls(walk: Walk): Promise<void> {
     })
     taken = same(walk, 'ack', said, expected)
   } else if (what === 5) {
-    same(
-      walk,
-      'drained',
-      await walk.call('reclaim', [id, at + 256]),
-      model.attempt(m, (x) => model.drained(x, id, at, now)),
-    )
+    const said = await walk.call('reclaim', [id, at + 256])
+    const expected = model.attempt(m, (x) => model.drained(x, id, at, now))
+    same(walk, 'drained', said, expected)
   } else if (what === 6) {
     same(
       walk,
