@@ -51,6 +51,10 @@ export type ScrubReport = {
   healed: { id: string; where: 'local' | 'hub' }[]
   /** Damaged with no good copy: removed locally, so that publishing stores them anew; left alone at the hub. */
   lost: { id: string; where: 'local' | 'hub'; found: string }[]
+  /** Damaged, but the other place could not be asked for a good copy: left as it is, for another scrub. */
+  unsure: { id: string; where: 'local' | 'hub'; found: string }[]
+  /** Why the hub could not be asked: what it keeps is not, or not all, among what was checked. */
+  away: string[]
 }
 
 /** Checks every object here and at the hub against its id, healing each place from the other. */
@@ -58,31 +62,38 @@ export async function scrub(
   store: Store,
   options: { signal?: AbortSignal; onProgress?: (done: { checked: number; bytes: number }) => void } = {},
 ): Promise<ScrubReport> {
-  const report: ScrubReport = { checked: 0, bytes: 0, healed: [], lost: [] }
+  const report: ScrubReport = { checked: 0, bytes: 0, healed: [], lost: [], unsure: [], away: [] }
   const places = [
     { where: 'local' as const, backend: store.local, other: store.hub },
     ...(store.hub ? [{ where: 'hub' as const, backend: store.hub, other: store.local }] : []),
   ]
   for (const { where, backend, other } of places) {
-    for await (const { id } of backend.list()) {
-      options.signal?.throwIfAborted()
-      const stored = await backend.get(id)
-      if (!stored) continue // collected meanwhile
-      const opened = await store.workers.open(id, stored)
-      report.checked++
-      report.bytes += stored.length
-      options.onProgress?.(report)
-      if (opened.ok) continue
-      const good = await other?.get(id).catch(() => undefined)
-      if (good && (await store.workers.open(id, good)).ok) {
-        await backend.put(id, good)
-        report.healed.push({ id, where })
-      } else {
-        if (where === 'local') await backend.delete(id)
-        report.lost.push({ id, where, found: opened.found })
+    try {
+      for await (const { id } of backend.list()) {
+        options.signal?.throwIfAborted()
+        const stored = await backend.get(id)
+        if (!stored) continue // collected meanwhile
+        const opened = await store.workers.open(id, stored)
+        report.checked++
+        report.bytes += stored.length
+        options.onProgress?.(report)
+        if (opened.ok) continue
+        const good = await other?.get(id).catch(() => 'not asked' as const)
+        if (good === 'not asked') report.unsure.push({ id, where, found: opened.found })
+        else if (good && (await store.workers.open(id, good)).ok) {
+          await backend.put(id, good)
+          report.healed.push({ id, where })
+        } else {
+          if (where === 'local') await backend.delete(id)
+          report.lost.push({ id, where, found: opened.found })
+        }
       }
+      await backend.flush()
+    } catch (error) {
+      // a place that is away is not a damaged one; without the local folder there is nothing to scrub
+      if (where === 'local' || codeOf(error) !== 'source-away') throw error
+      report.away.push(reasonOf(error))
     }
-    await backend.flush()
   }
   return report
 }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { usage } from '#cas'
 import { openLibrary, publish, removeTag, verify } from '#zosfs'
-import { collectGarbage, collectHub } from './upkeep.ts'
+import { collectGarbage, collectHub, storeStat } from './upkeep.ts'
 
 const top = mkdtempSync(join(tmpdir(), 'zos-gc-'))
 after(() => rmSync(top, { recursive: true, force: true }))
@@ -84,4 +84,17 @@ test('at the hub a manifest without a tag is kept, unless it is said that nobody
   assert.ok((await gc(true)).removed > 3)
   await using alone = openLibrary({ home: join(top, 'alone-2') })
   await assert.rejects(collectHub(alone, [], { untagged: false }), { code: 'no-folder' })
+})
+
+test('while the hub is away, what is kept here is said, and why the hub is not asked', async () => {
+  const hub = join(top, 'hub-3')
+  await using library = openLibrary({ home: join(top, 'home-3'), hub: `dir:${hub}` })
+  const { digest } = await publish(library, tree('three', 1), 'image')
+  await verify(library.store, digest)
+  const before = await storeStat(library)
+  assert.ok(before.local.objects > 0 && before.hub && 'objects' in before.hub && before.hub.objects > 0)
+  renameSync(hub, `${hub}.away`)
+  const { hub: there, local } = await storeStat(library)
+  assert.deepEqual(local, before.local)
+  assert.ok(there && 'away' in there && there.away.includes(hub), JSON.stringify(there))
 })

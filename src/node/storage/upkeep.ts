@@ -10,7 +10,7 @@ import {
   type Usage,
   usage,
 } from '#cas'
-import { reasonOf, ZosError } from '#codec'
+import { codeOf, reasonOf, ZosError } from '#codec'
 import { type Library, listTags, manifestsIn, reachable } from '#zosfs'
 
 /** Ids of all that tags name and that the manifests in USE need. */
@@ -65,10 +65,16 @@ export const recompressStore = (library: Library): Promise<Recompressed> => reco
 
 export const scrubStore = (library: Library): Promise<ScrubReport> => scrub(library.store)
 
+/** What is kept here and at the hub; why the hub could not be asked, where it could not. */
 export async function storeStat(
   library: Library,
-): Promise<{ dir: string; local: Usage; hub?: Usage & { label: string } }> {
-  const { store } = library
-  const hub = store.hub ? { label: store.hub.label, ...(await usage(store.hub)) } : undefined
-  return { dir: store.dir, local: await usage(store.local), ...(hub ? { hub } : {}) }
+): Promise<{ dir: string; local: Usage; hub?: ({ label: string } & Usage) | { label: string; away: string } }> {
+  const { dir, local, hub } = library.store
+  const here = { dir, local: await usage(local) }
+  if (!hub) return here
+  const there = await usage(hub).catch((error) => {
+    if (codeOf(error) !== 'source-away') throw error
+    return { away: reasonOf(error) }
+  })
+  return { ...here, hub: { label: hub.label, ...there } }
 }
