@@ -12,6 +12,7 @@ import { pullImage } from '../import/pull.ts'
 import { openSink, type Sink } from '../import/sink.ts'
 import { parseSource, type Source } from '../import/source.ts'
 import { openSpool } from '../import/spool.ts'
+import { bytesOfFolder, WORTH_KNOWING } from '../import/total.ts'
 import type { Tree } from '../import/tree.ts'
 import type { ChunkId, Manifest } from '../types.ts'
 import { startClosure } from './closure.ts'
@@ -200,7 +201,16 @@ async function readSource(
 ): Promise<{ tree: Tree; image?: Image }> {
   if (source.kind === 'directory') {
     enter('import')
-    return { tree: await importDirectory(source.path, sink, onPut) }
+    const counting = new AbortController()
+    const timer = setTimeout(async () => {
+      progress.totalBytes = await bytesOfFolder(source.path, counting.signal)
+    }, WORTH_KNOWING)
+    try {
+      return { tree: await importDirectory(source.path, sink, onPut) }
+    } finally {
+      clearTimeout(timer)
+      counting.abort()
+    }
   }
   const architecture = options.architecture ?? GO_ARCHITECTURES[process.arch]
   if (!architecture)
@@ -212,8 +222,8 @@ async function readSource(
     const config = await pullImage(source, layout, {
       architecture,
       ...(options.signal ? { signal: options.signal } : {}),
-      onBytes: (bytes) => {
-        progress.bytes = bytes
+      onBytes: (bytes, totalBytes) => {
+        Object.assign(progress, { bytes, totalBytes })
         report()
       },
     })

@@ -1,10 +1,9 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { tryRun } from '#sys'
-import type { Source } from './source.ts'
-
-type Image = Extract<Source, { kind: 'image' }>
+import type { Image } from './source.ts'
+import { bytesOfImage, WORTH_KNOWING } from './total.ts'
 
 /** A pull that takes longer has lost its registry. Milliseconds. */
 const DEADLINE = 3600_000
@@ -55,28 +54,47 @@ const pullFailed = (source: Image, stderr: string): ZosError =>
     details: { source: source.name, stderr: stderr.slice(-2000) },
   })
 
+/** What a killed skopeo left half-fetched in LAYOUT is of no use to the next one. */
+async function sweep(layout: string): Promise<void> {
+  for (const name of await readdir(layout).catch(() => []))
+    if (name.startsWith('oci-put-blob')) await rm(join(layout, name), { force: true })
+}
+
+export type PullOptions = {
+  architecture: string
+  signal?: AbortSignal
+  /** Bytes fetched by this pull, of as many as it has to fetch where the image says so. */
+  onBytes?: (bytes: number, total: number | undefined) => void
+  /** The total is asked for after so many milliseconds. */
+  askAfter?: number
+}
+
 /**
  * Brings an image into the OCI layout LAYOUT with skopeo: every transport, authentication and mirror setting people
  * have already. Blobs there from an interrupted pull are not fetched again. Gives its config where the layout's may lack some.
  */
-export async function pullImage(
-  source: Image,
-  layout: string,
-  options: { architecture: string; signal?: AbortSignal; onBytes?: (bytes: number) => void },
-): Promise<Buffer | undefined> {
+export async function pullImage(source: Image, layout: string, options: PullOptions): Promise<Buffer | undefined> {
   const select = ['--override-os=linux', `--override-arch=${options.architecture}`]
   const args = ['copy', '--quiet', '--insecure-policy', ...select]
   if (source.plainHttp) args.push('--src-tls-verify=false')
   // what is not compressed stays so: compressing it only to read it again would be the slowest part
   args.push('--dest-oci-accept-uncompressed-layers', source.name, `oci:${layout}:image`)
+  await sweep(layout)
+  const before = await bytesBelow(layout)
+  let total: number | undefined
+  // a blob under way is beside the others, under a name of its own
+  const report = async () => options.onBytes?.((await bytesBelow(layout)) - before, total)
   let looking: Promise<void> | undefined
   const timer = setInterval(() => {
-    looking ??= bytesBelow(join(layout, 'blobs')).then((bytes) => {
-      options.onBytes?.(bytes)
+    looking ??= report().then(() => {
       looking = undefined
     })
   }, EVERY)
   const asking = new AbortController()
+  const askingTotal = setTimeout(async () => {
+    const bytes = await bytesOfImage(source, options.architecture, asking.signal).catch(() => undefined)
+    total = bytes && bytes - before
+  }, options.askAfter ?? WORTH_KNOWING)
   const config = configOf(source, select, asking.signal)
   config.catch(() => {})
   try {
@@ -89,11 +107,11 @@ export async function pullImage(
     })
     options.signal?.throwIfAborted()
     if (code !== 0) throw pullFailed(source, stderr)
-    options.onBytes?.(await bytesBelow(join(layout, 'blobs')))
     return await config
   } finally {
     asking.abort()
     clearInterval(timer)
+    clearTimeout(askingTotal)
     await looking
   }
 }

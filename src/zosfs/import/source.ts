@@ -1,10 +1,10 @@
 import { ZosError } from '#codec'
 
 /** Where a file tree comes from, as a user names it. */
-export type Source =
-  | { kind: 'directory'; path: string }
-  /** NAME as skopeo takes it, its transport included. */
-  | { kind: 'image'; name: string; plainHttp: boolean }
+export type Source = { kind: 'directory'; path: string } | Image
+
+/** NAME as skopeo takes it, its transport included. */
+export type Image = { kind: 'image'; name: string; plainHttp: boolean }
 
 const TRANSPORTS = ['docker-archive:', 'oci:', 'oci-archive:']
 
