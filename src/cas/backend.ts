@@ -1,3 +1,4 @@
+import type { FileHandle } from 'node:fs/promises'
 import type { Place } from './dir_sync.ts'
 
 /** An object at rest: id (64 hex digits), bytes stored, when it was last written or claimed (ms since 1970). */
@@ -25,6 +26,8 @@ export type ChunkBackend = {
   list(): AsyncIterable<Stored>
   /** Returns once everything put so far survives a power cut. */
   flush(): Promise<void>
+  /** The stored form where it is a file, to be read in parts and closed by who asked; undefined when there is none. */
+  readonly file?: (id: string) => Promise<FileHandle | undefined>
   /** A folder that a worker thread may write to itself; it is told of what flush() must see to. */
   readonly direct?: Place & { unflushed(id: string): void }
 }

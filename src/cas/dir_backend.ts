@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import type { ChunkBackend, Stored } from './backend.ts'
@@ -56,6 +56,7 @@ export function dirBackend(dir: string, options: { temporary: string }): ChunkBa
   return {
     label: `dir:${dir}`,
     get: (id) => reach('Read chunk', undefined, () => readFile(pathOf(id))),
+    file: (id) => reach('Read chunk', undefined, () => open(pathOf(id))),
     has: (id) => reach('Look for chunk', false, async () => (await stat(pathOf(id))).isFile()),
     async put(id, stored) {
       try {

@@ -7,6 +7,7 @@ import type { Access } from './access.ts'
 import type { Asker, Askers } from './asker.ts'
 import { type Budget, readBody } from './body.ts'
 import type { Metrics } from './metrics.ts'
+import { objectReply } from './object_body.ts'
 import { batch, type Check, checkId, checkSpec, missing, takeObject } from './objects.ts'
 import type { HubPlace } from './place.ts'
 import type { Uploading } from './uploading.ts'
@@ -15,6 +16,8 @@ export type Reply = {
   status: number
   body?: Uint8Array | object | string | AsyncIterable<Uint8Array>
   headers?: Record<string, string>
+  /** To be called once the answer is sent, or its client gone. */
+  release?: () => void
 }
 export type Ask = { req: IncomingMessage; id: string; query: URLSearchParams }
 export type Routes = Record<string, (ask: Ask) => Promise<Reply>>
@@ -99,9 +102,9 @@ export function routesOf({ place, access, askers, metrics, budget, check, delete
       }
       return { status: 200, body: lines() }
     },
-    'GET /objects/:id': async ({ req, id }) => {
-      const stored = await found(without(req), id, () => objects.get(id))
-      return stored ? ranged(stored, req.headers.range) : { status: 404 }
+    'GET /objects/:id': ({ req, id }) => {
+      const { range } = req.headers
+      return objectReply(objects, id, { range, budget, find: (act) => found(without(req), id, act) })
     },
     'HEAD /objects/:id': async ({ req, id }) => ({ status: (await has(without(req), id)) ? 200 : 404 }),
     'PUT /objects/:id': ({ req, id }) =>
@@ -166,16 +169,4 @@ export function routesOf({ place, access, askers, metrics, budget, check, delete
         return { status: 201 }
       }),
   }
-}
-
-/** One range of bytes (RFC 9110, 14.2); what asks for none, or for several, gets all. */
-function ranged(stored: Buffer, range: string | undefined): Reply {
-  const [, from, to] = /^bytes=(\d{0,10})-(\d{0,10})$/.exec(range ?? '') ?? []
-  if (from === undefined || to === undefined || (from === '' && to === '')) return { status: 200, body: stored }
-  const size = stored.length
-  const start = from === '' ? Math.max(0, size - Number(to)) : Number(from)
-  const end = from === '' || to === '' ? size : Math.min(size, Number(to) + 1)
-  if (start >= end) return { status: 416, headers: { 'content-range': `bytes */${size}` } }
-  const headers = { 'content-range': `bytes ${start}-${end - 1}/${size}` }
-  return { status: 206, body: stored.subarray(start, end), headers }
 }

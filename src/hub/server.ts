@@ -86,6 +86,8 @@ export async function serveHub(options: HubOptions): Promise<Server> {
       reply = refusal(error)
       metrics.count('zos_hub_refused_total', { reason: codeOf(error) || 'bug' })
     }
+    const { release } = reply
+    if (release) res.closed ? release() : res.once('close', release)
     const known = Object.hasOwn(routes, route) ? route : 'other'
     metrics.count('zos_hub_requests_total', { route: known, status: String(reply.status) })
     // from here on the client is waited for, not we; the next request on this connection is without it again
@@ -134,7 +136,7 @@ async function end(res: ServerResponse, { status, body, headers = {} }: Reply): 
   if (body !== undefined && typeof body === 'object' && Symbol.asyncIterator in body) {
     let sent = 0
     res.writeHead(status, headers)
-    const counted = Readable.from(body).on('data', (chunk: Uint8Array) => {
+    const counted = (body instanceof Readable ? body : Readable.from(body)).on('data', (chunk: Uint8Array) => {
       sent += chunk.length
     })
     await pipeline(counted, res)
