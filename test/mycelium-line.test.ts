@@ -21,9 +21,18 @@ const skip = mayRun() ? false : 'needs root and /dev/net/tun'
 
 const work = mkdtempSync(join(tmpdir(), 'zos-line-'))
 const prefix = `zl${process.pid % 10000}`
-type Node = { name: string; ns: string; key: string; api: string; identity?: Identity; child?: ChildProcess }
+type Node = {
+  name: string
+  ns: string
+  key: string
+  api: string
+  identity?: Identity
+  child?: ChildProcess
+  /** What it has said to whoever runs it. */
+  log: string
+}
 const nodes = ['a', 'b', 'c'].map((name): Node => {
-  return { name, ns: `${prefix}${name}`, key: join(work, `${name}.key`), api: join(work, `${name}.sock`) }
+  return { name, ns: `${prefix}${name}`, key: join(work, `${name}.key`), api: join(work, `${name}.sock`), log: '' }
 })
 const [a, b, c] = nodes as [Node, Node, Node]
 
@@ -44,7 +53,10 @@ function start(node: Node): void {
   ]
   const peers = peersOf[node.name]!.flatMap((peer) => ['--peer', peer])
   const command = [zos, ...args, '--api', `unix:${node.api}`, ...peers]
-  node.child = spawn('ip', ['netns', 'exec', node.ns, ...command], { stdio: ['ignore', 'ignore', 'inherit'] })
+  node.child = spawn('ip', ['netns', 'exec', node.ns, ...command], { stdio: ['ignore', 'ignore', 'pipe'] })
+  node.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    node.log += text
+  })
 }
 
 async function stop(node: Node, signal: NodeJS.Signals): Promise<void> {
@@ -201,6 +213,10 @@ test('errors of the path reach the programs: no route, hop limit', { skip }, asy
     env: { ...process.env, ZOS_MYCELIUM_API: `unix:${a.api}` },
   })
   assert.match(routes.stdout.toString(), /^5ff:dead:beef::\/64 +none +[0-9]+ s ago: no route: it does not run/m)
+  // told once, to whoever runs the node
+  const told = a.log.split('\n').filter((line) => line.includes('5ff:dead:beef::/64'))
+  assert.equal(told.length, 1, a.log)
+  assert.match(told[0]!, /^zos: 5ff:dead:beef::\/64 was not reached: no route: it does not run/)
   const short = await ping(a, addressOf(c), '-c', '1', '-t', '2')
   assert.match(short.stdout.toString(), new RegExp(`From ${addressOf(b)}.*Time exceeded`))
 })

@@ -8,8 +8,9 @@ export {
   subnetOf,
 } from './address.ts'
 export { serveApi } from './api.ts'
-export { Daemon, type DaemonOptions } from './daemon/daemon.ts'
+export { Daemon } from './daemon/daemon.ts'
 export { type PrivateNetwork, readPrivateNetwork } from './daemon/network-key.ts'
+export type { DaemonOptions } from './daemon/options.ts'
 export type { PeerState, PeerStatus } from './daemon/peers.ts'
 export type { PortSpec } from './daemon/ports.ts'
 export type { ProbeResult } from './daemon/probe.ts'

@@ -5,6 +5,8 @@ type Counted = {
   peersUp: number
   routes: number
   waitingBytes: number
+  unreached: readonly unknown[]
+  clashes: number
   packets: Record<string, number>
   routing: Record<string, number>
   faults: Record<string, number>
@@ -35,6 +37,12 @@ export function prometheus(status: Counted, peers: readonly PeerStatus[]): strin
   metric('peers_up', 'gauge', 'Peer connections that stand.', [['', status.peersUp]])
   metric('routes', 'gauge', 'Subnets with a route in use.', [['', status.routes]])
   metric('waiting_bytes', 'gauge', 'Packets that wait for a route.', [['', status.waitingBytes]])
+  metric('unreached', 'gauge', 'Destinations of this node that failed last and have no route.', [
+    ['', status.unreached.length],
+  ])
+  metric('key_clashes_total', 'counter', 'Times another node announced what is ours: two have one key.', [
+    ['', status.clashes],
+  ])
   metric('remotes', 'gauge', 'Other nodes by how they are spoken to.', by('sealing', status.sealing))
   metric('packets_total', 'counter', 'Packets dropped, refused or passed on, by reason.', by('reason', status.packets))
   metric('routing_total', 'counter', 'Routing messages not taken, by reason.', by('reason', status.routing))

@@ -112,6 +112,7 @@ export async function runNode(args: string[]): Promise<number> {
     process.once('SIGINT', () => resolve())
   })
   await mkdir(dirname(socket), { recursive: true, mode: 0o700 })
+  const warn = (line: string) => process.stderr.write(`zos: ${line}\n`)
   await using daemon = await Daemon.start({
     secret,
     listen,
@@ -122,9 +123,9 @@ export async function runNode(args: string[]): Promise<number> {
     services: servicesOf(flags.serve),
     ...(admission ? { admission } : {}),
     discovery: !flags['no-discovery'],
+    tell: warn,
     ...(flags.tun ? { port: { kind: 'tun', name: flags.tun } } : {}),
   })
-  const warn = (line: string) => process.stderr.write(`zos: ${line}\n`)
   if (flags.relayer) await (await import('./words.ts')).relayWords(daemon.messages!, flags.grid!, warn, stop.signal)
   const server = await serveApi(daemon, socket)
   const { address } = describeIdentity(identityOf(secret))

@@ -2,46 +2,26 @@ import { writeSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import type { Duplex } from 'node:stream'
 import type { Worker } from 'node:worker_threads'
-import { reasonOf, ZosError } from '#codec'
+import { ZosError } from '#codec'
 import { trimMemory } from '#sys'
 import type { Endpoint } from '../endpoint.ts'
 import { type Identity, identityOf } from '../identity.ts'
 import type { Messages } from '../messages/messages.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
-import type { Admission } from '../streams/admission.ts'
-import { openStreams, type Service, type Streams } from '../streams/streams.ts'
+import { openStreams, type Streams } from '../streams/streams.ts'
 import { MESSAGE, STREAM } from '../wire/seal.ts'
 import type { Discovery } from './discovery.ts'
 import type { PrivateNetwork } from './network-key.ts'
 import { closeAgain, openCard, openFor } from './opening.ts'
+import type { DaemonOptions } from './options.ts'
 import type { PeerStatus } from './peers.ts'
 import type { AskedCard, PortSpec } from './ports.ts'
+import { withBuffers } from './posted.ts'
 import type { ProbeResult } from './probe.ts'
-import type { Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
+import type { Failure, Secured, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
 import type { RouteStatus } from './route-status.ts'
-import { startThread } from './start-thread.ts'
-
-export type DaemonOptions = {
-  /** 32 raw bytes. */
-  secret: Uint8Array
-  listen: Endpoint[]
-  peers: Endpoint[]
-  /** What the node's own address is attached to; without one it only relays and answers no packet. */
-  port?: PortSpec
-  /** Whom sessions are demanded of; by default of everybody. */
-  sealing?: SealingPolicy
-  /** The folder in which messages are kept until somebody fetches them; without one they are refused. */
-  messages?: string
-  /** What other nodes may open streams to, by name. */
-  services?: Readonly<Record<string, Service>>
-  /** How many streams who may open; without it all alike, 128 each. */
-  admission?: Admission
-  /** Peers are only who knows its key, over TLS. */
-  network?: PrivateNetwork
-  /** Whether to look for peers on the local links, and tell them of us. */
-  discovery?: boolean
-}
+import { startThread, startTls } from './start-thread.ts'
 
 type CallBody = ThreadCall extends infer C ? (C extends ThreadCall ? Omit<C, 'id'> : never) : never
 
@@ -55,12 +35,13 @@ type Parts = {
   streams: Streams
   untold: Int32Array
   network: PrivateNetwork | undefined
+  tell: DaemonOptions['tell']
 }
 
 /** Milliseconds. */
 const TIDY_AFTER = 1_000
 
-// what few nodes need is loaded where it is needed: TLS alone is megabytes
+// what few nodes need is loaded where it is needed
 const openIn = async (dir: string, identity: Identity, send: (to: Buffer, payloads: Buffer[]) => void) =>
   (await import('../messages/messages.ts')).openMessages({ dir, identity, send })
 
@@ -72,6 +53,8 @@ export class Daemon implements AsyncDisposable {
   /** What it sends and receives as messages, when it was given a folder for them. */
   readonly messages: Messages | undefined
   #discovery: Discovery | undefined
+  /** In a private network, from its first connection on. */
+  #tls: Worker | undefined
   readonly #streams: Streams
   readonly #captures = new Set<(line: string) => void>()
   #nextId = 1
@@ -80,20 +63,22 @@ export class Daemon implements AsyncDisposable {
   /** Resolves when the thread has ended, rejects when it died of an error. */
   readonly ended: Promise<void>
 
-  private constructor(worker: Worker, wakeFd: number, { messages, streams, untold, network }: Parts) {
+  private constructor(worker: Worker, wakeFd: number, { messages, streams, untold, network, tell }: Parts) {
     this.#worker = worker
     this.messages = messages
     this.#streams = streams
     this.#wakeFd = wakeFd
     worker.on('message', (event: ThreadEvent) => {
+      if (event.event === 'noted') tell?.(event.line)
       if (event.event === 'captured') for (const take of this.#captures) take(event.line)
-      if (event.event === 'message') {
+      if (event.event === 'told') {
         Atomics.sub(untold, 0, 1)
-        const from = { address: Buffer.from(event.from), publicKey: event.publicKey }
-        if (event.type === STREAM) streams.receive(from, Buffer.from(event.payload))
-        else void messages?.receive(from, Buffer.from(event.payload))
+        const { told, publicKey } = event
+        const from = { address: Buffer.from(event.from), publicKey }
+        if (told.type === STREAM) streams.receive(from, withBuffers(told.piece))
+        else void messages?.receive(from, withBuffers(told.piece))
       }
-      if (event.event === 'secure' && network) void this.#secure(network, event)
+      if (event.event === 'secure' && network) this.#secure(network, event)
       if (event.event === 'open') this.#open(event.opening, event.card)
       if (event.event !== 'answer' && event.event !== 'refused') return
       const waiting = this.#waiting.get(event.id)
@@ -126,12 +111,13 @@ export class Daemon implements AsyncDisposable {
     const messages = dir === undefined ? undefined : await openIn(dir, identity, send(MESSAGE))
     const streams = openStreams(identity, options.services ?? {}, send(STREAM), options.admission)
     const opened = port && openFor(secret, port)
+    const parts = { messages, streams, untold, network, tell: options.tell }
     const workerData: ThreadOptions = { secret, listen, peers, port: opened, sealing, isPrivate, wanted, untold }
     const worker = startThread(workerData)
     const started = await new Promise<Daemon>((resolve, reject) => {
       worker.once('error', reject)
       worker.once('message', (event: ThreadEvent) => {
-        if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd, { messages, streams, untold, network }))
+        if (event.event === 'ready') resolve(new Daemon(worker, event.wakeFd, parts))
         else if (event.event === 'failed') reject(errorOf(event))
       })
     }).catch((error: unknown) => {
@@ -177,14 +163,14 @@ export class Daemon implements AsyncDisposable {
     return this.#streams.dial(address, service)
   }
 
-  async #discover({ secret, listen, network }: DaemonOptions): Promise<void> {
+  async #discover({ secret, listen }: DaemonOptions): Promise<void> {
     const { startDiscovery } = await import('./discovery.ts')
     this.#discovery = startDiscovery({
       publicKey: identityOf(secret).publicKey,
       // a link-local address can be dialled there only
       port: listen.find(({ ip }) => ip === '::')?.port,
-      scheme: network ? 'tls' : 'tcp',
-      found: ({ endpoint, delay }) => void this.#call({ call: 'found', endpoint, delay }).catch(() => {}),
+      // a thread that has ended looks at none
+      heard: (beacon) => this.#call<void>({ call: 'beacon', beacon }).catch(() => {}),
     })
   }
 
@@ -193,16 +179,12 @@ export class Daemon implements AsyncDisposable {
     this.#call({ call: 'opened', opening, card }).catch(() => closeAgain(card))
   }
 
-  async #secure(network: PrivateNetwork, { connection, fd, plainFd, client }: Securing): Promise<void> {
-    let failure: string | undefined
-    try {
-      const { secure } = await import('./private-network.ts')
-      await secure(network, fd, plainFd, client)
-    } catch (error) {
-      failure = reasonOf(error)
-    }
-    // a thread that has ended asks no longer
-    await this.#call({ call: 'secured', connection, failure }).catch(() => {})
+  #secure(network: PrivateNetwork, { connection, fd, plainFd, client }: Securing): void {
+    this.#tls ??= startTls(network).on('message', ({ connection, failure }: Secured) => {
+      // a thread that has ended asks no longer
+      this.#call({ call: 'secured', connection, failure }).catch(() => {})
+    })
+    this.#tls.postMessage({ connection, fd, plainFd, client } satisfies Securing)
   }
 
   async status(): Promise<Record<string, unknown>> {
@@ -296,5 +278,6 @@ export class Daemon implements AsyncDisposable {
       await stopped
     }
     await this.ended
+    await this.#tls?.terminate()
   }
 }

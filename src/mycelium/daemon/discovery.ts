@@ -1,17 +1,14 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import { createSocket, type Socket } from 'node:dgram'
 import { accessSync, readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { reasonOf } from '#codec'
 import { ipv6Bytes } from '#sys'
-import type { Endpoint } from '../endpoint.ts'
+import { BEACON, type Beacon, KEY_AT, LINK_LOCAL, MAGIC } from './beacon.ts'
 
-/** Upstream's group and port; a beacon is "mycelium" | TCP port u16 | router id[40]. */
+/** Upstream's group and port. */
 const GROUP = 'ff02::cafe'
 const PORT = 9650
-const MAGIC = Buffer.from('mycelium')
-const BEACON = 50
-const KEY_AT = 10
 const BEACON_EVERY = 60_000
 /**
  * Links come up late: they are looked for this often, and told of us at once and again at the next looks, as a first beacon may
@@ -19,29 +16,28 @@ const BEACON_EVERY = 60_000
  */
 const LOOK_EVERY = 5_000
 const FIRST_BEACONS = 3
-/** Of two that find each other the one with the smaller key dials, the other only if it does not. Milliseconds. */
-const POLITE = 2_000
-const FAMILY_PREFIX = Buffer.from('fe80000000000000', 'hex')
+/** What is longer is not even handed on; and so many may be on their way to the packet thread. */
+const LONGEST = 2 * BEACON
+const UNDER_WAY = 64
 /** linux/if.h */
 const IFF_MULTICAST = 0x1000
 
 type Link = { name: string; scope: number }
 /** `told`: beacons that left since it was entered. */
 type Joined = Link & { told: number }
-export type Found = { endpoint: Endpoint; delay: number }
 
 export type DiscoveryOptions = {
   publicKey: Buffer
   /** Where we listen for peers on every link; undefined: we only look for others. */
   port: number | undefined
-  scheme: Endpoint['scheme']
-  found: (one: Found) => void
+  /** Takes what may be a beacon; resolves once it was looked at. */
+  heard: (one: Beacon) => Promise<void>
 }
 
 /** Interfaces others can be on: with a link-local address and multicast, and no overlay's own. */
 function links(): Link[] {
   return Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) => {
-    const own = addresses.find((one) => one.family === 'IPv6' && ipv6Bytes(one.address)?.indexOf(FAMILY_PREFIX) === 0)
+    const own = addresses.find((one) => one.family === 'IPv6' && ipv6Bytes(one.address)?.indexOf(LINK_LOCAL) === 0)
     return own?.family === 'IPv6' && !own.internal && mayCarry(name) ? [{ name, scope: own.scopeid ?? 0 }] : []
   })
 }
@@ -61,30 +57,16 @@ function mayCarry(name: string): boolean {
   }
 }
 
-/** The node a beacon speaks of; undefined for what is none, or our own. Who sent it may lie about all but its address. */
-export function readBeacon(
-  bytes: Buffer,
-  from: RemoteInfo,
-  own: Buffer,
-): { ip: string; zone: string; port: number; delay: number } | undefined {
-  const [ip, zone] = from.address.split('%') as [string, string?]
-  if (zone === undefined || ipv6Bytes(ip)?.indexOf(FAMILY_PREFIX) !== 0) return undefined
-  if (bytes.length !== BEACON || bytes.indexOf(MAGIC) !== 0) return undefined
-  const key = bytes.subarray(KEY_AT, KEY_AT + 32)
-  const port = bytes.readUInt16BE(MAGIC.length)
-  if (port === 0 || key.equals(own)) return undefined
-  return { ip, zone, port, delay: own.compare(key) < 0 ? 0 : POLITE }
-}
-
 export type Discovery = AsyncDisposable & { status: () => string[] }
 
 /** Tells the local links of this node and hears of others there; never throws: without it peers are named. */
-export function startDiscovery({ publicKey, port, scheme, found }: DiscoveryOptions): Discovery {
+export function startDiscovery({ publicKey, port, heard }: DiscoveryOptions): Discovery {
   const socket: Socket = createSocket({ type: 'udp6', reuseAddr: true })
   const joined = new Map<string, Joined>()
   let failure = 'starting'
   let timer: NodeJS.Timeout | undefined
   let beaconAt = 0
+  let underWay = 0
   const beacon = Buffer.alloc(BEACON)
   MAGIC.copy(beacon)
   beacon.writeUInt16BE(port ?? 0, MAGIC.length)
@@ -124,11 +106,14 @@ export function startDiscovery({ publicKey, port, scheme, found }: DiscoveryOpti
     failure = reasonOf(error)
   })
   socket.on('message', (bytes, from) => {
-    const heard = readBeacon(bytes, from, publicKey)
-    const scope = heard && joined.get(heard.zone)?.scope
-    if (!heard || scope === undefined) return
-    const { ip, zone, delay } = heard
-    found({ endpoint: { scheme, ip, port: heard.port, zone, scope }, delay })
+    const [ip, zone] = from.address.split('%') as [string, string?]
+    const scope = zone === undefined ? undefined : joined.get(zone)?.scope
+    if (zone === undefined || scope === undefined || bytes.length > LONGEST || underWay >= UNDER_WAY) return
+    underWay++
+    // a copy of its own: posting a view posts all that it is a part of
+    void heard({ bytes: new Uint8Array(bytes), ip, zone, scope }).finally(() => {
+      underWay--
+    })
   })
   socket.bind(PORT, '::', () => {
     failure = ''

@@ -1,25 +1,28 @@
 import { randomBytes } from 'node:crypto'
 import { ZosError } from '#codec'
 import { closeFd, permissions } from '#sys'
-import { addressOf, formatSubnet, type Subnet, subnetOf } from '../address.ts'
+import { formatSubnet } from '../address.ts'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { describeIdentity, type Identity } from '../identity.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import { createRouter } from '../router/router.ts'
 import { readPolicy, type SealingPolicy } from '../session/policy.ts'
-import type { RouterId } from '../wire/control.ts'
 import { MTU } from '../wire/frame.ts'
 import { createAsking } from './asking.ts'
+import type { Beacon } from './beacon.ts'
 import { createCapture } from './capture.ts'
 import type { Local } from './local.ts'
+import { ownership } from './ownership.ts'
 import { createPeers } from './peers.ts'
 import { createPlane } from './plane.ts'
 import { type AskedCard, type OpenPort, openPort } from './ports.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
-import type { Securing } from './protocol.ts'
+import type { Securing, Told } from './protocol.ts'
 import { createReactor } from './reactor.ts'
+import { readBeacon } from './read-beacon.ts'
 import { routeStatuses, unreachedStatuses } from './route-status.ts'
 import { createSecuring } from './securing.ts'
+import { createTelling } from './telling.ts'
 import { createClash } from './unreached.ts'
 import { warmUp } from './warm-up.ts'
 
@@ -30,7 +33,6 @@ const COST_V4 = 15
 const IMPATIENT_TICK = 100
 /** Milliseconds. */
 const WORK_EVERY = 20
-const KNOWN_OWNERS = 65_536
 
 export type EngineOptions = {
   identity: Identity
@@ -40,32 +42,19 @@ export type EngineOptions = {
   port: OpenPort | undefined
   sealing: SealingPolicy
   captured: (line: string) => void
-  /** Takes a message for this node; false when it cannot. */
-  message: (from: Buffer, publicKey: string, payload: Buffer, type: number) => boolean
+  /** Takes what was said to this node itself; false when it cannot. */
+  message: (from: Buffer, publicKey: string, told: Told) => boolean
   /** Has a card opened on the main thread: `opened` is the answer. */
   openCard: (id: number, card: AskedCard) => void
+  /** Takes a line for whoever runs this node. */
+  tell: (line: string) => void
   /** In a private network: who makes connections secure. */
   secure: ((one: Securing) => void) | undefined
 }
 
-/** A public key may announce the /64 of its own address and nothing else. Hashing is remembered. */
-function ownership(): (routerId: RouterId, subnet: Subnet) => boolean {
-  const known = new Map<string, Subnet>()
-  return (routerId, subnet) => {
-    const key = routerId.slice(0, 64)
-    let owned = known.get(key)
-    if (owned === undefined) {
-      owned = subnetOf(addressOf(Buffer.from(key, 'hex')))
-      if (known.size >= KNOWN_OWNERS) known.clear()
-      known.set(key, owned)
-    }
-    return owned === subnet
-  }
-}
-
 /** Everything that runs on the packet thread: descriptors, peers, routes, packets. `run` returns when it is stopped. */
 export function createEngine(options: EngineOptions) {
-  const { identity, listen, peers: dialled, port, sealing, captured, message, secure, openCard } = options
+  const { identity, listen, peers: dialled, port, sealing, captured, message, secure, openCard, tell } = options
   const begun = Date.now()
   const reactor = createReactor()
   const faults: Record<string, number> = {}
@@ -77,7 +66,8 @@ export function createEngine(options: EngineOptions) {
   let demandOf = readPolicy(sealing)
   const asking = createAsking(openCard)
 
-  const clash = createClash(reactor.now)
+  const telling = createTelling(tell, () => reactor.now)
+  const clash = createClash(reactor.now, telling)
   const router = createRouter({
     owns: ownership(),
     send: (link, message) => peers.connections.get(link)?.send(message),
@@ -93,6 +83,7 @@ export function createEngine(options: EngineOptions) {
     demandOf: (publicKey) => demandOf(publicKey),
     message,
     now: () => reactor.now,
+    tell: telling,
   })
   const probes = createProbes(identity.address, (packet) => plane.sendOwn(packet))
   const rttOf = (id: number) => {
@@ -207,6 +198,7 @@ export function createEngine(options: EngineOptions) {
       searching: [...router.queries.keys()].map(formatSubnet),
       unreached: unreachedStatuses(router, plane),
       clash: clash.words(performance.now()),
+      clashes: clash.count,
       waitingBytes: plane.pending.bytes,
       packets: plane.counters,
       sealing: plane.sealings(),
@@ -242,8 +234,11 @@ export function createEngine(options: EngineOptions) {
       }))
     },
 
-    /** A node on a local link said that it is there. */
-    found: (endpoint: Endpoint, delay: number): void => peers.found(endpoint, delay),
+    /** Perhaps a node on a local link says that it is there. */
+    beacon({ bytes, ip, zone, scope }: Beacon): void {
+      const said = readBeacon(Buffer.from(bytes), ip, identity.publicKey)
+      if (said) peers.found({ scheme: secure ? 'tls' : 'tcp', ip, port: said.port, zone, scope }, said.delay)
+    },
 
     /** A card asked for by `openCard` is open, or not. */
     opened: asking.opened,

@@ -1,7 +1,9 @@
 import { subnetOf } from '../address.ts'
+import { decodePiece as decodeMessage } from '../messages/decode.ts'
 import { SESSION } from '../session/handshake.ts'
 import { indexOf, type Keypair, REPLAYED } from '../session/keypair.ts'
 import type { Session } from '../session/session.ts'
+import { decodePiece as decodeStream } from '../streams/decode.ts'
 import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, MTU, SOURCE_AT } from '../wire/frame.ts'
 import { IPV6_HEADER, icmpError, readOob } from '../wire/icmp.ts'
 import { ANSWER, ASK, CAPABILITY, LARGE, LARGE_HEADER, PATH_MARK, PATH_MARK_AT } from '../wire/large.ts'
@@ -17,6 +19,7 @@ import {
   writeGso,
 } from './offload.ts'
 import { HEADROOM, type PlaneContext } from './plane-context.ts'
+import type { Told } from './protocol.ts'
 import type { Remote } from './remote.ts'
 import { wayBack } from './sealing.ts'
 
@@ -26,6 +29,18 @@ const INNER_AT = HEADROOM - INNER_HEADER
 /** A frame as it lies in what was read. */
 type Arrived = { frame: Buffer; start: number; length: number }
 const sourceOf = ({ frame, start }: Arrived): Buffer => frame.subarray(start + SOURCE_AT, start + SOURCE_AT + 16)
+
+/** A copy with memory of its own: to post one that shares it would post all of that. */
+const alone = (bytes: Buffer): Buffer => Buffer.from(new Uint8Array(bytes).buffer)
+
+function toldBy(type: typeof STREAM | typeof MESSAGE, payload: Buffer): Told | undefined {
+  if (type === STREAM) {
+    const piece = decodeStream(payload)
+    return piece && { type, piece }
+  }
+  const piece = decodeMessage(payload)
+  return piece && { type, piece }
+}
 
 /** What arrives for this node's identities, opened and handed to their ports. */
 export function createInbound(context: PlaneContext) {
@@ -133,12 +148,14 @@ export function createInbound(context: PlaneContext) {
       context.unreached.said(subnetOf(oob.destination), oob.reporter, oob.error)
   }
 
-  function messagePiece(local: Local, remote: Remote, arrived: Arrived, type: number, payload: Buffer): void {
-    const from = Buffer.from(sourceOf(arrived))
+  /** Taken apart here, where no ffi is: the main thread gets what it says. */
+  function toNode(local: Local, remote: Remote, arrived: Arrived, told: Told | undefined): void {
     const at = arrived.start + DESTINATION_AT
     const forUs = arrived.frame.compare(node.identity.address, 0, 16, at, at + 16) === 0
     if (local !== node || !forUs) count('not-here')
-    else if (!context.message(from, remote.publicKey.toString('hex'), payload, type)) count('message-refused')
+    else if (!told) count('bad-piece')
+    else if (!context.message(alone(sourceOf(arrived)), remote.publicKey.toString('hex'), told))
+      count('message-refused')
   }
 
   /** What was inside a frame; the payload lies at bytes[HEADROOM]. */
@@ -148,7 +165,7 @@ export function createInbound(context: PlaneContext) {
     else if (type === CAPABILITY) capability(local, arrived, remote, length)
     else if (type === OOB_ICMP) error(local, arrived, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
     else if (type === MESSAGE || type === STREAM)
-      messagePiece(local, remote, arrived, type, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
+      toNode(local, remote, arrived, toldBy(type, alone(bytes.subarray(HEADROOM, HEADROOM + length))))
     else if (type !== SESSION) count('unknown-inner-type')
   }
 

@@ -9,6 +9,7 @@ import { createFlows } from './flows.ts'
 import { createLocal, type Local } from './local.ts'
 import { shareOf } from './out-queue.ts'
 import { createPending } from './pending.ts'
+import type { Told } from './protocol.ts'
 import type { Held } from './remote.ts'
 import { createSealing, type Way } from './sealing.ts'
 import { createUnreached } from './unreached.ts'
@@ -27,9 +28,11 @@ export type PlaneOptions = {
   intercept: (packet: Buffer) => boolean
   /** How bodies to and from a public key (hex) are to be sealed. */
   demandOf: (publicKey: string) => Demand
-  /** Takes a message for this node, valid during the call and after it; false when it cannot. */
-  message: (from: Buffer, publicKey: string, payload: Buffer, type: number) => boolean
+  /** Takes what was said to this node itself; false when it cannot. */
+  message: (from: Buffer, publicKey: string, told: Told) => boolean
   now: () => number
+  /** What whoever runs this node should know: a line about a subject. */
+  tell?: (subject: string, line: string) => void
 }
 
 export type PlaneContext = ReturnType<typeof createContext>
@@ -72,7 +75,7 @@ export function createContext(options: PlaneOptions) {
     sealTo: sealing.sealTo,
     flows: createFlows(),
     pending: createPending(),
-    unreached: createUnreached(options.now),
+    unreached: createUnreached(options.now, options.tell ?? (() => {})),
     /** What waited in vain for a session; whoever can answer it takes this over. */
     expired: (_held: Held): void => {},
 

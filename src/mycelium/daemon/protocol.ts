@@ -1,7 +1,11 @@
 import type { ErrorKind } from '#codec'
 import type { Endpoint } from '../endpoint.ts'
+import type { Piece } from '../messages/wire.ts'
 import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
+import type { Heard } from '../streams/wire.ts'
+import type { MESSAGE, STREAM } from '../wire/seal.ts'
+import type { Beacon } from './beacon.ts'
 import type { AskedCard, OpenedCard, OpenPort } from './ports.ts'
 
 /** An identity (a raw key) and what its packets come from and go to. */
@@ -34,16 +38,22 @@ export type ThreadCall =
   | { id: number; call: 'detach'; publicKey: string }
   | { id: number; call: 'reform'; publicKey: string; network: NicNetwork }
   | { id: number; call: 'egress'; publicKey: string; fd: number }
-  | { id: number; call: 'found'; endpoint: Endpoint; delay: number }
+  | { id: number; call: 'beacon'; beacon: Beacon }
   | { id: number; call: 'opened'; opening: number; card: OpenedCard }
-  | { id: number; call: 'secured'; connection: number; failure: string | undefined }
+  | ({ id: number; call: 'secured' } & Secured)
   | { id: number; call: 'say'; to: Uint8Array; type: number; payloads: Uint8Array[] }
+
+/** What a body for this node itself said, taken apart on the packet thread. */
+export type Told = { type: typeof STREAM; piece: Heard } | { type: typeof MESSAGE; piece: Piece }
 
 /** A ZosError on its way between threads. */
 export type Failure = { message: string; code: string; kind: ErrorKind; details: Record<string, unknown> }
 
 /** A TCP connection to be made secure, and the unix socket on which its bytes are wanted in plain. */
 export type Securing = { connection: number; fd: number; plainFd: number; client: boolean }
+
+/** What became of it; without a FAILURE it stands. */
+export type Secured = { connection: number; failure: string | undefined }
 
 /** What the packet thread says. `wakeFd` is to be written 8 bytes to after each call. */
 export type ThreadEvent =
@@ -52,9 +62,11 @@ export type ThreadEvent =
   | { event: 'answer'; id: number; value: unknown }
   | ({ event: 'refused'; id: number } & Failure)
   | { event: 'captured'; line: string }
+  /** For whoever runs this node. */
+  | { event: 'noted'; line: string }
   /** It answers by `opened`; what is open is the packet thread's. */
   | { event: 'open'; opening: number; card: AskedCard }
-  /** Both descriptors are the main thread's now; it answers by `secured`. */
+  /** Both descriptors are another thread's now; it is answered by `secured`. */
   | ({ event: 'secure' } & Securing)
-  /** A body for this node, of type MESSAGE or STREAM. */
-  | { event: 'message'; type: number; from: Uint8Array; publicKey: string; payload: Uint8Array }
+  /** Buffers in it come as plain bytes. */
+  | { event: 'told'; from: Uint8Array; publicKey: string; told: Told }

@@ -1,5 +1,6 @@
 import { getCompileCacheDir } from 'node:module'
 import { Worker } from 'node:worker_threads'
+import type { PrivateNetwork } from './network-key.ts'
 import type { ThreadOptions } from './protocol.ts'
 
 /** Of the packet thread: what it makes dies at once, and V8 never gives back what attaching a hundred identities took. */
@@ -19,4 +20,11 @@ export const startThread = (workerData: ThreadOptions): Worker =>
     workerData,
     resourceLimits: LIMITS,
     execArgv: [...PERMISSIONS, ...cached(), ...QUIET],
+  })
+
+/** Where TLS is spoken: it reads its own code, and never had more. */
+export const startTls = (network: PrivateNetwork): Worker =>
+  new Worker(new URL('./tls-thread.ts', import.meta.url), {
+    workerData: network,
+    execArgv: ['--permission', '--allow-fs-read=*', ...cached(), ...QUIET],
   })

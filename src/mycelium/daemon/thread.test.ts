@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
-import { permissions } from '#sys'
+import { permissions, run } from '#sys'
 import { Daemon } from './daemon.ts'
 
 test('the thread that reads what peers and machines send has no node:ffi, files, programs or sockets of Node', async () => {
@@ -9,4 +11,21 @@ test('the thread that reads what peers and machines send has no node:ffi, files,
   await using daemon = await Daemon.start({ secret: randomBytes(32), listen: [], peers: [] })
   const status = await daemon.status()
   assert.deepEqual(status.permissions, [])
+})
+
+/** What takes apart bytes that others made. */
+const DECODERS = [
+  ...['daemon/connection', 'daemon/read-beacon', 'daemon/private-network', 'wire/control', 'wire/icmp'],
+  ...['session/handshake', 'streams/decode', 'messages/decode', 'nic/dns', 'nic/announcement', 'nic/translate'],
+]
+
+test('the main thread, which has node:ffi, loads nothing that takes apart what peers, machines and links send', async () => {
+  const fixture = join(import.meta.dirname, 'loaded.fixture.ts')
+  const { stdout } = await run(process.execPath, ['--no-warnings', fixture], { timeout: 60_000 })
+  const said = JSON.parse(stdout.toString()) as { loaded: string[]; streamed: string; message: string }
+  assert.deepEqual([said.streamed, said.message], ['a word', 'a message'], 'all of it was taken apart somewhere')
+  const isLoaded = (name: string) => said.loaded.some((url) => url.endsWith(`/mycelium/${name}.ts`))
+  assert.deepEqual(['streams/streams', 'messages/messages', 'daemon/discovery'].map(isLoaded), [true, true, true])
+  assert.deepEqual(DECODERS.filter(isLoaded), [])
+  for (const name of DECODERS) assert.ok(existsSync(join(import.meta.dirname, '..', `${name}.ts`)), name)
 })

@@ -6,7 +6,7 @@ import { collectGarbage, confine } from '#sys'
 import { identityOf } from '../identity.ts'
 import { createEngine, type Engine } from './engine.ts'
 import type { AskedCard } from './ports.ts'
-import type { Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions } from './protocol.ts'
+import type { Failure, Securing, ThreadCall, ThreadEvent, ThreadOptions, Told } from './protocol.ts'
 
 // The packet thread: it sleeps in poll(2), so its own event loop never turns and calls are fetched when it is woken.
 const parent = parentPort!
@@ -31,7 +31,7 @@ function handle(engine: Engine, call: ThreadCall): void {
   else if (call.call === 'secured') answer(engine.secured(call.connection, call.failure))
   else if (call.call === 'opened') answer(engine.opened(call.opening, call.card))
   else if (call.call === 'egress') answer(engine.egress(call.publicKey, call.fd))
-  else if (call.call === 'found') answer(engine.found(call.endpoint, call.delay))
+  else if (call.call === 'beacon') answer(engine.beacon(call.beacon))
   else if (call.call === 'addPeer') answer(engine.addPeer(call.endpoint))
   else if (call.call === 'removePeer') answer(engine.removePeer(call.name))
   else if (call.call === 'say') engine.say(Buffer.from(call.to), call.type, call.payloads)
@@ -51,15 +51,16 @@ try {
 try {
   const { secret, listen, peers, port, sealing, isPrivate, wanted, untold } = workerData as ThreadOptions
   const captured = (line: string) => say({ event: 'captured', line })
-  const message = (from: Buffer, publicKey: string, payload: Buffer, type: number): boolean => {
-    if (!wanted.includes(type) || Atomics.load(untold, 0) >= UNTOLD) return false
+  const message = (from: Buffer, publicKey: string, told: Told): boolean => {
+    if (!wanted.includes(told.type) || Atomics.load(untold, 0) >= UNTOLD) return false
     Atomics.add(untold, 0, 1)
-    say({ event: 'message', type, from, publicKey, payload })
+    say({ event: 'told', from, publicKey, told })
     return true
   }
   const secure = isPrivate ? (one: Securing) => say({ event: 'secure', ...one }) : undefined
   const openCard = (opening: number, card: AskedCard) => say({ event: 'open', opening, card })
-  const hooks = { captured, message, secure, openCard }
+  const tell = (line: string) => say({ event: 'noted', line })
+  const hooks = { captured, message, secure, openCard, tell }
   const engine = createEngine({ identity: identityOf(secret), listen, peers, port, sealing, ...hooks })
   // nobody may get to end this thread in order; nothing is written when all is there
   flushCompileCache()

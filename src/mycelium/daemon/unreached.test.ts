@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { createTelling } from './telling.ts'
 import { createClash, createUnreached } from './unreached.ts'
 
 const subnet = (n: number) => `04${n.toString(16).padStart(14, '0')}`
 
 test('destinations are remembered by their last error, in bounds; senders’ own faults are not theirs', () => {
   let now = 0
-  const { last, here } = createUnreached(() => now++)
+  const lines: string[] = []
+  const telling = createTelling(
+    (line) => lines.push(line),
+    () => now,
+  )
+  const { last, here } = createUnreached(() => now++, telling)
   for (let n = 0; n < 300; n++) here(subnet(n), 'no-route')
   assert.equal(last.size, 256)
   assert.equal(last.get(subnet(0)), undefined)
@@ -14,10 +20,18 @@ test('destinations are remembered by their last error, in bounds; senders’ own
   assert.match(last.get(subnet(299))!.error, /^it answered no handshake/)
   here(subnet(1000), 'foreign-source')
   assert.equal(last.get(subnet(1000)), undefined)
+  assert.equal(lines.length, 20, 'and told of, in bounds too')
+  assert.match(lines[0]!, /^400::\/64 was not reached: no route: it does not run/)
 })
 
 test('another node with our key is told of, but for what an earlier life of ours left behind', () => {
-  const clash = createClash(0)
+  const lines: string[] = []
+  let now = 0
+  const telling = createTelling(
+    (line) => lines.push(line),
+    () => now,
+  )
+  const clash = createClash(0, telling)
   clash.heard(subnet(1), 'tcp://192.0.2.1:9651', 20_000)
   assert.equal(clash.words(21_000), null)
   clash.heard(subnet(1), 'tcp://192.0.2.1:9651', 40_000)
@@ -25,4 +39,10 @@ test('another node with our key is told of, but for what an earlier life of ours
     clash.words(42_000)!,
     /^another node has the key of this one: .*heard from tcp:\/\/192.0.2.1:9651 \(400.*2 s ago\)$/,
   )
+  assert.equal(lines.length, 1)
+  assert.match(lines[0]!, /^another node has the key of this one: one file is on two machines, make another/)
+  // heard of each second, told of every ten minutes
+  for (now = 41_000; now < 700_000; now += 1_000) clash.heard(subnet(1), 'tcp://192.0.2.1:9651', now)
+  assert.equal(lines.length, 2)
+  assert.equal(clash.count, 660)
 })

@@ -18,12 +18,19 @@ const EARLIER_LIFE = 30_000
 const CLASH =
   'has the key of this one: one file is on two machines, make another with "zos mycelium keygen"; it is heard from'
 
-/** The last time that another node announced what is ours, in words; null when none did. */
-export function createClash(begun: number) {
+/** The last time that another node announced what is ours, in words; null when none did. TELL gets a line each time. */
+export function createClash(begun: number, tell: (subject: string, line: string) => void) {
   let said: { subnet: Subnet; by: string; at: number } | undefined
+  let count = 0
   return {
     heard(subnet: Subnet, by: string, now: number): void {
-      if (now - begun >= EARLIER_LIFE) said = { subnet, by, at: now }
+      if (now - begun < EARLIER_LIFE) return
+      said = { subnet, by, at: now }
+      count++
+      tell(`clash ${subnet}`, `another node ${CLASH} ${by} (${formatSubnet(subnet)})`)
+    },
+    get count(): number {
+      return count
     },
     words: (now: number): string | null =>
       said
@@ -34,14 +41,15 @@ export function createClash(begun: number) {
 
 export type Unreached = { error: string; at: number }
 
-/** Why packets of ours did not reach other nodes, the last time each. */
-export function createUnreached(now: () => number) {
+/** Why packets of ours did not reach other nodes, the last time each. TELL gets a line each time. */
+export function createUnreached(now: () => number, tell: (subject: string, line: string) => void) {
   const last = new Map<Subnet, Unreached>()
 
   function note(subnet: Subnet, error: string): void {
     last.delete(subnet)
     last.set(subnet, { error, at: now() })
     if (last.size > MOST) last.delete(last.keys().next().value!)
+    tell(subnet, `${formatSubnet(subnet)} was not reached: ${error}`)
   }
 
   return {

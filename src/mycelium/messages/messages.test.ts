@@ -8,8 +8,9 @@ import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { until } from '#sys'
 import { identityOf } from '../identity.ts'
+import { decodePiece } from './decode.ts'
 import { type Messages, openMessages } from './messages.ts'
-import { decodePiece, encodePiece, type Piece } from './wire.ts'
+import { encodePiece, type Piece } from './wire.ts'
 
 type End = { messages: Messages; address: Buffer; dir: string; restart: () => Promise<void> }
 
@@ -24,7 +25,7 @@ async function pair(t: TestContext, loses: (payload: Buffer) => boolean = () => 
       const other = ends[1 - n]!
       const from = { address: identity.address, publicKey: identity.publicKey.toString('hex') }
       for (const payload of payloads)
-        if (!loses(payload)) setImmediate(() => void other.messages.receive(from, Buffer.from(payload)))
+        if (!loses(payload)) setImmediate(() => void other.messages.receive(from, decodePiece(Buffer.from(payload))!))
     }
     const open = () => openMessages({ dir, identity, send })
     const end: End = {
@@ -123,8 +124,8 @@ test('what was acknowledged is there after the receiver has ended without warnin
   let chunks = 0
   const half: Messages = {
     ...messages,
-    receive: async (from, payload) => {
-      if (chunks++ < 15) await messages.receive(from, payload)
+    receive: async (from, piece) => {
+      if (chunks++ < 15) await messages.receive(from, piece)
     },
   }
   b.messages = half
@@ -210,7 +211,7 @@ test('every piece survives the wire, and none of its beginnings or of random byt
 test('hostile senders: lies about sizes, too much at once, floods; each is counted and what waits stays bounded', async (t) => {
   const [, b] = await pair(t)
   const from = { address: Buffer.alloc(16, 4), publicKey: 'ab'.repeat(32) }
-  const say = (piece: Piece) => b.messages.receive(from, encodePiece(piece))
+  const say = (piece: Piece) => b.messages.receive(from, piece)
   const id = (n: number) => n.toString(16).padStart(16, '0')
   await say({ kind: 'init', id: id(0), ack: false, reply: false, length: 9 << 20, topic })
   for (let n = 1; n <= 20; n++) await say({ kind: 'init', id: id(n), ack: false, reply: false, length: 1000, topic })
@@ -230,14 +231,12 @@ test('hostile senders: lies about sizes, too much at once, floods; each is count
   await say(chunk({}))
   await say(chunk({ index: 1, offset: 500 }))
   await say({ kind: 'done', id: id(1), ack: false, chunks: 2, checksum: Buffer.alloc(32) })
-  await b.messages.receive(from, Buffer.from('rubbish'))
   assert.deepEqual(b.messages.counters, {
     'message-too-large': 1,
     'inbox-full': 12,
     'bad-chunk': 3,
     'incomplete-message': 1,
     'bad-checksum': 1,
-    'bad-message': 1,
   })
   assert.deepEqual(await readdir(b.dir), [])
   assert.throws(() => b.messages.push({ to: from.address, topic: Buffer.alloc(256), data: topic }), /255/)

@@ -7,7 +7,7 @@ import { createInbox, type Sender, type Whole } from './inbox.ts'
 import { createOutbox, type NewMessage, type OutgoingStatus } from './outbox.ts'
 import { type Kept, openSpool } from './spool.ts'
 import { openTopics, type Topics } from './topics.ts'
-import { acknowledgement, decodePiece, encodePiece } from './wire.ts'
+import { acknowledgement, encodePiece, type Piece } from './wire.ts'
 
 /** How often what is on its way is looked after. Milliseconds. */
 const TICK = 50
@@ -28,8 +28,8 @@ export type Messages = AsyncDisposable & {
   status: (id: string) => OutgoingStatus | undefined
   /** From now on takes only what ALLOWED says: for whoever serves one purpose, so that nothing else fills the disk. */
   restrict: (allowed: Allowed) => void
-  /** A sealed body of type 1 for this node. */
-  receive: (from: Sender, payload: Buffer) => Promise<void>
+  /** What a sealed body of type 1 for this node said. */
+  receive: (from: Sender, piece: Piece) => Promise<void>
   counters: Record<string, number>
 }
 
@@ -187,17 +187,12 @@ export async function openMessages({ dir, identity, send }: MessagesOptions): Pr
     restrict(only) {
       allowed = only
     },
-    async receive(from, payload) {
-      const piece = decodePiece(payload)
-      if (!piece) {
-        count('bad-message')
-        return
-      }
+    async receive(from, piece) {
       const now = performance.now()
       // without its beginning the rest of a message is nothing
       if (piece.kind === 'init' && !piece.ack && !allowed(from, piece.topic, piece.reply)) count('sender-refused')
       else if (piece.ack || piece.kind === 'read') outbox.heard(from.address, piece, now)
-      else if (await inbox.receive(from, piece, now)) send(from.address, [acknowledgement(payload)])
+      else if (await inbox.receive(from, piece, now)) send(from.address, [acknowledgement(piece)])
       if (inbox.isBusy) wake()
     },
     async [Symbol.asyncDispose]() {

@@ -8,6 +8,7 @@ import { codeOf } from '#codec'
 import { until } from '#sys'
 import { identityOf } from '../identity.ts'
 import { type Admission, createAdmission, type Rank, SHARES, type Share } from './admission.ts'
+import { decodePiece } from './decode.ts'
 import { openStreams, type Service, type Streams } from './streams.ts'
 
 const keys = (count: number): string[] => Array.from({ length: count }, () => randomBytes(32).toString('hex'))
@@ -91,7 +92,7 @@ function pair(t: TestContext, admission: Admission) {
     const identity = identityOf(randomBytes(32))
     const from = { address: identity.address, publicKey: identity.publicKey.toString('hex') }
     const send = (_to: Buffer, payloads: Buffer[]) => {
-      for (const payload of payloads) setImmediate(() => ends[1 - n]!.streams.receive(from, payload))
+      for (const payload of payloads) setImmediate(() => ends[1 - n]!.streams.receive(from, decodePiece(payload)!))
     }
     const streams = openStreams(identity, n ? { echo } : {}, send, n ? admission : undefined)
     ends.push({ streams, address: identity.address })

@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream'
 import { ZosError } from '#codec'
 import { createSender } from './sender.ts'
-import { encodePiece, HEADER, KIND, MAX_REASON, openBody, type Piece } from './wire.ts'
+import { encodePiece, HEADER, type Heard, KIND, MAX_REASON, openBody, type Piece } from './wire.ts'
 
 /** Pieces a reader may lag behind. */
 const WINDOW = 32
@@ -106,11 +106,11 @@ export class Stream extends Duplex {
   }
 
   /** A piece of the other side. */
-  receive(piece: Piece): void {
+  receive(piece: Heard): void {
     const now = performance.now()
     this.#heard = now
-    const { kind, number, window, body } = piece
-    if (kind === KIND.reset) this.#over(body.toString('utf8', 0, MAX_REASON))
+    const { kind, number, window, text } = piece
+    if (kind === KIND.reset) this.#over(text)
     else if (kind === KIND.accept) {
       if (this.#accepted || number < SMALL || number > LARGE) return
       this.#accepted = true

@@ -6,7 +6,7 @@ import type { Identity } from '../identity.ts'
 import type { Admission, Ticket } from './admission.ts'
 import { SHORTEST } from './sender.ts'
 import { Stream } from './stream.ts'
-import { decodePiece, encodePiece, KIND, type Piece, serviceOf } from './wire.ts'
+import { encodePiece, type Heard, KIND, type Piece } from './wire.ts'
 
 /** Milliseconds between two looks at what is late, at least. */
 const TICK = 50
@@ -24,8 +24,8 @@ export type Service = (from: { address: Buffer; publicKey: string }) => Duplex
 export type Streams = {
   /** Opens a stream to what the node at ADDRESS has as SERVICE; it is broken when the node does not answer or has none. */
   dial: (address: Uint8Array, service: string) => Duplex
-  /** A sealed body of type 19 for this node. */
-  receive: (from: { address: Buffer; publicKey: string }, payload: Buffer) => void
+  /** What a sealed body of type 19 for this node said. */
+  receive: (from: { address: Buffer; publicKey: string }, piece: Heard) => void
   /** What became of the streams that others opened, by reason; those open by who opened them. */
   status: () => { counters: Record<string, number>; open: Record<string, number> }
   close: () => void
@@ -123,9 +123,9 @@ export function openStreams(
     say(to, encodePiece({ kind: KIND.reset, opener: !opener, window: 0, stream, number: 0, body }))
   }
 
-  function opened(from: { address: Buffer; publicKey: string }, piece: Piece): void {
-    const name = serviceOf(piece.body)
-    const service = name !== undefined && Object.hasOwn(services, name) ? services[name] : undefined
+  function opened(from: { address: Buffer; publicKey: string }, piece: Heard): void {
+    const name = piece.text
+    const service = Object.hasOwn(services, name) ? services[name] : undefined
     const node = from.address.toString('hex')
     const reject = (code: string, reason: string) => {
       count(code)
@@ -169,9 +169,8 @@ export function openStreams(
       return keep(to, id, service, `Reach "${service}" at ${formatAddress(to)}`)
     },
 
-    receive(from, payload) {
-      const piece = decodePiece(payload)
-      if (!piece || from.address.equals(identity.address)) return
+    receive(from, piece) {
+      if (from.address.equals(identity.address)) return
       const stream = streams.get(keyOf(from.address, piece.opener, piece.stream))
       if (stream && piece.kind === KIND.open) stream.accept(piece)
       else if (stream && !stream.destroyed) stream.receive(piece)

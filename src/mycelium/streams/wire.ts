@@ -20,7 +20,6 @@ export const KIND = {
   /** It is over; the reason in words. */
   reset: 6,
 } as const
-const LAST_KIND = KIND.reset
 
 export type Piece = {
   kind: number
@@ -30,6 +29,9 @@ export type Piece = {
   number: number
   body: Buffer
 }
+
+/** A piece of another node; TEXT is the service an OPEN asks for (empty when it names none), or the reason of a RESET. */
+export type Heard = Piece & { text: string }
 
 export function encodePiece({ kind, opener, window, stream, number, body }: Piece): Buffer {
   const bytes = Buffer.alloc(HEADER + body.length)
@@ -42,34 +44,9 @@ export function encodePiece({ kind, opener, window, stream, number, body }: Piec
   return bytes
 }
 
-/** Undefined for what is no piece. */
-export function decodePiece(bytes: Buffer): Piece | undefined {
-  if (bytes.length < HEADER) return undefined
-  const [kind, opener] = [bytes[0]!, bytes[1]!]
-  if (kind < KIND.open || kind > LAST_KIND || opener > 1) return undefined
-  const body = bytes.subarray(HEADER)
-  if (kind === KIND.data && body.length === 0) return undefined
-  return {
-    kind,
-    opener: opener === 1,
-    window: bytes.readUInt16BE(2),
-    stream: bytes.readUInt32BE(4),
-    number: bytes.readUInt32BE(8),
-    body,
-  }
-}
-
 /** The body of an OPEN for SERVICE that makes the piece at least SIZE bytes long. */
 export function openBody(service: string, size: number): Buffer {
   const body = Buffer.alloc(Math.max(size - HEADER, 1 + service.length))
   body[0] = body.write(service, 1, 'latin1')
   return body
-}
-
-/** The service an OPEN asks for; undefined when it names none. */
-export function serviceOf(body: Buffer): string | undefined {
-  const length = body[0] ?? 0
-  if (length < 1 || length > MAX_SERVICE || 1 + length > body.length) return undefined
-  const name = body.toString('latin1', 1, 1 + length)
-  return /^[a-z0-9-]+$/.test(name) ? name : undefined
 }

@@ -98,7 +98,7 @@ export async function serveOverlay(
     // answers to who asked in an earlier life
     rmSync(messages, { recursive: true, force: true })
     const services = { [CHUNKS]: near.service(run) }
-    const daemon = await Daemon.start({ secret, listen, peers, services, ...(relayer ? { messages } : {}) })
+    const daemon = await Daemon.start({ secret, listen, peers, services, tell: log, ...(relayer ? { messages } : {}) })
     daemon.messages?.restrict(({ address }) => address.equals(relayer!))
     near.by((address, service) => daemon.dial(address, service))
     daemon.ended.then(
