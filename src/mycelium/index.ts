@@ -26,6 +26,7 @@ export {
   formatIpv4,
   gatewayOf,
   ipv4OfSlot,
+  LINK_MTU,
   type NicMember,
   type NicNetwork,
   type NicPort,

@@ -47,3 +47,6 @@ export function gatewayOf(address: Uint8Array): Buffer {
   gateway[15] = 1
   return gateway
 }
+
+/** How long a packet on a card may be, by what the card is: the machine is told the same at its start (`vm/args.ts`). */
+export const LINK_MTU = { tap: 65_000, socket: 30_000 }

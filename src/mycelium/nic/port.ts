@@ -9,8 +9,9 @@ import { cardWire } from './card.ts'
 import { createEgress } from './egress.ts'
 import { createFirewall } from './firewall.ts'
 import { createGateway } from './gateway.ts'
+import { ARP, createLink, isOfLink } from './link.ts'
 import { mappingOf } from './mapping.ts'
-import { gatewayOf, IPV4_GATEWAY, type NicSpec } from './network.ts'
+import { gatewayOf, IPV4_GATEWAY, LINK_MTU, type NicSpec } from './network.ts'
 import { readUpper, UDP, type Upper } from './packet.ts'
 import { createSiblings, SIBLINGS_PORT } from './siblings.ts'
 import { errorToIpv4, GROWTH, IPV4_HEADER, toIpv4, toIpv6 } from './translate.ts'
@@ -40,6 +41,13 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
   const own4 = map?.toIpv6(map.own)
   const gateway4 = map?.toIpv6(IPV4_GATEWAY)
   const guestMac = Buffer.from(GUEST_MAC)
+  const link = createLink({
+    own: identity.address,
+    own4: map?.own,
+    gateway,
+    domain: spec.network.domain,
+    mac: OUR_MAC,
+  })
   const egress =
     spec.network.egress && map
       ? createEgress({
@@ -60,6 +68,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
   let nextSecond = 0
   let heldUntil = 0
   let wire: Wire | undefined
+  let mtu = LINK_MTU.socket
 
   let isDialling = false
   let isClosed = false
@@ -69,6 +78,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
     isDialling = true
     openCard({ path: spec.path, limited: spec.network.rate !== undefined }, (opened) => {
       isDialling = false
+      if (opened?.kind === 'tap') mtu = LINK_MTU.tap
       wire = cardWire(reactor, opened, {
         frame: fromGuest,
         closed: () => {
@@ -109,10 +119,16 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
     else count('nic-full')
   }
 
+  const withRoom = (packet: Buffer): Buffer => Buffer.concat([Buffer.alloc(HEADROOM), packet])
+
   function made(packet: Buffer): void {
-    const bytes = Buffer.alloc(HEADROOM + packet.length)
-    packet.copy(bytes, HEADROOM)
-    toGuest(bytes, HEADROOM, packet.length)
+    toGuest(withRoom(packet), HEADROOM, packet.length)
+  }
+
+  /** What the guest asks of its link, as a frame of TYPE: answered there, whoever it says it is. */
+  function ofLink(type: number, bytes: Buffer, at: number, room: number): void {
+    const answer = type === ARP ? link.answerArp(bytes, at, room, IPV4_GATEWAY) : link.answer(bytes, at, room, mtu)
+    if (answer) put(type, withRoom(answer), HEADROOM, answer.length)
   }
 
   /** Asked of the node's end of the link. */
@@ -162,8 +178,9 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
       const length = toIpv6(bytes, packet, room, map)
       if (length > 0) ipv6FromGuest(frame, packet - GROWTH, length)
       else count('ipv4-untranslated')
-    } else if (type !== IPV6 || room < IPV6_HEADER) count('nic-not-ip')
-    // multicast: the guest's kernel looks for neighbours that are not there
+    } else if (type === ARP || (type === IPV6 && isOfLink(bytes, packet, room))) ofLink(type, bytes, packet, room)
+    else if (type !== IPV6 || room < IPV6_HEADER) count('nic-not-ip')
+    // multicast: nobody else is on the link
     else if (bytes[packet + 24] === MULTICAST) return
     else if (bytes.compare(identity.address, 0, 16, packet + 8, packet + 24) !== 0) count('foreign-source')
     // what a card sends may be longer than the packet in it
