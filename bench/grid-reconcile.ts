@@ -32,7 +32,7 @@ async function cost(count: number): Promise<Cost> {
     const signatures = [signProposal(w.grid, group, w.members.alice, { transition })]
     await submit(w.grid, w.relayer, { subject: { transition }, signatures })
   }
-  const node = { id: me, codeHash: await codeHashOf(w.grid) }
+  const node = { id: me, codeHash: await codeHashOf(w.grid), owner: w.owner.address }
   const pinned: Pinned = { cursor: null, groups: {}, deployments: {} }
   const look = async (whole: boolean) => {
     const begun = process.cpuUsage()

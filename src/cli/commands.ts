@@ -225,8 +225,9 @@ export const commands: Record<string, Command> = {
   node: {
     verbs: true,
     run: () => import('./grid/node.ts'),
-    usage: 'ls | show NODE | register NAME [FLAGS] | run --home DIR --rpc URL[,URL…] --hub URL[,URL…]',
-    about: 'nodes: ls, show; register one, run it',
+    usage:
+      'ls | show NODE | register NAME [FLAGS] | run --home DIR --rpc URL[,URL…] --hub URL[,URL…] | state NODE up|drain|down | reclaim NODE',
+    about: 'nodes: ls, show; register one, run it, take its slots back',
   },
   version: { run: () => import('./version.ts'), usage: '[FLAGS]', about: 'what runs here' },
   down: { run: () => import('./down.ts'), usage: '', about: 'end the daemon and everything it started' },

@@ -26,6 +26,7 @@ export {
   keccak256,
   type PublicClient,
   parseSignature,
+  serializeTransaction,
   signatureToCompactSignature,
   stringToHex,
   type TypedDataDomain,

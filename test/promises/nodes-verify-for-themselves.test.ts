@@ -44,7 +44,7 @@ test('what the chain claims is taken only with signatures that show it, and noth
     { since: w.grid.since },
   )
   const pinned = empty()
-  const node = { id: me, codeHash: await codeHashOf(w.grid) }
+  const node = { id: me, codeHash: await codeHashOf(w.grid), owner: w.owner.address }
   const look = (whole = true, into = pinned, grid: Grid = liar) => pull(grid, into, node, { whole, log: () => {} })
   const web = () => Object.values(pinned.deployments).find((d) => d.name === 'web')!
   await look()

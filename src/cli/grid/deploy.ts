@@ -133,7 +133,9 @@ export default async function deploy(args: string[]): Promise<number> {
     readDeployment(context.grid, group.group, name),
     readConsent(context.grid, group.group, name),
   ])
-  const current = new Map(now.slots.map((s) => [s.index + (s.standby ? 128 : 0), s]))
+  // what a farmer took back is nowhere, and may be placed anywhere
+  const held = now.slots.filter((s) => s.phase !== 'released')
+  const current = new Map(held.map((s) => [s.index + (s.standby ? 128 : 0), s]))
   const chosen = placeSlots(wanted, nodes, { current, rules: rulesOf(spec) }).map(
     ({ node }) => nodes.find((n) => n.id === node.id)!,
   )

@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { listProposals, notFinalYet, readConsent, readDeployment } from '#contract'
+import { listProposals, notFinalYet, readConsent, readDeployment, type SlotStatus } from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { type Context, groupOfDeployment, nodesOf, openContext } from './context.ts'
@@ -16,6 +16,8 @@ export type SlotView = {
   state: 'reserved' | 'running' | 'failed' | 'stopped' | 'released'
   reason: string
   since: string | null
+  /** From when on its farmer may take it back, where notice of that was given. */
+  notice?: string
 }
 
 export type DeploymentView = {
@@ -23,6 +25,15 @@ export type DeploymentView = {
   version: number
   state: 'proposed' | 'running' | 'frozen' | 'cancelled'
   slots: SlotView[]
+}
+
+/** What its node last said, and what its farmer did (NOTICE: in words). */
+function whyOf({ phase, said }: SlotStatus, notice: string | undefined): string {
+  // of the node's last words there are none on it: the chain takes no report of a slot that is not booked
+  if (phase === 'released')
+    return 'its farmer took it back after the notice; its data stays there for 30 days: place it anew'
+  const words = phase === 'reserved' ? 'its node has not reported this version yet' : (said?.reason ?? '')
+  return [words, notice].filter(Boolean).join('; ')
 }
 
 /** A deployment as the group agreed on it, and what its nodes last said. */
@@ -46,6 +57,7 @@ export async function viewOf(context: Context, group: `0x${string}`, name: strin
   const slots = d.slots.map((s): SlotView => {
     const node = nodes.find((n) => n.id === s.node)
     const { said } = s
+    const notice = s.notice > 0 ? new Date(s.notice * 1000).toISOString() : undefined
     return {
       slot: s.index,
       ...(s.standby ? { standby: true as const } : {}),
@@ -54,8 +66,12 @@ export async function viewOf(context: Context, group: `0x${string}`, name: strin
       country: node?.country ?? '',
       version: (said && versions.get(said.sequence)) ?? 0,
       state: s.phase,
-      reason: s.phase === 'reserved' ? 'its node has not reported this version yet' : (said?.reason ?? ''),
+      reason: whyOf(
+        s,
+        notice && `its farmer may take it back from ${notice} on: "zos migrate ${name}/${s.index} --to NODE"`,
+      ),
       since: said ? new Date(said.time * 1000).toISOString() : null,
+      ...(notice === undefined ? {} : { notice }),
     }
   })
   const ended = d.state !== 'active'

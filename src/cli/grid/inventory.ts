@@ -44,7 +44,10 @@ function one<T extends { name: string; id: number }>(what: string, all: T[], nam
 export async function nodes(verb: string, args: string[]): Promise<number> {
   const { flags, rest } = parseFlags(`node ${verb}`, args, { json: JSON_FLAG })
   if (verb !== 'ls' && verb !== 'show')
-    throw new ZosError('zos node: write zos node ls | show NODE | register NAME … | run …', { code: 'usage' })
+    throw new ZosError(
+      'zos node: write zos node ls | show NODE | state NODE … | reclaim NODE … | register NAME … | run …',
+      { code: 'usage' },
+    )
   await using context = await openContext()
   const all = await nodesOf(context)
   if (verb === 'ls')

@@ -1,8 +1,19 @@
 import { readFileSync } from 'node:fs'
 import { reasonOf, ZosError } from '#codec'
-import { type ApprovalLog, decodeLog, exportLog, listKeys, type PublicKey, verifyLog } from '#contract'
+import {
+  type ApprovalLog,
+  decodeLog,
+  deploymentId,
+  exportLog,
+  type FarmersWord,
+  listKeys,
+  type PublicKey,
+  readFarmersWords,
+  slotKeyOf,
+  verifyLog,
+} from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
-import { groupOfDeployment, openContext } from './context.ts'
+import { groupOfDeployment, nodesOf, openContext } from './context.ts'
 import { memberName } from './group.ts'
 import { keysDir } from './local.ts'
 
@@ -49,6 +60,16 @@ export function logText({ chainId, contract, sets, approvals }: ApprovalLog, key
   return lines.join('')
 }
 
+/** What farmers did to the slots, each with its time: the chain's word, so it is not in the file that can be verified. */
+export function farmersText(words: readonly FarmersWord[], nameOf: (node: number) => string): string {
+  const date = (seconds: number) => new Date(seconds * 1000).toISOString()
+  const lines = words.map((w) => {
+    const slot = `slot ${slotKeyOf(w.key) % 128}${slotKeyOf(w.key) >= 128 ? ' (standby)' : ''} on ${nameOf(w.node)}`
+    return `   ${date(w.at)}  ${'back' in w ? `farmer took back ${slot}` : `farmer gave notice of ${slot}, until ${date(w.until)}`}\n`
+  })
+  return lines.length === 0 ? '' : `as the chain says, unsigned by members:\n${lines.join('')}`
+}
+
 /** `zos log D --group G`: the audit trail; `--verify FILE` needs nothing but the file. */
 export default async function log(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('log', args, {
@@ -63,8 +84,18 @@ export default async function log(args: string[]): Promise<number> {
       code: 'usage',
     })
   await using context = await openContext()
-  const text = await exportLog(context.grid, (await groupOfDeployment(context, name, flags.group)).group, name)
-  if (flags.json) process.stdout.write(text)
-  else process.stdout.write(logText(decodeLog(text), await listKeys(keysDir())))
+  const { group } = await groupOfDeployment(context, name, flags.group)
+  const text = await exportLog(context.grid, group, name)
+  if (flags.json) {
+    process.stdout.write(text)
+    return 0
+  }
+  const [keys, nodes, words] = await Promise.all([
+    listKeys(keysDir()),
+    nodesOf(context),
+    readFarmersWords(context.grid, deploymentId(group, name)),
+  ])
+  const nameOf = (node: number) => nodes.find((n) => n.id === node)?.name ?? String(node)
+  process.stdout.write(logText(decodeLog(text), keys) + farmersText(words, nameOf))
   return 0
 }

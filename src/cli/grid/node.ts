@@ -40,6 +40,8 @@ export default async function node(args: string[]): Promise<number> {
   const [verb = '', ...rest] = args
   if (verb === 'run') return run(rest)
   if (verb === 'register') return (await import('./register.ts')).register(rest)
+  if (verb === 'reclaim') return (await import('./reclaim.ts')).reclaim(rest)
+  if (verb === 'state') return (await import('./reclaim.ts')).state(rest)
   const { nodes } = await import('./inventory.ts')
   return nodes(verb, rest)
 }

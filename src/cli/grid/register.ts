@@ -9,11 +9,12 @@ import {
   type Key,
   keyOf,
   listFarms,
-  listNodes,
   type NodeDescription,
+  nodeOfKey,
   notFinalYet,
   type Relayer,
   type Resources,
+  readNode,
   registerNode,
 } from '#contract'
 import { overlayKeyOf, writeConfig } from '#node'
@@ -66,11 +67,14 @@ export async function registerHome(
   const bytes = Buffer.from(secret.slice(2), 'hex')
   const key = keyOf(name, bytes)
   const attributes = { name, overlay: await overlayKeyOf(bytes) }
-  const known = (await listNodes(grid)).find((k) => k.key === key.address)
-  const id = known?.id ?? (await registerNode(grid, relayer, { node: key, owner }, { ...description, attributes })).id
+  const known = await nodeOfKey(grid, key.address)
+  const id = known || (await registerNode(grid, relayer, { node: key, owner }, { ...description, attributes })).id
+  // what an interrupted attempt registered counts
+  const { country, capacity } = (known && (await readNode(grid, known))) || description
   const { chainId, genesis, contract, since } = facts
-  const codeHash = await codeHashOf(grid)
-  await writeConfig(home, { format: 'zos-node/1', name, node: id, chainId, genesis, contract, codeHash, since, secret })
+  const pins = { chainId, genesis, contract, codeHash: await codeHashOf(grid), since }
+  const own = { name, node: id, secret, owner: owner.address, country, capacity }
+  await writeConfig(home, { format: 'zos-node/1', ...pins, ...own })
   return id
 }
 

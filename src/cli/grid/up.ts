@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto'
-import { mkdirSync, openSync, readFileSync, symlinkSync } from 'node:fs'
+import { mkdirSync, openSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf } from '#codec'
-import { connectRpc, createFarm, deployContracts, keyOf, listFarms, openGrid, openRelayer } from '#contract'
+import { connectRpc, createFarm, deployContracts, listFarms, openGrid, openRelayer } from '#contract'
 import { type NodeStatus, readConfig, supervisorSocket } from '#node'
-import { freePort, tryLock, until, writeAtomic } from '#sys'
+import { freePort, tryLock, until } from '#sys'
 import { ensureNodeSetup } from '../setup/index.ts'
 import { backingDown, backingUp, hubFlags, placesOfServices, relayAt, relayFlags } from './backing.ts'
 import {
@@ -17,6 +16,7 @@ import {
   saveFacts,
   saveLocal,
 } from './local.ts'
+import { operator } from './operator.ts'
 import { capacityOf, registerHome } from './register.ts'
 import { relayerKey } from './relayer_key.ts'
 import { PROGRAMS, startService, statusOf } from './services.ts'
@@ -31,19 +31,6 @@ const PLACES = [
 ] as const
 
 const NODE_DEADLINE = 120_000
-
-/** The key that owns the farms of this local grid. */
-async function operator() {
-  const path = join(gridDir(), 'operator.key')
-  try {
-    return keyOf('operator', Buffer.from(readFileSync(path, 'utf8').trim(), 'hex'))
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error
-  }
-  const secret = randomBytes(32)
-  await writeAtomic(path, `${secret.toString('hex')}\n`, { mode: 0o600 })
-  return keyOf('operator', secret)
-}
 
 /** Makes the contract, the farms and the nodes' identities that are missing. */
 async function register(rpc: string, nodes: LocalNode[]) {
@@ -65,14 +52,15 @@ async function register(rpc: string, nodes: LocalNode[]) {
     await saveFacts(facts)
   }
   const grid = openGrid(engine, facts.contract, { since: BigInt(facts.since) })
-  const owner = await operator()
+  const owner = await operator(true)
+  let farms: Awaited<ReturnType<typeof listFarms>> | undefined
   for (const [n, { name, farm }] of nodes.entries()) {
     const home = nodeHome(name)
     try {
       await readConfig(home)
       continue
     } catch {}
-    const farms = await listFarms(grid)
+    farms ??= await listFarms(grid)
     const farmId = farms.find((f) => f.name === farm)?.id ?? (await createFarm(grid, relayer, owner.address, farm))
     const place = PLACES[n % PLACES.length]!
     const capacity = capacityOf(gridDir(), nodes.length)

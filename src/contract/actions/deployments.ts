@@ -24,6 +24,8 @@ export type SlotStatus = {
   /** Its node's last word, also one on an earlier step; of one reading with `phase`. */
   said: Reported | undefined
   resources: Resources
+  /** Unix seconds from when on its farmer may take it back; 0 where no notice was given. */
+  notice: number
   /** The node a migration is leaving, until the new one runs. */
   leaving: { node: number; until: number } | undefined
 }
@@ -95,7 +97,7 @@ async function readPhases(grid: Grid, group: Hex, name: string): Promise<Map<num
 async function readSlot(grid: Grid, id: Hex, key: number, said: Said | undefined): Promise<SlotStatus> {
   type Booking = readonly [bigint, number, number]
   const rows = await Promise.all([key, leftBy(key)].map((k) => view(grid, 'bookings', [id, k])))
-  const [[booked, node], [, leavingNode, until]] = rows as [Booking, Booking]
+  const [[booked, node, notice], [, leavingNode, until]] = rows as [Booking, Booking]
   return {
     index: key % 128,
     standby: key >= 128,
@@ -104,6 +106,7 @@ async function readSlot(grid: Grid, id: Hex, key: number, said: Said | undefined
     phase: node === 0 ? 'released' : said?.node === node ? said.phase : 'reserved',
     said: node === 0 || said?.node === node ? said?.last : undefined,
     resources: unpack(booked),
+    notice,
     leaving: leavingNode === 0 ? undefined : { node: leavingNode, until },
   }
 }

@@ -30,6 +30,7 @@ export {
   listNodes,
   type Node,
   type NodeDescription,
+  nodeOfKey,
   readNode,
   registerNode,
   seenOf,
@@ -51,6 +52,17 @@ export {
 } from './proposals.ts'
 export { codeHashOf, type Proven, proveDeployment } from './prove.ts'
 export { type Readers, readReaders } from './readers.ts'
+export {
+  type Booked,
+  bookedOn,
+  type FarmersWord,
+  NODE_STATES,
+  type Reclaimed,
+  readFarmersWords,
+  reclaimSlot,
+  setNodeState,
+  takenBackBy,
+} from './reclaim.ts'
 export { deployContracts, openRelayer, type Relayer } from './relayer.ts'
 export {
   drained,

@@ -100,6 +100,9 @@ export async function readNode(grid: Grid, id: number): Promise<Node | undefined
   return (await readNodes(grid, [id]))[0]
 }
 
+/** The number of the node whose key has that address, as the head has it; 0 when there is none. */
+export const nodeOfKey = async (grid: Grid, key: Hex): Promise<number> => Number(await view(grid, 'nodeOf', [key]))
+
 /** The address of a node's key, as the contract has it. */
 export async function keyOfNode(grid: Grid, id: number): Promise<Hex> {
   return ((await view(grid, 'nodes', [id])) as Row)[0].toLowerCase() as Hex

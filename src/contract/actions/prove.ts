@@ -21,6 +21,8 @@ export type Proven = {
   frozenUntil: number
   head: Hex
   specRoot: Hex
+  /** By the key of each slot that was asked for the node that is booked for it; 0: none. */
+  bookings: ReadonlyMap<number, number>
 }
 
 /** Of the contract's code as the chain has it now: to be kept by whoever trusts the chain now and may not later. */
@@ -36,18 +38,31 @@ const slotOf = (name: string, key: Hex): Hex =>
   keccak256(encodeAbiParameters([{ type: 'bytes32' }, { type: 'uint256' }], [key, BigInt(ledger.storage[name]!)]))
 const plus = (slot: Hex, n: bigint): Hex => `0x${(BigInt(slot) + n).toString(16).padStart(64, '0')}`
 
+/** A booking's word in the contract's storage, as in Slots.sol. */
+const bookingOf = (id: Hex, key: number): Hex =>
+  keccak256(encodeAbiParameters([{ type: 'uint256' }, { type: 'bytes32' }], [BigInt(key), slotOf('bookings', id)]))
+const nodeIn = (booking: Hex): number => Number((BigInt(booking) >> 200n) & 0xffffffn)
+
 /**
- * A deployment and its group's set as one final block has them. Believes of the RPC only that block's state root, which
+ * A deployment, its group's set and the bookings of its slots KEYS as one final block has them. Believes of the RPC only that block's state root, which
  * an engine of several RPCs agrees on: a single false word in the answer is refused. Absence is proven as well.
  */
-export async function proveDeployment(grid: Grid, group: Hex, name: string): Promise<Proven> {
+export async function proveDeployment(
+  grid: Grid,
+  group: Hex,
+  name: string,
+  keys: readonly number[] = [],
+): Promise<Proven> {
   const what = `the state of "${name}"`
-  const base = slotOf('deployments', deploymentId(group, name))
-  const slots = [slotOf('groups', group), base, plus(base, 1n), plus(base, 2n)]
+  const id = deploymentId(group, name)
+  const base = slotOf('deployments', id)
+  const booked = keys.map((key) => bookingOf(id, key))
+  const slots = [slotOf('groups', group), base, plus(base, 1n), plus(base, 2n), ...booked]
   const root = await finalRoot(grid, what)
   const { codeHash, words } = await proveAccount(grid, what, root, grid.contract, slots)
   if (codeHash === undefined) throw bad(what, 'the contract is not there')
-  return { ...root, codeHash, ...decode(words) }
+  const bookings = new Map(keys.map((key, n) => [key, nodeIn(words[4 + n]!)]))
+  return { ...root, codeHash, ...decode(words), bookings }
 }
 
 /** A group's current set by digest, as PROVEN has it, for a group without a deployment. */
@@ -100,7 +115,7 @@ async function proveAccount(
 }
 
 /** The struct's packed first word, lowest field first, as in Ledger.sol. */
-function decode([set, packed, head, specRoot]: Hex[]): Omit<Proven, 'at' | 'stateRoot' | 'codeHash'> {
+function decode([set, packed, head, specRoot]: Hex[]): Omit<Proven, 'at' | 'stateRoot' | 'codeHash' | 'bookings'> {
   let rest = BigInt(packed!)
   const take = (bits: bigint) => {
     const value = Number(rest & ((1n << bits) - 1n))

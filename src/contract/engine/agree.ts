@@ -53,5 +53,10 @@ export function essence(method: string, result: unknown): string {
     const said = [blockHash, blockNumber, status, gasUsed, effectiveGasPrice, contractAddress]
     return canonicalJson([...said, (r.logs as Json[]).map(log)])
   }
+  // whoever reads one recovers its signer
+  if (method === 'eth_getTransactionByHash') {
+    const parts = ['hash', 'from', 'nonce', 'gas', 'maxFeePerGas', 'maxPriorityFeePerGas', 'v', 'r', 's', 'input']
+    return canonicalJson(parts.map((part) => r[part] ?? null))
+  }
   return canonicalJson(result)
 }

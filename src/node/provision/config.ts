@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { reasonOf, sha256, ZosError } from '#codec'
-import { type Key, keyOf } from '#contract'
+import { type Key, keyOf, type Resources } from '#contract'
 import { z } from '#npm'
 import { writeAtomic } from '#sys'
 
 const hex = (bytes: number) =>
   z.string().regex(new RegExp(`^0x[0-9a-f]{${bytes * 2}}$`)) as unknown as z.ZodType<`0x${string}`>
+
+const LANES = ['cpu', 'ram', 'ssd', 'hdd', 'uplink', 'gpu', 'ipv4'] as const satisfies (keyof Resources)[]
+type Lanes = Record<keyof Resources, z.ZodInt>
 
 const schema = z.strictObject({
   format: z.literal('zos-node/1'),
@@ -22,6 +25,11 @@ const schema = z.strictObject({
   /** Block of the contract. */
   since: z.int().min(0),
   secret: hex(32),
+  /** Whose farm it is: by this key's signature alone a slot is given back before its group ends it. */
+  owner: hex(20),
+  country: z.string().regex(/^[A-Z]{2}$/),
+  /** What it gives away, as registered. */
+  capacity: z.strictObject(Object.fromEntries(LANES.map((lane) => [lane, z.int().min(0)])) as Lanes),
 })
 
 /** What a node is, all it keeps for good: the rest comes from chain and hub. */

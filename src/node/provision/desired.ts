@@ -16,6 +16,8 @@ export type Desired =
 /** How long the data of a slot that ended here can still be taken back by the group. Milliseconds. */
 const RETAIN = 30 * 86_400_000
 
+const BACK = 'taken back by the farmer'
+
 /** An end (at SINCE) that no step takes back for so long is final. */
 function ended(since: number, why: string, now: number): Desired {
   return now < since + RETAIN ? { do: 'stop', why } : { do: 'wipe', why: `${why} 30 days ago` }
@@ -26,8 +28,8 @@ export const keyOfSlot = (s: Slot): number => s.index + (s.mode === MODE.standby
 
 /**
  * What verified consent asks of node ME, slot by slot (by keyOfSlot); KNOWN are the keys it has something of. Pure. A slot
- * ends only by a signed step that says so: cancelled, placed elsewhere, frozen, over its expiry; or with its lease. NOW in
- * Unix milliseconds.
+ * ends only by a signed step that says so: cancelled, placed elsewhere, frozen, over its expiry; by the farmer's own signature
+ * after the notice; or with its lease. NOW in Unix milliseconds.
  */
 export function desiredOf(
   d: Watched,
@@ -57,8 +59,11 @@ export function desiredOf(
     if (slot.mode === MODE.standby && here.some((s) => s !== slot && s.index === slot.index)) continue
     const key = keyOfSlot(slot)
     const run: Run = { do: 'run', slot, place: all.indexOf(slot), count: all.length }
+    const back = d.back?.[key]
     const lease = slot.mode === MODE.keep ? undefined : leaseOf(slot.index)
     if (expiry !== 0 && now / 1000 > expiry) wanted.set(key, ended(expiry * 1000, 'expired', now))
+    // the next step that places it brings it back
+    else if (back && back.step === consent.placed!.sequence) wanted.set(key, ended(back.since, BACK, now))
     else if (consent.frozenUntil > now / 1000) wanted.set(key, { do: 'stop', why: 'frozen by a member' })
     else if (lease?.held === false) wanted.set(key, { do: 'stop', why: lease.why })
     else wanted.set(key, lease ? { ...run, until: lease.until } : run)

@@ -51,6 +51,8 @@ type Memory = {
   why: string
   /** Since when this step is known here with nobody else entitled. */
   quietSince: number
+  /** Since when the holder's place is seen to be taken back by its farmer. */
+  goneSince?: number | undefined
 }
 
 /** Leases of this node's fenced slots, by its signs of life on the chain. */
@@ -89,17 +91,26 @@ export function leaseHolder(at: { grid: Grid; post: Post; key: Key; me: number; 
   }
 
   /** Whether this node may begin to run the slot; '' or why not yet. */
-  const acquire = async (d: Watched, slot: Fenced, m: Memory, words: Word[]): Promise<string> => {
+  const acquire = async (
+    d: Watched,
+    slot: Fenced,
+    m: Memory,
+    words: Word[],
+    isGone: (node: number) => boolean,
+  ): Promise<string> => {
     const { sequence } = d.consent
     const holder = holderOf(slot, words, sequence)
     if (holder !== me) {
       m.quietSince = bootClock()
-      if (!(await silent(holder)))
-        return slot.primary === me ? `node ${holder} runs it` : `stands by for node ${holder}`
+      // a holder whose place was taken back lives on: it finds so at its next renewal, or has no lease by then
+      m.goneSince = isGone(holder) ? (m.goneSince ?? bootClock()) : undefined
+      const isOver = async () =>
+        (m.goneSince !== undefined && bootClock() - m.goneSince > ACTIVATE) || (await silent(holder))
+      if (!(await isOver())) return slot.primary === me ? `node ${holder} runs it` : `stands by for node ${holder}`
       // its lease is over; the chain decides between us and its return
       await claim(d, slot)
       const after = holderOf(slot, await readWords(grid, d.group, d.name), sequence)
-      return after === me && (await silent(holder)) ? '' : `node ${holder} is back`
+      return after === me && (await isOver()) ? '' : `node ${holder} is back`
     }
     // whoever ran it before finds at its next renewal that it may not, or has no lease by then
     if (rivalsOf(slot, me, words, sequence).length === 0) return ''
@@ -113,9 +124,12 @@ export function leaseHolder(at: { grid: Grid; post: Post; key: Key; me: number; 
     if (now.sequence !== sequence) throw new Error(`the chain is at step ${now.sequence}, this node at ${sequence}`)
     const words = await readWords(grid, d.group, d.name)
     const entitled = holderOf(slot, words, sequence) === me
-    if (m.held && entitled) return
-    m.why = m.held ? 'another node took over' : await acquire(d, slot, m, words)
+    const isGone = (node: number) =>
+      now.slots.some((s) => s.index === slot.index && s.node === node && s.phase === 'released')
+    if (m.held && entitled && !isGone(me)) return
     const before = m.held
+    if (isGone(me)) m.why = 'taken back by the farmer'
+    else m.why = m.held ? 'another node took over' : await acquire(d, slot, m, words, isGone)
     m.held = !m.held && m.why === ''
     if (m.held !== before) log(`${d.name}/${slot.index}: ${m.held ? 'holds its lease' : m.why}`)
   }

@@ -140,7 +140,7 @@ async function followChain(): Promise<void> {
       chain ??= await reach()
       // on a copy: a look that fails half-way has taught nothing
       const next = structuredClone(pinned)
-      const learnt = await pull(chain.grid, next, { id: config.node, codeHash: config.codeHash }, { whole, log })
+      const learnt = await pull(chain.grid, next, { ...config, id: config.node }, { whole, log })
       if (whole) looked = begun
       // what is reported meanwhile is noted in both
       for (const [id, d] of Object.entries(next.deployments)) {

@@ -20,6 +20,8 @@ export type Watched = {
   said: Record<number, Said>
   /** Slots (keys) the chain let go of here: their new place runs, or a migration's time is over. */
   released: number[]
+  /** Slots (keys) here that the farmer took back: of which step that placed them, and when that was taken up (Unix ms). */
+  back?: Record<number, { step: number; since: number }>
   /** Something happened on chain that has not been looked at yet. */
   dirty: boolean
 }

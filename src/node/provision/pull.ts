@@ -1,19 +1,34 @@
 import { codeOf, reasonOf, ZosError } from '#codec'
-import { type ConsentState, type Grid, type GroupState, poll, proveDeployment, readConsent } from '#contract'
+import {
+  type ConsentState,
+  deploymentId,
+  type Grid,
+  type GroupState,
+  type Proven,
+  poll,
+  proveDeployment,
+  readConsent,
+  takenBackBy,
+} from '#contract'
 import { advance } from './advance.ts'
+import { keyOfSlot } from './desired.ts'
 import { lookAtAll, note } from './hints.ts'
 import type { Pinned, Watched } from './pinned.ts'
 
 type Hex = `0x${string}`
+
+/** This node: its number, the code of the contract it is for, and whose farm it is of. */
+export type Self = { id: number; codeHash: Hex; owner: Hex }
 
 /** Held, and not because it is no consent: the next look may find it whole. */
 const unproven = (code: string, reason: string) =>
   new ZosError(`Take up the chain's word: ${reason}`, { code, kind: 'node' })
 
 /** What signatures show must also be what the state of a final block holds, by proof: nothing newer was kept from us. */
-async function checkState(grid: Grid, codeHash: Hex, d: Watched, group: GroupState, consent: ConsentState) {
-  const proven = await proveDeployment(grid, d.group, d.name)
-  if (proven.codeHash !== codeHash) throw unproven('other-code', "the contract's code is not the one this node is for")
+async function checkState(grid: Grid, node: Self, d: Watched, group: GroupState, consent: ConsentState) {
+  const proven = await proveDeployment(grid, d.group, d.name, keysHere(consent, node.id))
+  if (proven.codeHash !== node.codeHash)
+    throw unproven('other-code', "the contract's code is not the one this node is for")
   if (proven.set !== group.digest || proven.head !== consent.head || proven.sequence !== consent.sequence)
     throw unproven(
       'kept-back',
@@ -22,23 +37,45 @@ async function checkState(grid: Grid, codeHash: Hex, d: Watched, group: GroupSta
   // a stop that was kept from us, or one that never was
   if (consent.status === 'active' && proven.state === 'active' && !sameStop(proven.frozenUntil, consent.frozenUntil))
     throw unproven('kept-back', 'the freezes told are not those of the proven state')
+  return proven
 }
 
 /** The contract keeps 40 bits of time: a stop by quorum lasts until their end there. */
 const FOREVER = 2 ** 40 - 1
 const sameStop = (proven: number, told: number): boolean => proven === Math.min(told, FOREVER)
 
+/** The keys of the slots that CONSENT places on node ME. */
+const keysHere = ({ status, placed }: ConsentState, me: number): number[] =>
+  status === 'active' ? placed!.slots.filter((s) => s.node === me).map(keyOfSlot) : []
+
+/**
+ * Notes which slots here the farmer took back: the proven state has their booking no more, and the farmer signed for it. The
+ * chain's word alone would let whoever forges a state end what runs. Gives why a slot is held all the same, or ''.
+ */
+async function noteBack(grid: Grid, node: Self, d: Watched, bookings: Proven['bookings']): Promise<string> {
+  const step = d.consent.placed!.sequence
+  let held = ''
+  for (const [key, at] of bookings) {
+    if (at === node.id || d.back?.[key]?.step === step) continue
+    const by = await takenBackBy(grid, deploymentId(d.group, d.name), node.id, key)
+    if (by === node.owner) d.back = { ...d.back, [key]: { step, since: Date.now() } }
+    else held = `slot ${key} is booked here no more, and the farmer's signature for that was not found: it runs on`
+  }
+  return held
+}
+
 /** Looks at one deployment and takes up what is new and agreed on. Gives its group as of then. */
-async function look(grid: Grid, codeHash: Hex, pinned: Pinned, d: Watched): Promise<GroupState> {
+async function look(grid: Grid, node: Self, pinned: Pinned, d: Watched): Promise<GroupState> {
   const { log, evidence } = await readConsent(grid, d.group, d.name)
   if (!log) throw unproven('kept-back', 'the chain shows no approvals')
   const at = { domain: grid.domain, groupId: d.group, name: d.name, pinned: pinned.groups[d.group] }
   const { group, consent } = advance(at, d.consent.sequence === 0 ? undefined : d.consent, log, evidence)
-  await checkState(grid, codeHash, d, group, consent)
+  const proven = await checkState(grid, node, d, group, consent)
   if (consent.sequence !== d.consent.sequence) d.taken = Date.now()
   d.consent = consent
   d.held = ''
   d.dirty = false
+  if (proven.state === 'active') d.held = await noteBack(grid, node, d, proven.bookings)
   return group
 }
 
@@ -49,7 +86,7 @@ async function look(grid: Grid, codeHash: Hex, pinned: Pinned, d: Watched): Prom
 export async function pull(
   grid: Grid,
   pinned: Pinned,
-  node: { id: number; codeHash: Hex },
+  node: Self,
   options: { whole: boolean; log: (line: string) => void },
 ): Promise<boolean> {
   const { log } = options
@@ -62,13 +99,17 @@ export async function pull(
   const unsure = new Set<Hex>()
   for (const d of Object.values(pinned.deployments)) {
     if (!d.dirty) continue
+    const { held, back } = d
     const { sequence, frozenUntil } = d.consent
     try {
-      newest.set(d.group, await look(grid, node.codeHash, pinned, d))
+      newest.set(d.group, await look(grid, node, pinned, d))
       changed = true
       const { consent } = d
       if (consent.sequence !== sequence || consent.frozenUntil !== frozenUntil)
         log(`${d.name}: step ${consent.sequence}, version ${consent.version}, ${consent.status}`)
+      if (d.held !== '' && d.held !== held) log(`${d.name}: held: ${d.held}`)
+      for (const [key, { step }] of Object.entries(d.back ?? {}))
+        if (back?.[Number(key)]?.step !== step) log(`${d.name}/${key}: the farmer took it back`)
     } catch (error) {
       if (codeOf(error).startsWith('rpc-')) throw error
       const why = reasonOf(error)
