@@ -15,10 +15,10 @@ export const REJECT_AFTER = 180_000
  * Messages and bytes under one key. AES-GCM may be fed 2^34.5 blocks before an attacker's advantage reaches 2^-57
  * (RFC 8446 §5.5); new keys are made at a quarter of that and none is used beyond half.
  */
-const REKEY_MESSAGES = 2 ** 32
+export type Limits = { messages: number; bytes: number }
 const REJECT_MESSAGES = 2 ** 40
-const REKEY_BYTES = 2 ** 36
-const REJECT_BYTES = 2 ** 37
+const REKEY: Limits = { messages: 2 ** 32, bytes: 2 ** 36 }
+const REJECT: Limits = { messages: REJECT_MESSAGES, bytes: 2 ** 37 }
 
 /** Why a body was not opened. */
 export const NOT_AUTHENTIC = -1
@@ -33,16 +33,24 @@ export class Keypair implements Disposable {
   readonly #decrypt: GcmContext
   readonly #sendKey: Buffer
   #ownDecrypt: GcmContext | undefined
+  readonly #rekey: Limits
+  readonly #reject: Limits
   readonly #window = createReplayWindow()
   readonly #nonce = Buffer.alloc(NONCE)
   #counter = 0
   #bytes = 0
 
-  constructor(keys: TransportKeys, options: { local: number; remote: number; weInitiated: boolean; now: number }) {
+  /** REKEY, REJECT: in tests, lower ones. */
+  constructor(
+    keys: TransportKeys,
+    options: { local: number; remote: number; weInitiated: boolean; now: number; rekey?: Limits; reject?: Limits },
+  ) {
     this.localIndex = options.local
     this.remoteIndex = options.remote
     this.weInitiated = options.weInitiated
     this.createdAt = options.now
+    this.#rekey = options.rekey ?? REKEY
+    this.#reject = options.reject ?? REJECT
     this.#encrypt = new GcmContext(keys.send, 'encrypt')
     this.#decrypt = new GcmContext(keys.receive, 'decrypt')
     this.#sendKey = keys.send
@@ -50,11 +58,20 @@ export class Keypair implements Disposable {
   }
 
   isDead(now: number): boolean {
-    return now - this.createdAt >= REJECT_AFTER || this.#counter >= REJECT_MESSAGES || this.#bytes >= REJECT_BYTES
+    return now - this.createdAt >= REJECT_AFTER || this.#isBeyond(this.#reject)
   }
 
   isOld(now: number): boolean {
-    return now - this.createdAt >= REKEY_AFTER || this.#counter >= REKEY_MESSAGES || this.#bytes >= REKEY_BYTES
+    return now - this.createdAt >= REKEY_AFTER || this.isWorn
+  }
+
+  /** So much was sealed that new keys are due: the other end cannot know, whoever of the two made these. */
+  get isWorn(): boolean {
+    return this.#isBeyond(this.#rekey)
+  }
+
+  #isBeyond({ messages, bytes }: Limits): boolean {
+    return this.#counter >= messages || this.#bytes >= bytes
   }
 
   /** As `Sealer.seal`: the four bytes before FROM are overwritten by the inner header. */

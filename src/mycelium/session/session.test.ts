@@ -9,7 +9,7 @@ import { initiate } from './noise.ts'
 import { createSession } from './session.ts'
 
 /** Two ends on one clock. What they say waits in `wire` until `pass`; `lose` throws it away. */
-function two() {
+function two(limits: Parameters<typeof createSession>[3] = {}) {
   const keys = [newKeyPair(), newKeyPair()] as const
   const wire: { to: 0 | 1; payload: Buffer }[] = []
   const counts: Record<string, number> = {}
@@ -18,18 +18,23 @@ function two() {
   const net = { now: 0, counts, wire, settled, alive, keys, handshakes: 1_000 }
   const end = (me: 0 | 1) => {
     const other = (1 - me) as 0 | 1
-    return createSession(keys[me], keys[other].publicKey, {
-      say: (payload) => wire.push({ to: other, payload }),
-      keepalive: (pair) => {
-        alive[me]!++
-        deliver(other, seal(pair, Buffer.alloc(0)), false)
+    return createSession(
+      keys[me],
+      keys[other].publicKey,
+      {
+        say: (payload) => wire.push({ to: other, payload }),
+        keepalive: (pair) => {
+          alive[me]!++
+          deliver(other, seal(pair, Buffer.alloc(0)), false)
+        },
+        settled: () => settled[me]!++,
+        mayHandshake: () => net.handshakes-- > 0,
+        count: (name) => {
+          counts[name] = (counts[name] ?? 0) + 1
+        },
       },
-      settled: () => settled[me]!++,
-      mayHandshake: () => net.handshakes-- > 0,
-      count: (name) => {
-        counts[name] = (counts[name] ?? 0) + 1
-      },
-    })
+      limits,
+    )
   }
   const ends = [end(0), end(1)] as const
   /** True when a body reaches the other end. */
@@ -181,4 +186,36 @@ test('who lost its keys is found out within seconds, and who only listens says t
   assert.ok(!t.send(0))
   t.run(6_000)
   assert.ok(t.send(0) && t.send(1), 'a new session')
+})
+
+test('keys that have sealed so many messages or bytes are renewed by either end, and are not used beyond the second bar', () => {
+  const many = { messages: 1e9, bytes: 1e9 }
+  for (const from of [0, 1] as const)
+    for (const rekey of [
+      { messages: 20, bytes: 1e9 },
+      { messages: 1e9, bytes: 20 * (10 + INNER_HEADER) },
+    ]) {
+      const t = two({ rekey, reject: many })
+      t.ends[0].begin(0)
+      t.pass()
+      t.pass()
+      t.net.now = 1000
+      const settled = t.settled[from]!
+      // the initiator said already that it lives, in one message
+      for (let i = 0; i < 19; i++) assert.ok(t.send(from) && t.wire.length === 0, `message ${i}`)
+      for (let i = 0; i < 2; i++) assert.ok(t.send(from))
+      assert.equal(t.wire.length, 1, 'an initiation of who has sealed so much')
+      t.pass()
+      t.pass()
+      assert.ok(t.send(from))
+      assert.equal(t.settled[from], settled + 1)
+      assert.equal(t.wire.length, 0)
+    }
+  const t = two({ rekey: many, reject: { messages: 20, bytes: 1e9 } })
+  t.ends[0].begin(0)
+  t.pass()
+  t.pass()
+  for (let i = 0; i < 20; i++) assert.ok(t.send(1), `message ${i}`)
+  assert.equal(t.ends[1].sealing(0), undefined)
+  assert.ok(t.ends[0].sealing(0), 'what the other has sealed is its own matter')
 })

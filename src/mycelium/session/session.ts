@@ -9,7 +9,7 @@ import {
   offeredTime,
   PROLOGUE,
 } from './handshake.ts'
-import { Keypair } from './keypair.ts'
+import { Keypair, type Limits } from './keypair.ts'
 import { type Initiation, initiate, readInitiation } from './noise.ts'
 
 /** Milliseconds. An initiation without an answer is repeated after this, doubled each time. */
@@ -19,7 +19,7 @@ const LAST_RETRY = 5_000
 const KEEPALIVE_AFTER = 3_000
 /** Nothing came back for this long after something was sent: the other may have lost its keys. */
 const SUSPECT_AFTER = 5_000
-/** The responder makes new keys only when the initiator did not (WireGuard has the initiator do it alone). */
+/** The responder makes new keys for their age only when the initiator did not (WireGuard has the initiator do it alone). */
 const RESPONDER_REKEY = 150_000
 /** Initiations of one other are looked at this often at most: each costs three X25519. */
 const INITIATION_EVERY = 100
@@ -41,9 +41,14 @@ export type Session = ReturnType<typeof createSession>
 /**
  * The keys shared with one other node and their renewal. As in WireGuard there are up to three pairs: the one in use, the
  * one before it (what was sent under it may still arrive), and one we answered with, unused until the other has used it:
- * only then is it certain that the initiation was not a replay. Time is given by the caller.
+ * only then is it certain that the initiation was not a replay. Time is given by the caller; LIMITS are lower in tests.
  */
-export function createSession(own: KeyPair, remote: Buffer, hooks: SessionHooks) {
+export function createSession(
+  own: KeyPair,
+  remote: Buffer,
+  hooks: SessionHooks,
+  limits: { rekey?: Limits; reject?: Limits } = {},
+) {
   let current: Keypair | undefined
   let previous: Keypair | undefined
   let next: Keypair | undefined
@@ -89,7 +94,7 @@ export function createSession(own: KeyPair, remote: Buffer, hooks: SessionHooks)
     if (!answered) return 'handshake-not-authentic'
     newestTime = offeredTime(invited.payload)
     drop(next)
-    next = new Keypair(answered.keys, { local, remote: index, weInitiated: false, now })
+    next = new Keypair(answered.keys, { local, remote: index, weInitiated: false, now, ...limits })
     hooks.say(encodeResponse(index, answered.message))
     return undefined
   }
@@ -105,7 +110,7 @@ export function createSession(own: KeyPair, remote: Buffer, hooks: SessionHooks)
       previous = next
       next = undefined
     } else previous = current
-    current = new Keypair(done!.keys, { local: index, remote: remoteIndex, weInitiated: true, now })
+    current = new Keypair(done!.keys, { local: index, remote: remoteIndex, weInitiated: true, now, ...limits })
     pending = undefined
     unansweredSince = undefined
     hasSpoken = false
@@ -134,7 +139,7 @@ export function createSession(own: KeyPair, remote: Buffer, hooks: SessionHooks)
       unspokenSince = undefined
       unansweredSince ??= now
       const age = now - current.createdAt
-      if (current.isOld(now) && (current.weInitiated || age > RESPONDER_REKEY)) begin(now)
+      if (current.isWorn || (current.isOld(now) && (current.weInitiated || age > RESPONDER_REKEY))) begin(now)
       return current
     },
 
