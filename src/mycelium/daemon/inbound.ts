@@ -97,7 +97,11 @@ export function createInbound(context: PlaneContext) {
   function largePacket(local: Local, arrived: Arrived, length: number): void {
     const at = HEADROOM + LARGE_HEADER
     const total = length - LARGE_HEADER
-    if (total < 0 || !checkPacket(local, arrived, at, total)) return
+    if (total < 0) {
+      count('bad-large-packet')
+      return
+    }
+    if (!checkPacket(local, arrived, at, total)) return
     const headers = tcpHeaders(bytes, at, total)
     const size = bytes.readUInt16BE(HEADROOM)
     if (headers === 0 || size === 0 || headers + size > MTU) {

@@ -94,6 +94,14 @@ export function packet(from: Identity, to: Identity, body = randomBytes(20)): Bu
   return bytes
 }
 
+const secrets = new Map<string, Buffer>()
+function secretOf(from: Identity, to: Identity): Buffer {
+  const both = from.subnet + to.subnet
+  const secret = secrets.get(both) ?? sharedSecret(from, to.publicKey)!
+  secrets.set(both, secret)
+  return secret
+}
+
 /** A frame sealed with node:crypto, independent of the code under test. */
 export function frame(
   from: Identity,
@@ -102,7 +110,7 @@ export function frame(
   options: { type?: number; source?: Buffer } = {},
 ): Buffer {
   const nonce = randomBytes(12)
-  const cipher = createCipheriv('aes-256-gcm', sharedSecret(from, to.publicKey)!, nonce)
+  const cipher = createCipheriv('aes-256-gcm', secretOf(from, to), nonce)
   const sealed = [cipher.update(Buffer.concat([Buffer.from([1, options.type ?? 0, 0, 0]), inner])), cipher.final()]
   const body = Buffer.concat([...sealed, cipher.getAuthTag(), nonce])
   const out = Buffer.alloc(BODY_AT + body.length)

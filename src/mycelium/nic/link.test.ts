@@ -9,6 +9,7 @@ import test, { type TestContext } from 'node:test'
 import { refusesTaps, run, tryRun, until } from '#sys'
 import { formatAddress } from '../address.ts'
 import { Daemon } from '../daemon/daemon.ts'
+import { changed, FUZZ_RUNS } from '../fuzz.fixture.ts'
 import { identityOf } from '../identity.ts'
 import { createLink, isOfLink, LINK_LOCAL } from './link.ts'
 import { formatIpv4, gatewayOf, IPV4_GATEWAY, ipv4OfSlot, type NicNetwork } from './network.ts'
@@ -88,17 +89,18 @@ test('any kernel finds out by itself what its card leads to', { skip: lacking },
   await daemon.attach({ secret: two.secret, port: { kind: 'nic', path: join(dir, 'two'), network } })
   await one.up()
   await two.up()
-  const routes = await until('the route of an advertisement', 10_000, async () => {
-    const said = await one.says('ip', '-6', 'route', 'show', 'dev', 'eth0')
-    return /^400::\/7 /m.test(said) ? said : undefined
-  })
+  const learnt = (who: typeof one) =>
+    until('the route of an advertisement', 10_000, async () => {
+      const said = await who.says('ip', '-6', 'route', 'show', 'dev', 'eth0')
+      return /^400::\/7 /m.test(said) ? said : undefined
+    })
+  const [routes] = await Promise.all([learnt(one), learnt(two)])
   assert.match(routes, /^400::\/7 proto kernel/m)
   assert.doesNotMatch(routes, /default/)
   assert.equal((await one.says('cat', '/proc/sys/net/ipv6/conf/eth0/mtu')).trim(), '65000')
   await t.test('the node, and another slot, by IPv6 and IPv4, in packets as large as the link takes', async () => {
-    await until('its address to be its own', 5000, async () =>
-      one.pings(formatAddress(gatewayOf(one.identity.address)), '56'),
-    )
+    for (const { pings, identity } of [one, two])
+      await until('its address to be its own', 5000, () => pings(formatAddress(gatewayOf(identity.address)), '56'))
     assert.ok(await one.pings(formatAddress(two.identity.address), '64952'))
     assert.ok(!(await one.pings(formatAddress(two.identity.address), '64953')), 'larger than the link')
     assert.ok(await one.pings(formatIpv4(IPV4_GATEWAY), '56'))
@@ -179,4 +181,29 @@ test('ARP is answered for the range of the network, its own address left out', (
   ])
     assert.equal(say(none), undefined)
   assert.equal(say(ask('0a900001'), 1), undefined)
+})
+
+test('whatever is asked, an answer is a whole packet to who asked, from the link', () => {
+  const bodies = [133, 135].map((type) => {
+    const packet = ipv6Packet(
+      own,
+      LINK_LOCAL,
+      ICMPV6,
+      Buffer.concat([Buffer.from([type, 0, 0, 0, 0, 0, 0, 0]), other]),
+      2,
+    )
+    packet[7] = 255
+    return packet
+  })
+  const arp = Buffer.from('0001080006040001027a6f7300020a9000020000000000000a900001', 'hex')
+  let answers = 0
+  for (let n = 0; n < FUZZ_RUNS; n++) {
+    const asking = changed(bodies[n % 2]!)
+    const said = isOfLink(asking, 0, asking.length) ? link.answer(asking, 0, asking.length, 65_000) : undefined
+    if (said) answers++
+    assert.ok(!said || (said.length === 40 + said.readUInt16BE(4) && said[7] === 255))
+    const who = changed(arp)
+    assert.ok([undefined, 28].includes(link.answerArp(who, 0, who.length, IPV4_GATEWAY)?.length))
+  }
+  assert.ok(answers > FUZZ_RUNS / 4)
 })

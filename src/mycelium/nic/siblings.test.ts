@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import { sleep, until } from '#sys'
 import { Daemon } from '../daemon/daemon.ts'
+import { changed, FUZZ_RUNS } from '../fuzz.fixture.ts'
 import { identityOf } from '../identity.ts'
 import { announce, readAnnouncement } from './announcement.ts'
 import { Guest, tcp } from './guest.fixture.ts'
@@ -111,10 +112,9 @@ test('an announcement of many comes in pieces; cut off, changed or made up it ha
   assert.equal(card.network.allow![0]!.from.length, 201)
   const [one] = pieces as [Buffer]
   for (let n = 0; n < 200; n++) readAnnouncement(one.subarray(0, n))
-  for (let n = 0; n < 20_000; n++) {
-    const changed = n % 2 ? Buffer.from(one) : randomBytes(randomInt(200))
-    for (let k = randomInt(4); k > 0 && changed.length > 0; k--) changed[randomInt(changed.length)] = randomInt(256)
-    card.heard(web, Buffer.concat([Buffer.alloc(8), changed]), 0)
+  for (let n = 0; n < FUZZ_RUNS; n++) {
+    const piece = n % 2 ? changed(one) : randomBytes(randomInt(200))
+    card.heard(web, Buffer.concat([Buffer.alloc(8), piece]), 0)
   }
   assert.ok(card.network.allow![0]!.from.length <= 4_097)
   assert.equal(

@@ -7,6 +7,7 @@ import { buffer } from 'node:stream/consumers'
 import test, { type TestContext } from 'node:test'
 import { freePort, sleep } from '#sys'
 import { Daemon } from '../daemon/daemon.ts'
+import { FUZZ_RUNS } from '../fuzz.fixture.ts'
 import { identityOf } from '../identity.ts'
 import { decodePiece } from './decode.ts'
 import { createSender } from './sender.ts'
@@ -171,7 +172,7 @@ test('pieces: whatever they claim, nothing else breaks and no more is kept', asy
   const from = { address: a.address, publicKey: '' }
   const first = a.streams.dial(b.address, 'echo')
   await once(first, 'connect')
-  for (let n = 0; n < 20_000; n++) {
+  for (let n = 0; n < FUZZ_RUNS; n++) {
     const piece = randomBytes(randomInt(60))
     if (n % 2 && piece.length >= HEADER) {
       piece[0] = randomInt(8)

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import test from 'node:test'
 import { addressOf, formatAddress, formatSubnet, parseOverlayAddress } from '../address.ts'
 import { parseEndpoint } from '../endpoint.ts'
+import { FUZZ_RUNS } from '../fuzz.fixture.ts'
 import { identityOf, sharedSecret } from '../identity.ts'
 import { decodeControl, encodeControl, type Message } from './control.ts'
 import { BODY_AT, CONTROL, DESTINATION_AT, FrameError, frameLength, SOURCE_AT } from './frame.ts'
@@ -150,7 +151,7 @@ test('mutated frames are refused or decoded, never anything else', () => {
     random = (Math.imul(random, 1103515245) + 12345) >>> 0
     return (random >>> 8) % n
   }
-  for (let i = 0; i < 20_000; i++) {
+  for (let i = 0; i < FUZZ_RUNS; i++) {
     const frame = Buffer.from(all[next(all.length)]!)
     for (let k = next(3); k >= 0; k--) frame[next(Math.min(frame.length, 70))] = next(256)
     try {
