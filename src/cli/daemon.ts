@@ -16,22 +16,18 @@ const START_DEADLINE = 20_000
 
 /** Starts the node daemon detached, after setting up what is missing, and waits until it answers. */
 async function startDaemon(at: Places): Promise<void> {
-  const { makeFolder } = await import('#sys')
+  const { makeFolder, programFlags } = await import('#sys')
   makeFolder(at.home, 0o700)
   const { ensureNodeSetup } = await import('./setup/index.ts')
   await ensureNodeSetup()
   makeFolder(at.run, 0o711)
   const log = openSync(join(at.home, 'daemon.log'), 'a', 0o600)
-  const child = spawn(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', join(ROOT, 'src/node/daemon/main.ts')],
-    {
-      detached: true,
-      stdio: ['ignore', log, log],
-      cwd: '/',
-      env: { ...process.env, ZOS_HOME: at.home },
-    },
-  )
+  const child = spawn(process.execPath, [...programFlags(), join(ROOT, 'src/node/daemon/main.ts')], {
+    detached: true,
+    stdio: ['ignore', log, log],
+    cwd: '/',
+    env: { ...process.env, ZOS_HOME: at.home },
+  })
   closeSync(log)
   let ended = ''
   child.on('exit', (code, signal) => (ended = String(signal ?? code)))

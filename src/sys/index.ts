@@ -18,6 +18,7 @@ export {
 export { collectGarbage, trimMemory } from './memory.ts'
 export { freePort } from './port.ts'
 export { alive, type RunOptions, type RunResult, run, tryRun } from './process.ts'
+export { programFlags } from './program.ts'
 export { sendWithFd } from './send-fd.ts'
 export {
   acceptTcp,

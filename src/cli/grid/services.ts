@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { codeOf, ZosError } from '#codec'
-import { callUnix, until } from '#sys'
+import { callUnix, programFlags, until } from '#sys'
 import { gridDir } from './local.ts'
 
 const SOURCE = resolve(import.meta.dirname, '../..')
@@ -35,7 +35,7 @@ export async function startService<T extends object>(
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const path = join(dir, `${name}.log`)
   const log = openSync(path, 'a', 0o600)
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
+  const child = spawn(process.execPath, [...programFlags(), ...args], {
     detached: true,
     stdio: ['ignore', log, log],
     cwd: '/',

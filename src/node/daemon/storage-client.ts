@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf, reasonOf, ZosError } from '#codec'
-import { alive, callUnix, sleep, until } from '#sys'
+import { alive, callUnix, programFlags, sleep, until } from '#sys'
 import type { DiskBinding, Storage } from '../compute/parts.ts'
 import type { ImageConfig } from '../compute/spec.ts'
 import { holderOf } from '../lock.ts'
@@ -71,15 +71,7 @@ export async function openStorage(at: {
   let launchedAt = Number.NEGATIVE_INFINITY
   const launch = (): void => {
     launchedAt = performance.now()
-    const args = [
-      '--disable-warning=ExperimentalWarning',
-      ENTRY,
-      '--home',
-      at.home,
-      '--run',
-      at.run,
-      ...(at.hub ? ['--hub', at.hub] : []),
-    ]
+    const args = [...programFlags(), ENTRY, '--home', at.home, '--run', at.run, ...(at.hub ? ['--hub', at.hub] : [])]
     const log = openSync(join(at.home, 'storage.log'), 'a', 0o600)
     child = spawn(process.execPath, args, { detached: true, stdio: ['ignore', log, log], cwd: '/' })
     closeSync(log)

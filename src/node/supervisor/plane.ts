@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { sleep } from '#sys'
+import { programFlags, sleep } from '#sys'
 
 export type PlaneName = 'provision' | 'storage' | 'compute' | 'network'
 
@@ -57,13 +57,7 @@ export function keepPlane(spec: PlaneSpec, at: { home: string; log: (line: strin
 
   const start = () => {
     const log = openLog(join(at.home, 'log'), spec.name)
-    const [file, ...args] = [
-      ...prefix(spec.isolated),
-      process.execPath,
-      '--disable-warning=ExperimentalWarning',
-      spec.entry,
-      ...spec.args,
-    ]
+    const [file, ...args] = [...prefix(spec.isolated), process.execPath, ...programFlags(), spec.entry, ...spec.args]
     const begun = Date.now()
     const started = spawn(file!, args, {
       stdio: ['ignore', log, log],

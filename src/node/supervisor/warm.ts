@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { Daemon } from '#mycelium'
-import { tryRun } from '#sys'
+import { programFlags, tryRun } from '#sys'
 import type { PlaneName } from './plane.ts'
 
 const PLANES: PlaneName[] = ['network', 'storage', 'compute', 'provision']
@@ -18,7 +18,7 @@ export async function warmPlanes(): Promise<string[]> {
   const said: string[] = []
   for (const name of PLANES) {
     const entry = join(import.meta.dirname, '..', name, 'main.ts')
-    const { code, stderr } = await tryRun(process.execPath, ['--disable-warning=ExperimentalWarning', entry], {
+    const { code, stderr } = await tryRun(process.execPath, [...programFlags(), entry], {
       timeout: LIMIT,
     })
     if (code !== USAGE) said.push(`the ${name} plane does not load: ${stderr.trim().split('\n').at(-1)}`)
