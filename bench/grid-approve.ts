@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { groupNamed, openContext } from '../src/cli/grid/context.ts'
 import { approve, openKey } from '../src/contract/index.ts'
 import { callUnix, sleep } from '../src/sys/index.ts'
-import { PASSPHRASE, startGrid } from '../test/grid.ts'
+import { startGrid } from '../test/grid.ts'
 import { ROOT, until } from '../test/harness.ts'
+import { PASSPHRASE } from '../test/keys.ts'
 import { type Benchmark, median } from './row.ts'
 
 const RUNS = 9
@@ -17,7 +18,7 @@ const bench: Benchmark = {
   name: 'grid-approve',
   claim: 'second approval to the workload running on its node, block time 1 s',
   async run() {
-    using grid = startGrid(1)
+    using grid = await startGrid(1)
     process.env.ZOS_HOME = grid.node.home
     const { chain } = grid.j<{ chain: { pid: number; port: number } }>('grid', 'status')
     process.kill(chain.pid, 'SIGTERM')

@@ -14,7 +14,7 @@ type Near = { near: { given: number; lied: number } }
 test('a node takes what another node has from it: an image runs on, though the hub has lost every byte of it', {
   skip,
 }, async () => {
-  using grid = startGrid(2)
+  using grid = await startGrid(2)
   const { z, spec, second, runs, page } = grid
   z('deploy', spec('web', ['private: true', 'ports: [80]', 'nodes: [node1]']), '--as', 'alice')
   second()

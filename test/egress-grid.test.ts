@@ -28,7 +28,7 @@ before(async () => {
   await ip('route', 'add', `${SERVER}/32`, 'via', '198.51.100.6')
   const serve = `require('http').createServer((_,r)=>r.end('outside\\n')).listen(80,'::')`
   server = spawn('ip', ['netns', 'exec', id, process.execPath, '-e', serve], { stdio: 'ignore' })
-  grid = startTalkers(1, ['team'])
+  grid = await startTalkers(1, ['team'])
   await grid.deploy('out', 'team', [
     ['may', 'node1', '80', 'egress: internet'],
     ['not', 'node1', '80'],

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { groupNamed, openContext } from '../src/cli/grid/context.ts'
 import { draftTransition, openKey, parseSpec, propose, readConsent } from '../src/contract/index.ts'
-import { PASSPHRASE, startGrid } from './grid.ts'
+import { startGrid } from './grid.ts'
 import { until } from './harness.ts'
+import { PASSPHRASE } from './keys.ts'
 
 const good = 'name: web\nworkloads:\n  - name: web\n    image: web\n    memory: 64m\n'
 /** A line instead of another, or one more in the workload; and what is said of it. */
@@ -66,7 +67,7 @@ test('each malformed field of a spec is named with its line and column', () => {
 })
 
 test('each refusal is one line, and neither chain nor hub has heard of it', async () => {
-  using grid = startGrid(1)
+  using grid = await startGrid(1)
   const { z, j, spec, refused, node } = grid
   z('key', 'new', 'mallory')
   process.env.ZOS_HOME = node.home

@@ -9,7 +9,7 @@ import { openContext } from '../src/cli/grid/context.ts'
 import { startGrid } from './grid.ts'
 import { until } from './harness.ts'
 
-const grid = startGrid(2, ['2', 'wipe=3'])
+const grid = await startGrid(2, ['2', 'wipe=3'])
 after(() => grid[Symbol.dispose]())
 const { z, j, second, spec, status, runs, refused } = grid
 

@@ -5,7 +5,7 @@ import { after, test } from 'node:test'
 import { callUnix } from '../src/sys/index.ts'
 import { startGrid } from './grid.ts'
 
-const grid = startGrid(1)
+const grid = await startGrid(1)
 after(() => grid[Symbol.dispose]())
 const { z, j, second, spec, runs, refused, page } = grid
 

@@ -16,7 +16,7 @@ const honest = (_path: string, body: Buffer) => body
 let lie: Lie | 'stall' = truth
 let hubLie: ((path: string, body: Buffer) => Buffer) | 'stall' = honest
 
-const grid = startGrid(1)
+const grid = await startGrid(1)
 const { z, j, spec, second, runs, status } = grid
 const { rpc, hub } = grid.services()
 const chain = await rpcProxy(rpc[0]!, () => lie)

@@ -15,7 +15,7 @@ const nightly = { skip: process.env.ZOS_NIGHTLY ? false : 'takes minutes: ZOS_NI
 type Row = { name: string; state: string }
 
 test(`${KILLS} updates, the node killed at another moment of each`, nightly, async () => {
-  using grid = startGrid(1)
+  using grid = await startGrid(1)
   const { z, spec, second, runs, nodes } = grid
   const rows = () => callUnix<Row[]>(`${grid.run('node1')}/compute.sock`, 'GET', '/workloads')
   const volume = 'volumes: [{ name: data, path: /data, size: 16m }]'

@@ -6,6 +6,7 @@ import { groupNamed, openContext } from '../src/cli/grid/context.ts'
 import { viewOf } from '../src/cli/grid/deployment_status.ts'
 import { places } from '../src/wire/index.ts'
 import { busyboxTree, dockerArchive, type Node, ROOT, startNode, until } from './harness.ts'
+import { giveKeys, PASSPHRASE } from './keys.ts'
 
 export type Slot = {
   slot: number
@@ -26,7 +27,6 @@ export type NodeView = {
 }
 
 export const PAGE = 'hello from a node\n'
-export const PASSPHRASE = 'a passphrase for tests'
 
 /** A local grid of its own for one test file, driven through ./zos as members would. */
 export type Grid = Disposable & {
@@ -54,7 +54,7 @@ export type Grid = Disposable & {
 }
 
 /** Three members, NODES nodes, an image "web" that serves PAGE on port 80 and prints the second ten times in each. */
-export function startGrid(nodes: number, threshold: string[] = ['2']): Grid {
+export async function startGrid(nodes: number, threshold: string[] = ['2']): Promise<Grid> {
   const node = startNode()
   const env = { ZOS_PASSPHRASE: PASSPHRASE }
   const forwards: ChildProcess[] = []
@@ -129,7 +129,7 @@ export function startGrid(nodes: number, threshold: string[] = ['2']): Grid {
     const image = dockerArchive(join(node.work, 'web.tar'), tree, { Cmd: ['sh', '/bin/web'] })
     node.ok(['publish', image, 'web'], { timeout: 300 })
     z('grid', 'up', '--nodes', String(nodes))
-    for (const name of ['alice', 'bob', 'carol']) z('key', 'new', name)
+    await giveKeys(node, ['alice', 'bob', 'carol'])
     const members = ['alice', 'bob', 'carol'].flatMap((m) => ['--member', m])
     z('group', 'create', 'team', ...members, ...threshold.flatMap((t) => ['--threshold', t]))
     return grid

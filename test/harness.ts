@@ -15,6 +15,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { keepTemplates, lendTemplates } from './templates.ts'
 
 export const ROOT = resolve(import.meta.dirname, '..')
 
@@ -37,6 +38,8 @@ export function startNode(): Node {
   const work = mkdtempSync(join(tmpdir(), 'zos-test-'))
   const home = join(work, 'home')
   const hub = join(work, 'hub')
+  const templates = [join(home, 'templates'), join(home, 'grid/templates')]
+  templates.forEach(lendTemplates)
   const environment = { ...process.env, ZOS_HOME: home, ZOS_HUB: `dir:${hub}` }
   const zos: Node['zos'] = (args, options = {}) => {
     const begun = performance.now()
@@ -86,6 +89,7 @@ export function startNode(): Node {
     json: (args) => JSON.parse(ok(args).text),
     [Symbol.dispose]() {
       zos(['down'], { timeout: 60 })
+      templates.forEach(keepTemplates)
       rmSync(work, { recursive: true, force: true })
     },
   }

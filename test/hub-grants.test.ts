@@ -10,10 +10,11 @@ import { hubDomain, type Key, keyOf, openKey } from '#contract'
 import { freePort } from '#sys'
 import { passFor } from '../src/cli/grid/private.ts'
 import { runBehind } from './behind.ts'
-import { PAGE, PASSPHRASE, startGrid } from './grid.ts'
+import { PAGE, startGrid } from './grid.ts'
 import { until } from './harness.ts'
+import { PASSPHRASE } from './keys.ts'
 
-const grid = startGrid(2)
+const grid = await startGrid(2)
 const { z, j, refused, spec, second, runs } = grid
 let node: ChildProcess | undefined
 after(() => {

@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { openKey } from '../src/contract/index.ts'
 import { ROOT, until } from './harness.ts'
+import { giveKeys, PASSPHRASE } from './keys.ts'
 import { noNamespaces } from './overlay.ts'
 import { addressOf, startTalkers, type Talkers } from './talkers.ts'
 
-const PASSPHRASE = 'a passphrase for tests'
 const skip = noNamespaces()
 const started: ChildProcess[] = []
 let grid: Talkers
@@ -20,8 +20,8 @@ let web: string
 let foreign: string
 before(async () => {
   if (skip) return
-  grid = startTalkers(1, ['own'])
-  for (const name of ['bob', 'carol']) grid.z('key', 'new', name)
+  grid = await startTalkers(1, ['own'])
+  await giveKeys(grid.node, ['bob', 'carol'])
   grid.z('group', 'create', 'crew', '--member', 'alice', '--member', 'bob', '--threshold', '1')
   grid.z('group', 'create', 'strangers', '--member', 'carol', '--threshold', '1')
   await grid.deploy('shop', 'crew', [['web', 'node1', '80']])

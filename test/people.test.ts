@@ -7,8 +7,9 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Daemon, parseEndpoint, parseServicePlace, SHARES } from '#mycelium'
 import { callUnix } from '#sys'
-import { type Grid, PASSPHRASE, startGrid } from './grid.ts'
+import { type Grid, startGrid } from './grid.ts'
 import { busyboxTree, ROOT, until } from './harness.ts'
+import { PASSPHRASE } from './keys.ts'
 import { noNamespaces } from './overlay.ts'
 
 const skip = noNamespaces()
@@ -64,7 +65,7 @@ const other = () => `not arp and not icmp6 and not ip6 dst ff02::16 and not (${o
 
 before(async () => {
   if (skip) return
-  grid = startGrid(1)
+  grid = await startGrid(1)
   ip('netns', 'add', NS)
   ip('link', 'add', NS, 'type', 'veth', 'peer', 'name', 'up0', 'netns', NS)
   ip('addr', 'add', `${GRID}/24`, 'dev', NS)

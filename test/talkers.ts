@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { busyboxTree, dockerArchive, type Node, ROOT, startNode, until } from './harness.ts'
+import { giveKeys, PASSPHRASE } from './keys.ts'
 
 /** A web server that also does what it is told: `/cgi-bin/run?COMMAND`. Its own page says its host name. */
 const RUN = `#!/bin/sh
@@ -36,9 +37,9 @@ export async function addressOf(grid: Talkers, slot: string, group: string): Pro
   return /inet6 ([45][0-9a-f:]+)\/7/.exec(said)![1]!
 }
 
-export function startTalkers(nodes: number, groups: string[]): Talkers {
+export async function startTalkers(nodes: number, groups: string[]): Promise<Talkers> {
   const node = startNode()
-  const env = { ZOS_PASSPHRASE: 'a passphrase for tests' }
+  const env = { ZOS_PASSPHRASE: PASSPHRASE }
   const forwards: ChildProcess[] = []
   const ports = new Map<string, number>()
   const z = (...args: string[]) => {
@@ -98,7 +99,7 @@ export function startTalkers(nodes: number, groups: string[]): Talkers {
     const image = dockerArchive(join(node.work, 'web.tar'), tree, { Cmd: ['sh', '-c', SERVE] })
     node.ok(['publish', image, 'web'], { timeout: 300 })
     z('grid', 'up', '--nodes', String(nodes))
-    z('key', 'new', 'alice')
+    await giveKeys(node, ['alice'])
     for (const group of groups) z('group', 'create', group, '--member', 'alice', '--threshold', '1')
     return talkers
   } catch (error) {

@@ -52,7 +52,7 @@ const captured = (file: string, filter: string): string[] => {
 test('the uplink of a node over boot, deploy, run and failover: overlay frames, neighbours and nothing else', {
   skip,
 }, async () => {
-  grid = startGrid(2)
+  grid = await startGrid(2)
   const { z, j, spec, second, runs, nodes, status } = grid
   const { relay } = j<{ relay: { port: number } }>('grid', 'status')
   const old = nodes().find((n) => n.name === 'node2')!

@@ -12,7 +12,7 @@ const nightly = { skip: process.env.ZOS_NIGHTLY ? false : 'takes minutes: ZOS_NI
 /** What is agreed: 30 s after its last sign of life, seen every 5 s at both ends; and a start. Seconds. */
 const AGREED = 60
 
-const grid = startGrid(2)
+const grid = await startGrid(2)
 after(() => grid[Symbol.dispose]())
 const { z, spec, second, status, runs, nodes } = grid
 

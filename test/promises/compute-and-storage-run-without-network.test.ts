@@ -10,7 +10,7 @@ const root = { skip: process.getuid?.() !== 0 && 'looking into other namespaces 
 /** Seconds without a network plane; ten minutes by night. */
 const AWAY = process.env.ZOS_NIGHTLY ? 600 : 10
 
-const grid = startGrid(1)
+const grid = await startGrid(1)
 after(() => grid[Symbol.dispose]())
 const { z, second, spec, runs, nodes } = grid
 

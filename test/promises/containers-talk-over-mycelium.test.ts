@@ -6,7 +6,7 @@ import { addressOf, startTalkers, type Talkers } from '../talkers.ts'
 
 let grid: Talkers
 before(async () => {
-  grid = startTalkers(2, ['team', 'others'])
+  grid = await startTalkers(2, ['team', 'others'])
   await grid.deploy('pair', 'team', [
     ['one', 'node1', '80'],
     ['two', 'node2', '80, 8080'],

@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import { PAGE, startGrid } from '../grid.ts'
 import { ROOT } from '../harness.ts'
 
-const grid = startGrid(1)
+const grid = await startGrid(1)
 after(() => grid[Symbol.dispose]())
 const { z, j, spec, status, runs, refused, node } = grid
 

@@ -6,7 +6,7 @@ import { startGrid } from '../grid.ts'
 import { networkSockets } from '../sockets.ts'
 
 const root = { skip: process.getuid?.() !== 0 && 'looking into other namespaces needs root' }
-const grid = startGrid(1)
+const grid = await startGrid(1)
 after(() => grid[Symbol.dispose]())
 const { z, second, spec, runs, nodes } = grid
 

@@ -10,7 +10,7 @@ import { addressOf, startTalkers, type Talkers } from '../talkers.ts'
 let grid: Talkers
 let two: string
 before(async () => {
-  grid = startTalkers(1, ['team', 'others'])
+  grid = await startTalkers(1, ['team', 'others'])
   await grid.deploy('pair', 'team', [
     ['one', 'node1', '80'],
     ['two', 'node1', '80'],

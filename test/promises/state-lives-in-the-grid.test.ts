@@ -6,7 +6,7 @@ import { callUnix } from '../../src/sys/index.ts'
 import { PAGE, startGrid } from '../grid.ts'
 import { until } from '../harness.ts'
 
-const grid = startGrid(1)
+const grid = await startGrid(1)
 after(() => grid[Symbol.dispose]())
 const { z, j, second, spec, status, runs, nodes } = grid
 
