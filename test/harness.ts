@@ -97,14 +97,15 @@ export function startNode(): Node {
 
 export const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex')
 
-/** Polls until ASK gives something truthy. */
+/** Polls until ASK gives something truthy; the dearer it is to ask, the less often: what is waited for needs the CPU. */
 export async function until<T>(what: string, seconds: number, ask: () => T | Promise<T>): Promise<NonNullable<T>> {
   const end = Date.now() + seconds * 1000
   for (;;) {
+    const begun = performance.now()
     const value = await ask()
     if (value) return value
     if (Date.now() > end) throw new Error(`not within ${seconds} s: ${what}`)
-    await new Promise((r) => setTimeout(r, 100))
+    await new Promise((r) => setTimeout(r, Math.min(Math.max(100, 2 * (performance.now() - begun)), 1000)))
   }
 }
 
