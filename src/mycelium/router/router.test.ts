@@ -55,12 +55,16 @@ function randomGraph(n: number, degree: number, seed: number, announce?: (node: 
   return sim
 }
 
-/** Fails and heals links for a while, then expects every pair to be reached. Every step is checked for loops. */
-function storm(n: number, seed: number, every: number, rounds: number): void {
+/**
+ * Fails and heals links for a while, of the messages on the others LOST in a hundred vanishing; then expects every pair to be
+ * reached. Every step is checked for loops.
+ */
+function storm(n: number, seed: number, every: number, rounds: number, lost = 0): void {
   const sim = randomGraph(n, 4, seed, (node) => node % every === 0)
   const random = seeded(seed + 100)
   const pick = () => [random(n), random(n / every) * every] as const
   sim.run(2_000)
+  if (lost > 0) sim.lose(() => random(100) < lost)
   for (let round = 0; round < rounds; round++) {
     for (let k = 0; k < n / 12; k++) {
       const link = sim.links[random(sim.links.length)]!
@@ -70,6 +74,7 @@ function storm(n: number, seed: number, every: number, rounds: number): void {
     for (let k = 0; k < 10; k++) sim.want(...pick())
     sim.run(random(2_000))
   }
+  sim.lose(() => false)
   for (const link of sim.links) sim.up(link)
   sim.run(5_000)
   const pairs = Array.from({ length: 3 * n }, pick)
@@ -80,6 +85,10 @@ function storm(n: number, seed: number, every: number, rounds: number): void {
 
 test('100 nodes at random: loop-free while links fail, silently or not, and all reached afterwards', () => {
   for (const seed of [1, 2, 3]) storm(100, seed, 4, 25)
+})
+
+test('100 nodes at random, a message in five lost: the same', () => {
+  for (const seed of [4, 5, 6]) storm(100, seed, 4, 25, 20)
 })
 
 const nightly = process.env.ZOS_NIGHTLY ? {} : { skip: 'nightly: set ZOS_NIGHTLY=1' }

@@ -65,6 +65,7 @@ export function simulate(nodeCount: number, options: { announce?: (node: number)
   /** Connection ids are never used again: each time a link comes up it has a new one at each end. */
   const connections = new Map<number, { link: SimLink; to: number; back: number }>()
   let nextConnection = 1
+  let isLost = () => false
   const schedule = (after: number, run: () => void) => queue.push({ at: now + after, order: order++, run })
 
   const start = (node: number): Router =>
@@ -79,6 +80,7 @@ export function simulate(nodeCount: number, options: { announce?: (node: number)
     const connection = connections.get(id)
     if (!connection) return
     messages++
+    if (isLost()) return
     const { back, to } = connection
     schedule(connection.link.delay, () => {
       if (!connections.has(id)) return
@@ -144,6 +146,11 @@ export function simulate(nodeCount: number, options: { announce?: (node: number)
         connections.delete(id)
         if (!silently) routers[to]!.linkDown(back, now)
       }
+    },
+
+    /** From now on messages of which LOST vanish, on links that stay up. */
+    lose(lost: () => boolean): void {
+      isLost = lost
     },
 
     run(ms: number): void {
