@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import test from 'node:test'
 import { sharedSecret } from '../identity.ts'
 import { BODY_AT, HOP_LIMIT_AT } from '../wire/frame.ts'
-import { Sealer } from '../wire/seal.ts'
-import { VNET_HEADER } from './offload.ts'
-import { frame, me, node, other, packet, packetsAt, two, you } from './plane.fixture.ts'
+import { LARGE_HEADER } from '../wire/large.ts'
+import { SEAL_OVERHEAD, Sealer } from '../wire/seal.ts'
+import { packetBuffer, VNET_HEADER } from './offload.ts'
+import { frame, me, type Node, node, other, packet, packetsAt, two, you } from './plane.fixture.ts'
 
 test('in a session nothing can be read with the static keys, and tampered, replayed and downgraded frames are dropped', (t) => {
   const { a, b, pass } = two(t, ['session', 'session'])
@@ -102,4 +104,40 @@ test('an error quotes a body of a session and is believed only then', (t) => {
   const icmp = a.kernelGot().subarray(before + VNET_HEADER)
   assert.deepEqual([icmp[40], icmp[41]], [3, 0])
   assert.deepEqual(icmp.subarray(48), p)
+})
+
+test('between nodes that say so, one sealed frame carries what the kernel had not cut; to others it goes in segments', (t) => {
+  const segment = 1_340
+  const body = Buffer.concat([
+    Buffer.from('9c4000500000000100000000501000ff00000000', 'hex'),
+    randomBytes(48 * segment),
+  ])
+  const p = packet(me, you, body)
+  p[6] = 6
+  const offload = { gsoSize: segment, checksumStart: 40, checksumOffset: 16, ecn: false }
+  /** The frames that one packet of 64 KB becomes. */
+  const framesOf = ({ plane, sent }: Node): Buffer[] => {
+    const buffer = packetBuffer(64 + p.length + 64)
+    p.copy(buffer.bytes, 64)
+    plane.send(plane.node, buffer, 64, p.length, offload)
+    return sent.splice(0)
+  }
+  const ours = two(t, ['session', 'session'])
+  ours.a.plane.sendOwn(packet(me, you))
+  ours.pass()
+  const asked = framesOf(ours.a)
+  for (const f of asked) ours.b.receive(f)
+  ours.pass()
+  const before = ours.b.kernelGot().length
+  const frames = framesOf(ours.a)
+  assert.equal(frames.length, 1)
+  assert.equal(frames[0]!.length, BODY_AT + LARGE_HEADER + p.length + SEAL_OVERHEAD)
+  ours.b.receive(frames[0]!)
+  const got = ours.b.kernelGot().subarray(before)
+  assert.equal(got.length, VNET_HEADER + p.length, 'one write to the kernel')
+  assert.equal(got.readUInt16LE(4), segment, 'which its kernel may cut as the sender meant it')
+  assert.deepEqual(got.subarray(VNET_HEADER + 60), p.subarray(60))
+
+  const public_ = two(t, ['legacy', 'legacy'])
+  assert.equal(framesOf(public_.a).length, 48)
 })
