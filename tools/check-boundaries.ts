@@ -15,12 +15,13 @@ export const arrows: Record<string, readonly string[]> = {
   vm: ['codec', 'sys', 'cas', 'zosfs'],
   mycelium: ['codec', 'sys'],
   contract: ['npm', 'codec', 'sys'],
-  node: ['npm', 'codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract'],
+  node: ['npm', 'zod', 'codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract'],
   hub: ['npm', 'codec', 'sys', 'cas', 'zosfs', 'contract'],
   cli: ['codec', 'sys', 'wire', 'cas', 'zosfs', 'vm', 'mycelium', 'contract', 'keys', 'node', 'hub'],
 }
 
 const imports = /(?:from|import)\s*\(?\s*'([^']+)'/g
+const importsHttp = /^import (?!type )[^']* from 'node:http'$/m
 
 /** One line per forbidden import in FILE (relative to the root). */
 export function violations(file: string, text: string): string[] {
@@ -39,6 +40,8 @@ export function violations(file: string, text: string): string[] {
     } else if (spec === 'node:ffi' && !file.startsWith('src/sys/ffi'))
       bad.push(`${file}: node:ffi lives in src/sys/ffi*.ts only`)
   }
+  if (importsHttp.test(text) && !file.endsWith('.test.ts'))
+    bad.push(`${file}: node:http imported as a module takes 4 MB: take types from it, the rest from http() of #sys`)
   return bad
 }
 

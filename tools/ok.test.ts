@@ -90,6 +90,13 @@ const BROKEN: [step: string, rule: string, path: string, text: string, says: Reg
     "import 'node:ffi'\n\nexport const one = 1\n",
     /node:ffi lives in/,
   ],
+  [
+    'boundaries',
+    'HTTP as a module',
+    'src/codec/index.ts',
+    "import { request } from 'node:http'\n\nexport const one = request.length\n",
+    /node:http imported as a module/,
+  ],
   ['boundaries', 'a domain nobody drew', 'src/utils/index.ts', 'export const any = 1\n', /"utils" has no entry/],
   [
     'dependencies',

@@ -1,16 +1,19 @@
-// Makes one file of what src/npm/index.ts names; see src/npm/README.md. usage: tools/node.sh tools/pack.ts OUT
+// Makes a file each of what src/npm/index.ts and src/npm/zod.ts name; see src/npm/README.md. usage: tools/node.sh tools/pack.ts FOLDER
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { build } from 'esbuild'
 
-const out = process.argv[2]
-if (out === undefined) throw new Error('usage: tools/node.sh tools/pack.ts OUT')
-mkdirSync(dirname(out), { recursive: true })
+const folder = process.argv[2]
+if (folder === undefined) throw new Error('usage: tools/node.sh tools/pack.ts FOLDER')
+const sources = join(resolve(import.meta.dirname, '..'), 'src/npm')
+/** By which one sees whether they are of today, so it comes last. */
+const LAST = 'npm.mjs'
+mkdirSync(folder, { recursive: true })
 // two commands may do this at once: each its own, the last one stays
-const half = `${out}.${process.pid}.tmp`
+const half = join(folder, `${process.pid}.tmp`)
 try {
   await build({
-    entryPoints: [join(resolve(import.meta.dirname, '..'), 'src/npm/index.ts')],
+    entryPoints: { npm: join(sources, 'index.ts'), zod: join(sources, 'zod.ts') },
     bundle: true,
     format: 'esm',
     platform: 'node',
@@ -19,10 +22,11 @@ try {
     legalComments: 'none',
     // for a package in the older form, which asks for Node's own modules while it runs
     banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
-    outfile: half,
+    outdir: half,
+    outExtension: { '.js': '.mjs' },
     logLevel: 'error',
   })
-  renameSync(half, out)
+  for (const name of ['zod.mjs', LAST]) renameSync(join(half, name), join(folder, name))
 } finally {
-  rmSync(half, { force: true })
+  rmSync(half, { recursive: true, force: true })
 }

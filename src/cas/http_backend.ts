@@ -1,6 +1,6 @@
 import { type KeyObject, randomBytes } from 'node:crypto'
-import { Agent, request } from 'node:http'
 import { reasonOf, ZosError } from '#codec'
+import { http } from '#sys'
 import type { ChunkBackend, Stored } from './backend.ts'
 import { readsSigner, signRequest } from './hub_auth.ts'
 import { BLOB_LIMIT } from './stored.ts'
@@ -58,14 +58,14 @@ export function hubCall(
   place: HttpPlace,
   label: string,
   options: HubCallOptions = {},
-  agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS }),
+  agent = new (http().Agent)({ keepAlive: true, maxSockets: CONNECTIONS }),
 ): Hub {
   const authorize = authorizer(options)
   const upload = randomBytes(16).toString('hex')
   const once = (method: string, path: string, body: Uint8Array | undefined, json: boolean) =>
     new Promise<Answer>((resolve, reject) => {
       const headers = { [UPLOAD_HEADER]: upload, ...options.headers, ...authorize(method, path, body) }
-      const req = request({ ...place, method, path, agent, headers }, (res) => {
+      const req = http().request({ ...place, method, path, agent, headers }, (res) => {
         const chunks: Buffer[] = []
         let size = 0
         res.on('data', (chunk: Buffer) => {

@@ -1,8 +1,9 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { codeOf, reasonOf, ZosError } from '#codec'
+import { http } from '#sys'
 import { openAccess, type Policy } from './access.ts'
 import { openAskers } from './asker.ts'
 import { busy } from './body.ts'
@@ -95,7 +96,7 @@ export async function serveHub(options: HubOptions): Promise<Server> {
     metrics.count('zos_hub_sent_bytes_total', {}, await end(res, reply))
   }
 
-  const server = createServer(TIMES, (req, res) => {
+  const server = http().createServer(TIMES, (req, res) => {
     answer(req, res).catch(() => res.destroy())
   })
   server.maxConnections = CONNECTIONS

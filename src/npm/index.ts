@@ -1,5 +1,5 @@
-// What the contract uses of packages that come in hundreds of files: `./zos` loads it as one file, made of this one by
-// tools/pack.ts; whatever else runs loads the packages themselves. (Node: "imports" in package.json, condition "packed".)
+// What the contract uses of packages that come in hundreds of files: `./zos` and what it starts load it as one file, made of this
+// one by tools/pack.ts; whatever else runs loads the packages themselves. (Node: "imports" in package.json, condition "packed".)
 export { x25519 } from '@noble/curves/ed25519.js'
 export { p256 } from '@noble/curves/nist.js'
 export { secp256k1 } from '@noble/curves/secp256k1.js'

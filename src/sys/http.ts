@@ -2,6 +2,7 @@ import { chmodSync, rmSync } from 'node:fs'
 import type { IncomingMessage, RequestOptions, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { codeOf, reasonOf, ZosError } from '#codec'
+import { http } from './node-http.ts'
 
 export type Call = {
   params: Record<string, string>
@@ -24,8 +25,6 @@ const STATUS: Record<string, number> = { 'not-found': 404, 'no-such-call': 404, 
 
 const BODY_LIMIT = 16 << 20
 
-/** Importing it as a module loads all it may ever need, a WebSocket client included: 50 ms at the start of each program. */
-const http = () => process.getBuiltinModule('node:http')
 /** Without a name Node looks whether "localhost" is an IPv6 address: 20 ms, once. */
 const NO_SERVER_NAME = { agent: false, servername: '' } satisfies RequestOptions & { servername: string }
 

@@ -16,6 +16,7 @@ export {
   type UpgradeHandler,
 } from './http.ts'
 export { collectGarbage, trimMemory } from './memory.ts'
+export { http } from './node-http.ts'
 export { freePort } from './port.ts'
 export { alive, type RunOptions, type RunResult, run, tryRun } from './process.ts'
 export { programFlags } from './program.ts'

@@ -11,7 +11,9 @@ const changed = (path: string): number => statSync(path, { throwIfNoEntry: false
  */
 export function programFlags(root = ROOT): string[] {
   const packed = changed(join(root, '.cache/packed/npm.mjs'))
-  const sources = ['src/npm/index.ts', 'node_modules/.package-lock.json'].map((path) => changed(join(root, path)))
+  const sources = ['src/npm/index.ts', 'src/npm/zod.ts', 'node_modules/.package-lock.json'].map((path) =>
+    changed(join(root, path)),
+  )
   const fresh = sources.every((source) => packed > source)
   return ['--disable-warning=ExperimentalWarning', ...(fresh ? ['--conditions=packed'] : [])]
 }

@@ -1,7 +1,7 @@
-import { Agent, type IncomingMessage, request as plain } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { Agent as SecureAgent, request as secure } from 'node:https'
 import { codeOf, reasonOf, ZosError } from '#codec'
-import { sleep } from '#sys'
+import { http, sleep } from '#sys'
 
 /** Bytes of one answer: ten thousand logs are below this. */
 const ANSWER_LIMIT = 64 << 20
@@ -14,7 +14,7 @@ let counter = 0
  * trips. So many at once, for they count.
  */
 const KEEP = { keepAlive: true, maxSockets: 32 }
-const kept = new Agent(KEEP)
+const kept = new (http().Agent)(KEEP)
 const keptSecure = new SecureAgent(KEEP)
 
 /** First pause after "too many requests" that names none, doubled each time. Milliseconds. */
@@ -61,7 +61,7 @@ function callOnce(url: string, method: string, params: unknown, timeout: number,
   const id = ++counter
   const body = JSON.stringify({ jsonrpc: '2.0', id, method, params })
   const unix = url.startsWith('unix:')
-  const send = url.startsWith('https:') ? secure : plain
+  const send = url.startsWith('https:') ? secure : http().request
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
   return new Promise((resolve, reject) => {
     const fail = (reason: string, cause?: unknown) => reject(unreachable(url, reason, cause))

@@ -1,6 +1,7 @@
 import { chmodSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { ZosError } from '#codec'
+import { http } from '#sys'
 import { type Methods, rpcError } from './rpc.ts'
 
 /** Bounds on what one caller may ask: bytes of a request, calls in a batch, requests at work, open connections. */
@@ -102,7 +103,7 @@ export async function serveRpc(methods: Methods, at: { socket: string } | { port
   }
   // looked at every second: by default Node would end who does not finish only at the next half minute
   const times = { requestTimeout: 30_000, headersTimeout: 5_000, connectionsCheckingInterval: 1000 }
-  const server = createServer(times, (req, res) => void handle(req, res))
+  const server = http().createServer(times, (req, res) => void handle(req, res))
   server.maxConnections = CONNECTION_LIMIT
   const where = 'socket' in at ? at.socket : `127.0.0.1:${at.port}`
   if ('socket' in at) rmSync(at.socket, { force: true })

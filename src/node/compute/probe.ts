@@ -1,8 +1,7 @@
-import { request } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { codeOf, reasonOf, ZosError } from '#codec'
-import { sleep } from '#sys'
+import { http, sleep } from '#sys'
 import type { Agent } from '#vm'
 import type { HealthCheck } from '#wire'
 import { judge, type ProbeResult, pauseOf } from './health.ts'
@@ -108,7 +107,7 @@ const statusOf = (line: Duplex, ask: { port: string; path: string; late: AbortSi
   new Promise((resolve, reject) => {
     const headers = { host: `127.0.0.1:${ask.port}`, connection: 'close', 'user-agent': 'zos-health' }
     const options = { path: ask.path, headers, signal: ask.late, createConnection: () => line }
-    const req = request(options, (res) => resolve(res.statusCode ?? 0))
+    const req = http().request(options, (res) => resolve(res.statusCode ?? 0))
     req.on('error', (error) => reject(codeOf(error) === 'ABORT_ERR' ? ask.late.reason : error))
     req.end()
   })

@@ -1,7 +1,8 @@
 import { chmodSync, rmSync } from 'node:fs'
-import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import type { Agent, IncomingMessage, Server, ServerResponse } from 'node:http'
 import { type HttpPlace, parseHttpPlace } from '#cas'
 import { ZosError } from '#codec'
+import { http } from '#sys'
 import type { Near } from './near.ts'
 import type { Shown } from './shown.ts'
 
@@ -29,7 +30,7 @@ function ask(
   again = true,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const out = request({ ...hub.place, path: req.url!, method: req.method!, headers, agent }, resolve)
+    const out = http().request({ ...hub.place, path: req.url!, method: req.method!, headers, agent }, resolve)
     out.setTimeout(SILENCE, () => out.destroy(new Error(`no answer for ${SILENCE / 1000} s`)))
     out.on('error', (error) => {
       if (out.reusedSocket && again) ask(hub, headers, agent, req, false).then(resolve, reject)
@@ -113,8 +114,8 @@ export async function serveHubs(path: string, ways: readonly HubWay[], near: Nea
       })
     return { name, place }
   })
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
-  const server = createServer({ requestTimeout: 60_000, keepAliveTimeout: 60_000 }, (req, res) => {
+  const agent = new (http().Agent)({ keepAlive: true, maxSockets: CONNECTIONS })
+  const server = http().createServer({ requestTimeout: 60_000, keepAliveTimeout: 60_000 }, (req, res) => {
     if (req.url === '/ping') res.end(JSON.stringify({ pid: process.pid, near: near.counters }))
     else if (['GET', 'HEAD'].includes(req.method ?? '') && ALLOWED.test(req.url ?? '')) {
       pass({ hubs, near, shown, agent }, req, res).catch(() => res.destroy())

@@ -1,10 +1,10 @@
-import { request } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { open } from '#cas'
 import { ZosError } from '#codec'
 import { addressOf, type Service } from '#mycelium'
+import { http } from '#sys'
 import { CHUNKS_SOCKET } from './place.ts'
 
 /** Under this name a node offers others what it has of objects. */
@@ -30,7 +30,7 @@ export type Near = ReturnType<typeof nearNodes>
 /** What NODE answers to a request for ID. */
 function ask(dial: Dial, { address }: Node, id: string): Promise<{ status: number; body: Buffer }> {
   return new Promise((resolve, reject) => {
-    const out = request(
+    const out = http().request(
       { createConnection: () => dial(address, CHUNKS), host: 'node', path: `/objects/${id}` },
       (res) => {
         const chunks: Buffer[] = []

@@ -3,8 +3,8 @@ import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { Daemon, type Endpoint, serveApi } from '#mycelium'
-import { z } from '#npm'
 import { serveUnix } from '#sys'
+import * as z from '#zod'
 import { keepCards } from './cards.ts'
 import { serveFar } from './far.ts'
 import { CHUNKS, type Near } from './near.ts'
@@ -12,62 +12,50 @@ import { overlaySocket } from './place.ts'
 import type { Shown } from './shown.ts'
 import type { Far } from './ways.ts'
 
+const matching = (pattern: RegExp) => z.string().check(z.regex(pattern))
+const atMost = (length: number) => z.string().check(z.maxLength(length))
+const listOf = <T extends Parameters<typeof z.array>[0]>(of: T, length: number) =>
+  z.array(of).check(z.maxLength(length))
+const between = (least: number, most: number) => z.int().check(z.minimum(least), z.maximum(most))
 const bytes = (length: number) =>
-  z
-    .string()
-    .regex(new RegExp(`^[0-9a-f]{${length * 2}}$`))
-    .transform((text) => new Uint8Array(Buffer.from(text, 'hex')))
+  z.pipe(
+    matching(new RegExp(`^[0-9a-f]{${length * 2}}$`)),
+    z.transform((text) => new Uint8Array(Buffer.from(text, 'hex'))),
+  )
 
 const nodeSchema = z.strictObject({ secret: bytes(32) })
-const name = z.string().regex(/^[0-9a-f]{64}$/)
+const name = matching(/^[0-9a-f]{64}$/)
 const nodesSchema = z.strictObject({
-  keys: z.array(name).max(4096),
-  images: z.array(z.strictObject({ digest: name, to: z.array(name).max(4096).exactOptional() })).max(512),
+  keys: listOf(name, 4096),
+  images: listOf(z.strictObject({ digest: name, to: z.exactOptional(listOf(name, 4096)) }), 512),
 })
-const passesSchema = z
-  .array(z.strictObject({ hub: z.string().max(200), text: z.string().max(8192), until: z.int() }))
-  .max(64)
-const label = z.string().regex(/^[a-z0-9-]{1,63}$/)
-const rule = z.string().regex(/^[a-z0-9-]{1,63}\/([a-z0-9-]{1,63}|\*)$/)
-const portSchema = z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65535) })
+const passesSchema = listOf(z.strictObject({ hub: atMost(200), text: atMost(8192), until: z.int() }), 64)
+const label = matching(/^[a-z0-9-]{1,63}$/)
+const rule = matching(/^[a-z0-9-]{1,63}\/([a-z0-9-]{1,63}|\*)$/)
+const portSchema = z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: between(1, 65535) })
+const otherSchema = z.strictObject({
+  names: listOf(matching(/^[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}\.zos$/), 4),
+  address: bytes(16),
+})
+const allowedSchema = z.strictObject({
+  from: listOf(bytes(16), 4096),
+  of: z.exactOptional(listOf(rule, 64)),
+  people: z.boolean(),
+  ports: listOf(portSchema, 64),
+})
+const memberSchema = z.strictObject({ names: listOf(label, 4), address: bytes(16), ipv4: between(0, 0xffff_ffff) })
 const cardSchema = z.strictObject({
   secret: bytes(32),
   network: z.strictObject({
-    domain: z.string().regex(/^[a-z0-9-]{1,63}\.zos$/),
-    members: z
-      .array(
-        z.strictObject({ names: z.array(label).max(4), address: bytes(16), ipv4: z.int().min(0).max(0xffff_ffff) }),
-      )
-      .max(256),
-    people: z.array(bytes(16)).max(56),
-    others: z
-      .array(
-        z.strictObject({
-          names: z.array(z.string().regex(/^[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}\.zos$/)).max(4),
-          address: bytes(16),
-        }),
-      )
-      .max(1024)
-      .exactOptional(),
-    reach: z.array(rule).max(32).exactOptional(),
-    ports: z.array(portSchema).max(64),
-    allow: z
-      .array(
-        z.strictObject({
-          from: z.array(bytes(16)).max(4096),
-          of: z.array(rule).max(64).exactOptional(),
-          people: z.boolean(),
-          ports: z.array(portSchema).max(64),
-        }),
-      )
-      .max(64)
-      .exactOptional(),
-    egress: z.boolean().exactOptional(),
-    rate: z
-      .int()
-      .min(1)
-      .max(2 ** 28)
-      .exactOptional(),
+    domain: matching(/^[a-z0-9-]{1,63}\.zos$/),
+    members: listOf(memberSchema, 256),
+    people: listOf(bytes(16), 56),
+    others: z.exactOptional(listOf(otherSchema, 1024)),
+    reach: z.exactOptional(listOf(rule, 32)),
+    ports: listOf(portSchema, 64),
+    allow: z.exactOptional(listOf(allowedSchema, 64)),
+    egress: z.exactOptional(z.boolean()),
+    rate: z.exactOptional(between(1, 2 ** 28)),
   }),
 })
 

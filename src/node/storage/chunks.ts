@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
-import { createServer as createHttpServer } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Store } from '#cas'
+import { http } from '#sys'
 import { chunkIds, type Manifest } from '#zosfs'
 import type { Images } from './images.ts'
 
@@ -67,7 +67,7 @@ export async function serveChunks(path: string, { local }: Store, images: Pick<I
     }
     return false
   }
-  const http = createHttpServer((req, res) => {
+  const answering = http().createServer((req, res) => {
     const id = req.method === 'GET' ? PATH.exec(req.url ?? '')?.[1] : undefined
     if (!id) {
       res.writeHead(403).end()
@@ -90,7 +90,7 @@ export async function serveChunks(path: string, { local }: Store, images: Pick<I
     lineOf(socket).then((line) => {
       if (line === undefined) return socket.destroy()
       theirs.set(socket, line === '' ? [] : line.split(' '))
-      http.emit('connection', socket)
+      answering.emit('connection', socket)
       return undefined
     })
   })
