@@ -91,7 +91,7 @@ export { type Key, keyOf, listKeys, openKey, type PublicKey, readPublicKey } fro
 export { describe, diffSpecs, type Known } from './spec/describe.ts'
 export { leafOf, merkleRoot, type Reserved, type SlotNetwork, type SlotSpec } from './spec/leaf.ts'
 export { parseSpec } from './spec/parse.ts'
-export { keyOfSlot, type Placed, type PlaceOptions, placeSlots, sayResources } from './spec/place.ts'
+export { keyOfSlot, lackOf, type Placed, type PlaceOptions, placeSlots, sayResources } from './spec/place.ts'
 export { LEAST_VOLUME_MIB, type Spec, type Workload } from './spec/schema.ts'
 export {
   type Expected,
@@ -104,7 +104,7 @@ export {
   sealText,
 } from './spec/seal.ts'
 export { DISK_MIB, resourcesOf, rulesOf, slotsOf, type WantedSlot } from './spec/slots.ts'
-export { countryHex, type Domain, deploymentId, digestOf, groupOf, typedData, ZERO } from './typed/digest.ts'
+export { countryHex, countryOf, type Domain, deploymentId, digestOf, groupOf, typedData, ZERO } from './typed/digest.ts'
 export { type HubPass, hubDomain, openHubPass, signHubPass } from './typed/hub_key.ts'
 export { passkeySigner, type SignerKind, signerKind, signerOf } from './typed/passkey.ts'
 export {

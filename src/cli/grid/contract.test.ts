@@ -82,7 +82,7 @@ test('zos grid contract, farm create, node register: a grid on any chain; again 
   const { secret, ...known } = config
   const pins = { chainId, genesis, contract, codeHash, since }
   const { owner } = (await listFarms(grid))[0]!
-  const given = { owner, country: 'BE', capacity: lanes }
+  const given = { owner, country: 'BE', region: 'BE-VOV', capacity: lanes }
   assert.deepEqual(known, { format: 'zos-node/1', name: 'n1', node: 1, ...pins, ...given })
   assert.equal(secret, (await readFile(join(home, 'identity'), 'utf8')).trim())
 })

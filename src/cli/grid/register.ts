@@ -70,10 +70,10 @@ export async function registerHome(
   const known = await nodeOfKey(grid, key.address)
   const id = known || (await registerNode(grid, relayer, { node: key, owner }, { ...description, attributes })).id
   // what an interrupted attempt registered counts
-  const { country, capacity } = (known && (await readNode(grid, known))) || description
+  const { country, region = '', capacity } = (known && (await readNode(grid, known))) || description
   const { chainId, genesis, contract, since } = facts
   const pins = { chainId, genesis, contract, codeHash: await codeHashOf(grid), since }
-  const own = { name, node: id, secret, owner: owner.address, country, capacity }
+  const own = { name, node: id, secret, owner: owner.address, country, region, capacity }
   await writeConfig(home, { format: 'zos-node/1', ...pins, ...own })
   return id
 }

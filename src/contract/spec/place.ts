@@ -117,6 +117,12 @@ const units: Record<(typeof LANES)[number], string> = {
 }
 const say = (lane: (typeof LANES)[number], n: number) => `${lane === 'cpu' ? n / 1000 : n} ${units[lane]}`
 
+/** Which of the resources WANTED is not FREE on a node, in words; undefined when all fits. */
+export function lackOf(free: Resources, wanted: Resources): string | undefined {
+  const lane = LANES.find((l) => free[l] < wanted[l])
+  return lane && `it needs ${say(lane, wanted[lane])}, free is ${say(lane, Math.max(0, free[lane]))}`
+}
+
 const minus = (a: Resources, b: Resources): Resources => {
   const { cpu, ram, ssd, hdd, uplink, gpu, ipv4 } = b
   return {

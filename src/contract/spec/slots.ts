@@ -34,7 +34,14 @@ export function slotsOf(spec: Spec): WantedSlot[] {
       })
     }
     // what decides the placement is no secret of the slot's, and would change its leaf for nothing
-    const { replicas, nodes, ...told } = workload
+    const { replicas, nodes, geo: own, ...rest } = workload
+    const geo = {
+      countries: merged(spec.geo?.countries, own?.countries),
+      notCountries: [...(spec.geo?.notCountries ?? []), ...(own?.notCountries ?? [])],
+      regions: merged(spec.geo?.regions, own?.regions),
+    }
+    // its node holds it against where it stands
+    const told = spec.geo || own ? { ...rest, geo } : rest
     for (let replica = 0; replica < replicas; replica++) {
       const index = primaries.length
       primaries.push({
@@ -43,9 +50,7 @@ export function slotsOf(spec: Spec): WantedSlot[] {
         resources: resourcesOf(workload),
         spec: { deployment: spec.name, slot: index, replica, workload: told },
         node: nodes[replica],
-        countries: merged(spec.geo?.countries, workload.geo?.countries),
-        notCountries: [...(spec.geo?.notCountries ?? []), ...(workload.geo?.notCountries ?? [])],
-        regions: merged(spec.geo?.regions, workload.geo?.regions),
+        ...geo,
       })
     }
   }

@@ -5,6 +5,7 @@ import type { CardKeeper } from './cards.ts'
 import type { Desired, Run } from './desired.ts'
 import { slotName } from './names.ts'
 import type { Said, Watched } from './pinned.ts'
+import { checkPlace, type Place, type Room } from './room.ts'
 import type { openedSpecs } from './sealed.ts'
 import type { Noted } from './shared.ts'
 
@@ -35,9 +36,11 @@ export function slotActs(at: {
   open: ReturnType<typeof openedSpecs>
   cards: CardKeeper
   note: (workload: string, noted: Noted) => void
+  room: Room
+  place: Place
   log: (line: string) => void
 }) {
-  const { compute, open, cards, note, log } = at
+  const { compute, open, cards, note, room, place, log } = at
   /** Of starts that failed: for which step, and when to try again. */
   const retry = new Map<string, { sequence: number; after: number; delay: number; why: string }>()
   /** What was started, or stopped, for which step under which compute plane. */
@@ -47,18 +50,22 @@ export function slotActs(at: {
   const told = new Map<string, number>()
 
   const start = async (id: Hex, d: Watched, want: Run, mine: Running[], pid: number): Promise<Word> => {
-    const { workload, wanted, restart, card, isPrivate } = await open(id, d, want)
-    note(workload, { id, isPrivate })
-    if (card) await cards.want(workload, card, d.group)
+    const { workload, wanted, restart, card, geo, isPrivate } = await open(id, d, want)
     const found = mine.find((w) => w.name === workload)
     const others = mine.filter((w) => w.name !== workload)
-    if (!found) await compute('PUT', `/workloads/${workload}`, wanted)
-    // the version before gives its volumes up first
-    for (const w of others) if (w.state === 'running') await compute('POST', `/workloads/${w.name}/stop`)
     const life = `${pid} ${d.consent.sequence}`
     // while its compute plane lives the policy is that plane's own affair, but of a fenced one
     const rested = Date.now() - Date.parse(found?.finishedAt ?? '0') > PAUSE
     const start = !found || due(found, restart, want.until === undefined ? started.get(workload) !== life : rested)
+    if (start) {
+      checkPlace(place, d.consent.placed!.rules, geo)
+      room.take(slotName(id, want.slot.index), want.slot.resources)
+    }
+    note(workload, { id, isPrivate })
+    if (card) await cards.want(workload, card, d.group)
+    if (!found) await compute('PUT', `/workloads/${workload}`, wanted)
+    // the version before gives its volumes up first
+    for (const w of others) if (w.state === 'running') await compute('POST', `/workloads/${w.name}/stop`)
     if (want.until !== undefined && (start || told.get(workload) !== want.until)) {
       await compute('PUT', `/workloads/${workload}/lease`, { until: want.until })
       told.set(workload, want.until)

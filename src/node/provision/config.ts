@@ -27,7 +27,9 @@ const schema = z.strictObject({
   secret: hex(32),
   /** Whose farm it is: by this key's signature alone a slot is given back before its group ends it. */
   owner: hex(20),
+  /** Where it stands: ISO 3166-1, and 3166-2 where that is known, else ''. */
   country: z.string().regex(/^[A-Z]{2}$/),
+  region: z.string(),
   /** What it gives away, as registered. */
   capacity: z.strictObject(Object.fromEntries(LANES.map((lane) => [lane, z.int().min(0)])) as Lanes),
 })

@@ -8,8 +8,8 @@ export type Run = { do: 'run'; slot: Slot; place: number; count: number; until?:
 /** What this node should do for one slot. */
 export type Desired =
   | Run
-  /** Keep disk and reservation. */
-  | { do: 'stop'; why: string }
+  /** Keep disk and reservation; of what is OVER the disk alone. */
+  | { do: 'stop'; why: string; over?: true }
   /** Nothing of it stays. */
   | { do: 'wipe'; why: string }
 
@@ -20,7 +20,7 @@ const BACK = 'taken back by the farmer'
 
 /** An end (at SINCE) that no step takes back for so long is final. */
 function ended(since: number, why: string, now: number): Desired {
-  return now < since + RETAIN ? { do: 'stop', why } : { do: 'wipe', why: `${why} 30 days ago` }
+  return now < since + RETAIN ? { do: 'stop', why, over: true } : { do: 'wipe', why: `${why} 30 days ago` }
 }
 
 /** How a slot is named in reports: a standby has its primary's number and 128. */

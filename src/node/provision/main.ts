@@ -71,6 +71,8 @@ const keep = slotKeeper({
   specs: openSpecs(join(dir, 'specs'), join(run, 'network.sock')),
   leaseOf: (id, index) => leases?.of(id, index) ?? { held: false, why: 'has no lease: the chain was not reached yet' },
   cards,
+  capacity: config.capacity,
+  place: config,
   log,
 })
 

@@ -7,6 +7,7 @@ import type { Run } from './desired.ts'
 import { workloadName } from './names.ts'
 import type { Watched } from './pinned.ts'
 import { requestOf } from './request.ts'
+import type { Geo } from './room.ts'
 import type { Specs } from './specs.ts'
 
 type Hex = `0x${string}`
@@ -20,6 +21,7 @@ export type Opened = {
   wanted: Wanted
   restart: RestartPolicy
   card: CardWanted | undefined
+  geo: Geo | undefined
   /** Its image is for its group and the nodes of its deployment alone. */
   isPrivate: boolean
 }
@@ -60,7 +62,8 @@ export function openedSpecs(specs: Specs, secret: Uint8Array) {
     // a fenced one starts again only under a lease, and that is held here
     if (slot.mode !== MODE.keep) wanted.request.restart = { name: 'no' }
     const isPrivate = (spec.workload as Partial<Workload>).private === true
-    const made = { workload, wanted, restart, card: cardOf(spec), isPrivate }
+    const geo = (spec.workload.geo ?? undefined) as Geo | undefined
+    const made = { workload, wanted, restart, card: cardOf(spec), geo, isPrivate }
     if (opened.size >= KEPT) opened.delete(opened.keys().next().value!)
     opened.set(slot.blob, made)
     return made

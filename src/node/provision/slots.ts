@@ -1,12 +1,14 @@
 import { reasonOf } from '#codec'
+import type { Resources } from '#contract'
 import { callUnix, sleep } from '#sys'
 import type { Running } from '../compute/api.ts'
 import { type Compute, slotActs } from './acts.ts'
 import type { CardKeeper } from './cards.ts'
-import { type Desired, desiredOf } from './desired.ts'
+import { type Desired, desiredOf, keyOfSlot } from './desired.ts'
 import type { Lease } from './leases.ts'
 import { slotName } from './names.ts'
 import type { Said, Watched } from './pinned.ts'
+import { type Place, roomOf } from './room.ts'
 import { openedSpecs } from './sealed.ts'
 import { type Noted, sharedImages } from './shared.ts'
 import type { Specs } from './specs.ts'
@@ -35,13 +37,25 @@ export function slotKeeper(at: {
   specs: Specs
   leaseOf: (id: Hex, index: number) => Lease
   cards: CardKeeper
+  /** What this node gives away, and where it stands. */
+  capacity: Resources
+  place: Place
   log: (line: string) => void
 }) {
   const { me, compute, leaseOf, cards, log } = at
   /** Of the workloads here, what their specs say of their images. */
   const noted = new Map<string, Noted>()
   const note = (workload: string, of: Noted) => void noted.set(workload, of)
-  const actOn = slotActs({ compute, cards, note, log, open: openedSpecs(at.specs, at.sealSecret) })
+  const room = roomOf(at.capacity)
+  const actOn = slotActs({
+    compute,
+    cards,
+    note,
+    room,
+    place: at.place,
+    log,
+    open: openedSpecs(at.specs, at.sealSecret),
+  })
   /** Slots at work, one act at a time each, and what came of the last one. */
   const acting = new Map<string, Promise<void>>()
   const last = new Map<string, Said>()
@@ -56,6 +70,16 @@ export function slotKeeper(at: {
     }
   }
 
+  /** Who has its room before anything new is given any: what runs, and what stands still with its reservation. */
+  const settleRoom = (id: Hex, d: Watched, key: number, want: Desired, mine: Running[]) => {
+    const name = slotName(id, key % 128)
+    const runs = mine.some((w) => w.state === 'running' || w.state === 'paused')
+    const isOver = want.do === 'wipe' || (want.do === 'stop' && want.over === true)
+    const slot = d.consent.placed?.slots.find((s) => s.node === me && keyOfSlot(s) === key)
+    if (isOver && !runs) room.free(name)
+    else if (slot && (runs || (want.do === 'stop' && mine.length > 0))) room.keep(name, slot.resources)
+  }
+
   return async function pass(deployments: Record<Hex, Watched>): Promise<Words> {
     const { pid } = await compute<{ pid: number }>('GET', '/ping')
     const running = await compute<Running[]>('GET', '/workloads')
@@ -66,6 +90,7 @@ export function slotKeeper(at: {
       const known = new Set([...here, ...Object.keys(d.said).map(Number)])
       for (const [key, want] of desiredOf(d, me, known, Date.now(), (index) => leaseOf(id, index))) {
         wanted.push([id, key])
+        settleRoom(id, d, key, want, ofSlot(key % 128))
         // one at a time in one slot, whether this node is its primary or its standby
         const name = slotName(id, key % 128)
         if (acting.has(name)) continue
