@@ -1,7 +1,6 @@
 // The overlay over links that lose, delay and reorder: a line of three namespaces. Needs root and /dev/net/tun.
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -9,6 +8,7 @@ import { after, before, test } from 'node:test'
 import { createKeyFile, formatAddress } from '#mycelium'
 import { callUnix, run, tryRun, until } from '#sys'
 import { createLine, type Impairment } from './impaired-link.ts'
+import { impairedLink } from './impaired-net.ts'
 import { noNamespaces, transferred } from './overlay.ts'
 
 const skip = process.env.ZOS_NIGHTLY ? noNamespaces() : 'half a minute: ZOS_NIGHTLY=1'
@@ -22,19 +22,12 @@ const LINE: Impairment = { loss: 0.02, delay: 10, jitter: 5, seed: 1 }
 
 /** Link N lies between node N and node N + 1, which have addresses 1 and 2 on it. */
 async function link(n: number): Promise<void> {
-  const names = [`${id}l${n}a`, `${id}l${n}b`]
-  const program = join(import.meta.dirname, 'impaired-link.ts')
-  const options = JSON.stringify({ ...LINE, seed: n + 1 })
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, ...names, options], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+  const end = (which: 0 | 1) => ({
+    namespace: ns(n + which),
+    device: `l${n}`,
+    address: `fd00:94:${n}::${which + 1}/64`,
   })
-  children.push(child)
-  await once(child.stdout!, 'data')
-  for (const [end, name] of names.entries()) {
-    await run('ip', ['link', 'set', name, 'netns', ns(n + end)])
-    await run('ip', ['-n', ns(n + end), 'addr', 'add', `fd00:94:${n}::${end + 1}/64`, 'dev', name, 'nodad'])
-    await run('ip', ['-n', ns(n + end), 'link', 'set', name, 'up'])
-  }
+  children.push(await impairedLink(`${id}l${n}`, [end(0), end(1)], { ...LINE, seed: n + 1 }))
 }
 
 const ping = (from: number, to: string, ...args: string[]) =>

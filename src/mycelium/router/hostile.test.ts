@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { randomBytes, randomInt } from 'node:crypto'
+import test from 'node:test'
+import { FUZZ_RUNS } from '../fuzz.fixture.ts'
+import type { Message } from '../wire/control.ts'
+import { createRouter } from './router.ts'
+import { simRouterId, simSubnet } from './simulate.ts'
+
+test('whatever neighbours say: the router stays within its bounds, and what is ours stays ours', () => {
+  const sent: Message[] = []
+  const router = createRouter({
+    owns: (id, subnet) => id.startsWith(subnet.slice(0, 4)),
+    send: (_link, message) => sent.push(message),
+    limits: { subnets: 100, queries: 50, requestsPerSecond: 20 },
+  })
+  router.addOrigin(simSubnet(1), simRouterId(1), 0)
+  for (const link of [1, 2, 3]) router.linkUp(link, { base: 10, rtt: 1 }, 0)
+  const subnets = [
+    simSubnet(1),
+    ...Array.from({ length: 300 }, (_, n) => `0${4 + (n % 4)}${randomBytes(7).toString('hex')}`),
+  ]
+  const prefix = () => {
+    const length = [64, 64, 64, 0, 8, 128, 129][randomInt(7)]!
+    const bytes = subnets[randomInt(subnets.length)]!
+    return { bytes: length === 64 ? bytes : bytes.padEnd(32, '0').slice(0, Math.ceil(length / 8) * 2), length }
+  }
+  const routerId = () => `${subnets[randomInt(subnets.length)]!.padEnd(64, '0')}0000${randomBytes(6).toString('hex')}`
+  const word = () => [0, 1, 0x7fff, 0x8000, 0xfffe, 0xffff, randomInt(0x10000)][randomInt(7)]!
+  const made: (() => Message)[] = [
+    () => ({ type: 'hello', unicast: randomInt(2) === 1, seqno: word(), interval: word() }),
+    () => ({ type: 'ihu', rxcost: word(), interval: word() }),
+    () => ({ type: 'update', interval: word(), seqno: word(), metric: word(), prefix: prefix(), routerId: routerId() }),
+    () => ({ type: 'route-request', generation: randomInt(256), prefix: prefix() }),
+    () => ({ type: 'route-request', generation: randomInt(256) }),
+    () => ({ type: 'seqno-request', seqno: word(), hops: randomInt(256), routerId: routerId(), prefix: prefix() }),
+  ]
+  let now = 0
+  for (let n = 0; n < FUZZ_RUNS; n++) {
+    sent.length = 0
+    router.receive(1 + randomInt(4), made[randomInt(made.length)]!(), now)
+    // one is answered by the whole table at most, to one neighbour or told to all
+    assert.ok(sent.length <= 3 * (100 + 2), `${sent.length} messages for one`)
+    if (n % 20 === 0) {
+      now += randomInt(400)
+      router.tick(now)
+    }
+    assert.ok(router.entries.size <= 100 && router.queries.size <= 50)
+    assert.equal(router.entries.get(simSubnet(1)), undefined, 'a way to ourselves')
+  }
+  assert.ok(router.isOwn(simSubnet(1)))
+})
