@@ -10,7 +10,7 @@ const nightly = process.env.ZOS_NIGHTLY === '1'
 const ROUNDS = nightly ? 60 : 4
 const CROWD = nightly ? 100 : 6
 
-const node = startNode()
+const node = startNode({ lent: false })
 after(() => node[Symbol.dispose]())
 
 type Row = { name: string; pid: number | null; state: string; exitCode: number | null; reason: string }
