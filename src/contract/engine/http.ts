@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { Agent as SecureAgent, request as secure } from 'node:https'
+import type { Agent as SecureAgent } from 'node:https'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { http, sleep } from '#sys'
 
@@ -15,7 +15,13 @@ let counter = 0
  */
 const KEEP = { keepAlive: true, maxSockets: 32 }
 const kept = new (http().Agent)(KEEP)
-const keptSecure = new SecureAgent(KEEP)
+let keptSecure: SecureAgent | undefined
+/** Loaded by the first address that needs TLS: 25 ms of CPU. */
+function secure() {
+  const https = process.getBuiltinModule('node:https')
+  keptSecure ??= new https.Agent(KEEP)
+  return { send: https.request, agent: keptSecure }
+}
 
 /** First pause after "too many requests" that names none, doubled each time. Milliseconds. */
 const PAUSE = 250
@@ -61,13 +67,14 @@ function callOnce(url: string, method: string, params: unknown, timeout: number,
   const id = ++counter
   const body = JSON.stringify({ jsonrpc: '2.0', id, method, params })
   const unix = url.startsWith('unix:')
-  const send = url.startsWith('https:') ? secure : http().request
+  const tls = url.startsWith('https:') ? secure() : undefined
+  const send = tls?.send ?? http().request
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
   return new Promise((resolve, reject) => {
     const fail = (reason: string, cause?: unknown) => reject(unreachable(url, reason, cause))
     // what changes something is not said twice: on a connection of its own no end of it leaves a doubt
-    const own = !again || method.startsWith('eth_send') || !(unix || send === secure)
-    const agent = own ? (false as const) : unix ? kept : keptSecure
+    const own = !again || method.startsWith('eth_send') || !(unix || tls)
+    const agent = own ? (false as const) : unix ? kept : tls!.agent
     const options = { method: 'POST', headers, agent }
     const answered = (res: IncomingMessage) => {
       const chunks: Buffer[] = []
