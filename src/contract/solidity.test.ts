@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'node:test'
 import { sha256Hex } from '#codec'
@@ -47,6 +47,10 @@ test('the committed artifact is what the sources compile to', () => {
     writeFileSync(seen, '')
   }
   assert.ok((ledger.deployedBytecode.length - 2) / 2 <= 24576, 'EIP-170')
+  const sources = join(import.meta.dirname, 'solidity')
+  const lines = readdirSync(sources).flatMap((name) => readFileSync(join(sources, name), 'utf8').split('\n'))
+  const code = lines.filter((line) => !/^\s*(\/\/.*)?$/.test(line))
+  assert.ok(code.length <= 600, `${code.length} lines of code: small enough to be read whole`)
 })
 
 test('two groups race for the last GiB: exactly one wins', { timeout: 60_000 }, async () => {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { PAGE, startGrid } from '../grid.ts'
-import { ROOT } from '../harness.ts'
+import { dockerArchive, ROOT } from '../harness.ts'
 
 const grid = await startGrid(1)
 after(() => grid[Symbol.dispose]())
@@ -16,8 +16,14 @@ test('one of three runs nothing, a stranger counts for nothing, two of three run
   z('deploy', file, '--as', 'alice', '--plan')
   assert.deepEqual(j('proposals'), [], 'a plan changes nothing')
   z('deploy', file, '--as', 'alice')
-  const [proposal] = j<{ id: string; approvals: number; needs: number }[]>('proposals')
-  assert.deepEqual([proposal!.approvals, proposal!.needs], [1, 2])
+  type Row = { id: string; deployment: string; kind: string; approvals: number; needs: number }
+  const [proposal, ...more] = j<Row[]>('proposals')
+  const { id } = proposal!
+  assert.deepEqual([proposal, ...more], [{ id, deployment: 'web', kind: 'deploy', approvals: 1, needs: 2 }])
+  // the name means another image from now on: what is signed is what it meant
+  const tree = join(node.work, 'tree')
+  writeFileSync(join(tree, 'www/index.html'), 'another page\n')
+  node.ok(['publish', dockerArchive(join(node.work, 'another.tar'), tree, { Cmd: ['sh', '/bin/web'] }), 'web'])
   assert.match(refused('approve', proposal!.id, '--as', 'mallory'), /is not one of its members/)
   assert.match(refused('approve', proposal!.id, '--as', 'alice'), /approved it before/)
   assert.deepEqual(await status('web'), { name: 'web', version: 0, state: 'proposed', slots: [] })
@@ -26,6 +32,33 @@ test('one of three runs nothing, a stranger counts for nothing, two of three run
   assert.doesNotMatch(words, /s3cr3t/)
   await runs('web', 1)
   assert.equal(await grid.page('web/0'), PAGE)
+  assert.deepEqual(j('proposals'), [], 'only what is open')
+  const { since, ...slot } = j<{ slots: { since: string }[] }>('status', 'web').slots[0]!
+  const here = { node: 'node1', farm: 'farm1', country: 'BE' }
+  assert.deepEqual(slot, { slot: 0, ...here, version: 1, state: 'running', reason: '' })
+  assert.ok(Math.abs(Date.parse(since) - Date.now()) < 600_000)
+  const [row] = grid.nodes()
+  assert.deepEqual(Object.keys(row!.pids).sort(), ['compute', 'network', 'provision', 'storage'])
+  const { pid, pids, ...named } = row!
+  assert.deepEqual(named, { name: 'node1', state: 'up', farm: 'farm1', country: 'BE' })
+  assert.equal(new Set([pid, ...Object.values(pids)]).size, 5, 'processes of their own')
+})
+
+test('the sealed spec is at the grid’s hub alone, and opens to nobody there', () => {
+  const at = (dir: string) => readdirSync(dir, { recursive: true, withFileTypes: true }).filter((e) => e.isFile())
+  const sealed = at(join(node.home, 'grid/hub/specs')).map((e) => e.name)
+  assert.equal(sealed.length, 1)
+  assert.deepEqual(
+    at(node.hub).filter((e) => sealed.includes(e.name)),
+    [],
+    'the hub images come from has none',
+  )
+  for (const dir of ['grid/hub', 'grid/chain'].map((d) => join(node.home, d)))
+    for (const e of at(dir)) {
+      const bytes = readFileSync(join(e.parentPath, e.name))
+      const text = bytes.toString('latin1').toLowerCase()
+      assert.ok(!text.includes('s3cr3t') && !text.includes(Buffer.from('s3cr3t').toString('hex')), e.name)
+    }
 })
 
 test('the audit trail shows it to anyone, with nothing but its file; a changed byte does not pass', () => {

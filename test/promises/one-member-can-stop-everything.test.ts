@@ -46,3 +46,14 @@ test('one member cannot start it again, two can, and its data is there', async (
   assert.equal(await grid.page('web/0'), PAGE)
   assert.equal((await workloads()).length, 1, 'the same workload, once')
 })
+
+test('what is cancelled keeps its data on the node, what is wiped leaves nothing there', async () => {
+  z('cancel', 'web', '--as', 'alice')
+  second()
+  await until('its processes to end', 30, async () => (await workloads()).every((w) => w.state === 'exited'))
+  assert.deepEqual([(await volumes()).length, booked()], [1, 0])
+  z('wipe', 'web', '--as', 'alice')
+  second()
+  await until('nothing of it to be there', 30, async () => (await workloads()).length === 0)
+  assert.deepEqual(await volumes(), [])
+})

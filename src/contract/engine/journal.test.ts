@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
+import { privateKeyToAccount } from 'viem/accounts'
 import { ZosError } from '#codec'
+import { sleep } from '#sys'
+import { openEmbeddedChain } from './embedded.ts'
 import { Journal } from './journal.ts'
 import { decodeBlock, decodeGenesis, encodeBlock, encodeGenesis } from './record.ts'
 
@@ -78,5 +81,45 @@ test('records: what is written is read, and each truncation is refused', () => {
     } catch (error) {
       assert.ok(error instanceof ZosError)
     }
+  }
+})
+
+test('no answer, and no new head, before the disk has it; what the disk refuses is not taken, and can be sent again', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'zos-fsync-'))
+  try {
+    await using engine = await openEmbeddedChain({ dir })
+    const raw = await privateKeyToAccount(`0x${'42'.repeat(32)}`).signTransaction({
+      ...{ type: 'eip1559', chainId: engine.chainId, nonce: 0, gas: 100_000n, data: '0x00' },
+      ...{ maxFeePerGas: 0n, maxPriorityFeePerGas: 0n },
+    })
+    const send = () => engine.request({ method: 'eth_sendRawTransaction', params: [raw] })
+    const heads = async () => [
+      (await engine.finalized()).number,
+      Number(await engine.request({ method: 'eth_blockNumber', params: [] })),
+    ]
+    await using probe = await open(join(dir, 'probe'), 'w')
+    const disk = t.mock.method(Object.getPrototypeOf(probe), 'datasync')
+    disk.mock.mockImplementationOnce(() => Promise.reject(new Error('the disk is full')))
+    await assert.rejects(send(), /the disk is full/)
+    assert.deepEqual(await heads(), [0, 0])
+
+    const gate = Promise.withResolvers<void>()
+    const reached = Promise.withResolvers<void>()
+    disk.mock.mockImplementationOnce(() => {
+      reached.resolve()
+      return gate.promise
+    })
+    let answered = false
+    const sent = send().then(() => {
+      answered = true
+    })
+    await reached.promise
+    await sleep(50)
+    assert.deepEqual([answered, ...(await heads())], [false, 0, 0])
+    gate.resolve()
+    await sent
+    assert.deepEqual(await heads(), [1, 1])
+  } finally {
+    await rm(dir, { recursive: true })
   }
 })
