@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { busyboxTree, startNode, until } from './harness.ts'
+import { busyboxTree, processesWith, startNode, until } from './harness.ts'
 
 const node = startNode()
 after(() => node[Symbol.dispose]())
+const runDir = `/run/zos-${createHash('sha256').update(node.home).digest('hex').slice(0, 12)}`
 
 type Row = { name: string; pid: number; state: string; exitCode: number | null; reason: string; restarts: number }
 const row = (name: string) => node.json<Row[]>(['ps', '-a', '--json']).find((w) => w.name === name)!
@@ -70,17 +72,17 @@ test('all removed at once: no process, socket or file stays', async () => {
   node.ok(['rm', '-f', ...node.json<Row[]>(['ps', '-a', '--json']).map((w) => w.name)])
   assert.deepEqual(node.json(['ps', '-a', '--json']), [])
   node.ok(['down'])
-  const { readdirSync, readFileSync, existsSync } = await import('node:fs')
-  const left = readdirSync('/proc').filter((p) => {
-    try {
-      return (
-        /^\d+$/.test(p) && Number(p) !== process.pid && readFileSync(`/proc/${p}/cmdline`, 'latin1').includes(node.home)
-      )
-    } catch {
-      return false
-    }
-  })
-  assert.deepEqual(left, [])
+  assert.deepEqual(processesWith(node.home), [])
   assert.deepEqual(readdirSync(join(node.home, 'workloads')), [])
-  assert.equal(existsSync(`/run/zos-${createHash('sha256').update(node.home).digest('hex').slice(0, 12)}`), false)
+  assert.equal(existsSync(runDir), false)
+})
+
+test('a home that is deleted takes its daemon, its storage plane and its machines with it', async () => {
+  node.ok(['run', '-d', 'box', 'sleep', '1000'], { timeout: 300 })
+  const { pid } = status()
+  const left = () =>
+    [...processesWith(node.home), ...processesWith(runDir)].length + (existsSync(`/proc/${pid}`) ? 1 : 0)
+  assert.ok(left() >= 3)
+  rmSync(node.home, { recursive: true })
+  await until('all of it to be gone', 60, () => left() === 0 && !existsSync(runDir))
 })

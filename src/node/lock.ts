@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { tryLock } from '#sys'
 
 /** Takes the lock at PATH until this process ends, however it ends; false when another one has it. */
@@ -21,4 +21,22 @@ export function holderOf(path: string): number | undefined {
   } finally {
     closeSync(fd)
   }
+}
+
+/** How often a home is looked at. Milliseconds. */
+const LOOK_EVERY = 5000
+
+/**
+ * Calls GONE once when the lock at PATH, which this process has, was removed, as it is with all of its home: nobody could reach this
+ * process any more, and another one might take the home up beside it. A home that was moved, or is out of reach, is not gone.
+ */
+export function whenRemoved(path: string, gone: () => void, every = LOOK_EVERY): void {
+  const fd = openSync(path, 'r')
+  const timer = setInterval(() => {
+    if (fstatSync(fd).nlink > 0) return
+    clearInterval(timer)
+    closeSync(fd)
+    gone()
+  }, every)
+  timer.unref()
 }

@@ -5,7 +5,7 @@ import { reasonOf } from '#codec'
 import { serveUnix, within } from '#sys'
 import { places } from '#wire'
 import { openCompute } from '../compute/open.ts'
-import { takeLock } from '../lock.ts'
+import { takeLock, whenRemoved } from '../lock.ts'
 import { routes } from './api.ts'
 import { openImages } from './images.ts'
 import { openStorage } from './storage-client.ts'
@@ -18,7 +18,8 @@ process.on('unhandledRejection', (error) => log(`unhandled: ${error instanceof E
 const { home, run, api } = places()
 mkdirSync(home, { recursive: true, mode: 0o700 })
 // somebody else won the race to be the daemon of this home: the command that started us will reach that one
-if (!takeLock(join(home, 'daemon.lock'))) process.exit(0)
+const lock = join(home, 'daemon.lock')
+if (!takeLock(lock)) process.exit(0)
 mkdirSync(run, { recursive: true, mode: 0o711 })
 
 const begun = Date.now()
@@ -78,6 +79,13 @@ const server = await serveUnix(api, whole, {
 })
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.on(signal, () => void down().catch((e: unknown) => log(reasonOf(e))))
+whenRemoved(lock, () => {
+  log(`"${home}" was removed`)
+  down().catch((error: unknown) => {
+    log(reasonOf(error))
+    process.exit(1)
+  })
+})
 try {
   const { host } = await opening
   log(`up: pid ${process.pid}, ${host.accel}`)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { reasonOf } from '#codec'
 import { serveUnix, sleep } from '#sys'
-import { holderOf, takeLock } from '../lock.ts'
+import { holderOf, takeLock, whenRemoved } from '../lock.ts'
 import { CHUNKS_SOCKET } from '../network/place.ts'
 import { routes } from './api.ts'
 import { serveChunks } from './chunks.ts'
@@ -61,3 +61,5 @@ const failed = (error: unknown) => {
   process.exit(1)
 }
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end().catch(failed))
+// where a daemon is, that notices first, and its machines end before their disks do
+whenRemoved(lock, () => void end().catch(failed), 60_000)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { callUnix, serveUnix, tryLock } from '#sys'
 import { places } from '#wire'
+import { whenRemoved } from '../lock.ts'
 import { waysTo } from '../network/ways.ts'
 import { keepPlane, type Plane, type PlaneName, type PlaneSpec } from './plane.ts'
 
@@ -79,7 +80,8 @@ export async function runNode(options: NodeOptions): Promise<void> {
   const { home, log } = options
   const { run } = places({ ZOS_HOME: home })
   mkdirSync(home, { recursive: true, mode: 0o700 })
-  if (!tryLock(openSync(join(home, 'node.lock'), 'a', 0o600)))
+  const lock = join(home, 'node.lock')
+  if (!tryLock(openSync(lock, 'a', 0o600)))
     throw new ZosError(`Run node "${home}": it runs already`, { code: 'node-runs' })
   mkdirSync(run, { recursive: true, mode: 0o711 })
   // of an earlier life: whoever pings must not take a socket file for a plane
@@ -108,6 +110,10 @@ export async function runNode(options: NodeOptions): Promise<void> {
     calls: { 'GET /status': status, 'POST /down': () => finish() },
   })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => finish())
+  whenRemoved(lock, () => {
+    log(`"${home}" was removed`)
+    finish()
+  })
   log(`up: pid ${process.pid}, state in ${home}`)
   await over
   log('down')
