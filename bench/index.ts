@@ -1,4 +1,4 @@
-// npm run bench: lists; npm run bench -- NAME… [--json]: runs; npm run bench -- all --table: all, as the table of docs/benchmarks.md
+// npm run bench: lists; npm run bench -- NAME… [--json]: runs; npm run bench -- all: all, as the table of docs/benchmarks.md
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -9,13 +9,16 @@ const files = globSync('*.ts', { cwd: import.meta.dirname }).filter(
   (f) => !['index.ts', 'row.ts', 'peer.ts', 'roots.ts'].includes(f),
 )
 const names = files.map((f) => f.replace(/\.ts$/, '')).sort()
-const asked = process.argv.slice(2).filter((a) => !a.startsWith('--'))
+const asked = process.argv.slice(2).filter((a) => !a.startsWith('-'))
 const json = process.argv.includes('--json')
-const unknown = process.argv.slice(2).find((a) => a.startsWith('--') && !['--json', '--table'].includes(a))
-if (unknown !== undefined) {
-  console.error(`bench: "${unknown}" is not understood; there are --json and --table`)
+const refuse = (why: string): never => {
+  console.error(`bench: ${why}`)
   process.exit(2)
 }
+const unknown = process.argv.slice(2).find((a) => a.startsWith('-') && a !== '--json')
+if (unknown !== undefined) refuse(`"${unknown}" is not understood; there is --json`)
+const nameless = asked.find((name) => name !== 'all' && !names.includes(name))
+if (nameless !== undefined) refuse(`no benchmark "${nameless}"; there are: ${names.join(' ')}`)
 
 const said = (file: string, args: string[]) =>
   String(spawnSync(file, args).stdout ?? '')
@@ -44,14 +47,10 @@ if (asked.length === 0) {
     console.log(`${name.padEnd(18)} ${bench.default.claim}`)
   }
 } else {
-  const chosen = asked[0] === 'all' ? names : asked
+  const chosen = asked.includes('all') ? names : asked
   const commit = said('git', ['rev-parse', '--short', 'HEAD'])
   if (!json) console.log('| claim | ours | peer, same run | ratio | bar |\n| --- | --- | --- | --- | --- |')
   for (const name of chosen) {
-    if (!names.includes(name)) {
-      console.error(`bench: no benchmark "${name}"; there are: ${names.join(' ')}`)
-      process.exit(2)
-    }
     const bench = (await import(join(import.meta.dirname, `${name}.ts`))) as { default: Benchmark }
     const lacking = bench.default.lacks?.()
     if (lacking) {
