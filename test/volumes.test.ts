@@ -87,3 +87,27 @@ test('prune removes what no workload is made with: without a name, or with -a al
   assert.deepEqual(volumes(), [])
   assert.match(node.zos(['volume', 'rm', 'data']).err, /there is none of that name/)
 })
+
+test('a volume is made, and looked at, as with Docker', () => {
+  assert.equal(node.ok(['volume', 'create', '--size', '32m', 'made']).text, 'made\n')
+  assert.equal(node.ok(['volume', 'create', 'made']).text, 'made\n', 'one that is there is left as it is')
+  assert.equal(named('made')!.size, 32 << 20)
+  const other = node.zos(['volume', 'create', '--size', '64m', 'made'])
+  assert.deepEqual([other.code, other.text], [1, ''])
+  assert.match(other.err, /^zos: Make volume "made": there is one already, of 33554432 bytes; "zos volume grow"[^\n]*\n$/)
+  for (const name of ['../made', 'a'.repeat(65)])
+    assert.match(node.zos(['volume', 'create', name]).err, /^zos: Make volume ".*": letters, digits/)
+  const [, anonymous] = /^([0-9a-f]{64})\n$/.exec(node.ok(['volume', 'create']).text) ?? []
+  assert.ok(anonymous)
+
+  const [made] = JSON.parse(node.ok(['volume', 'inspect', 'made']).text)
+  assert.deepEqual([made.Name, made.Driver, made.Scope, made.Zos.Size], ['made', 'local', 'local', 32 << 20])
+  assert.ok(Math.abs(Date.parse(made.CreatedAt) - Date.now()) < 600_000, made.CreatedAt)
+  assert.equal(readFileSync(made.Mountpoint).length, 32 << 20)
+  assert.equal(node.ok(['inspect', '-f', '{{.Name}} {{.Zos.UsedBy}}', 'made']).text, 'made <no value>\n')
+  const absent = node.zos(['volume', 'inspect', 'made', 'absent'])
+  assert.deepEqual([absent.code, JSON.parse(absent.text).length], [1, 1])
+  assert.match(absent.err, /^zos: Find volume "absent": there is none of that name/)
+  assert.equal(run('--rm', '-v', 'made:/d', 'box', 'sh', '-c', 'echo 1 > /d/x; cat /d/x'), '1\n')
+  assert.match(node.ok(['volume', 'prune']).text, new RegExp(`^${anonymous}\n`))
+})

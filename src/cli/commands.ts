@@ -89,7 +89,7 @@ export const commands: Record<string, Command> = {
   rename: { run: () => import('./rename.ts'), usage: 'WORKLOAD NEWNAME', about: 'give a workload another name' },
   inspect: {
     run: () => import('./inspect.ts'),
-    usage: '[FLAGS] WORKLOAD|IMAGE…',
+    usage: '[FLAGS] WORKLOAD|IMAGE|VOLUME…',
     about: 'all there is to know of it, as JSON',
   },
   port: {
@@ -121,9 +121,10 @@ export const commands: Record<string, Command> = {
     about: 'the chunk store: stat, gc, scrub',
   },
   volume: {
+    verbs: true,
     run: () => import('./volume.ts'),
-    usage: 'ls | rm NAME… | grow NAME SIZE | prune [-a]',
-    about: 'volumes: ls, rm, grow, prune',
+    usage: 'ls | create [--size SIZE] [NAME] | inspect NAME… | rm NAME… | grow NAME SIZE | prune [-a]',
+    about: 'volumes: ls, create, inspect, rm, grow, prune',
   },
   mycelium: {
     run: () => import('./mycelium/index.ts'),

@@ -13,7 +13,7 @@ import { PLACEHOLDER } from './spawn.ts'
 import { ensureTemplate, findTemplate, sweepTemplates } from './template.ts'
 import { hashSparse } from './template-folder.ts'
 import { makeUpperTemplate, writeUpper } from './upper.ts'
-import { createVolume, giveVolume, growDisk } from './volume.ts'
+import { createVolume, giveVolume } from './volume.ts'
 
 const cacheDir = join(import.meta.dirname, '../../.cache')
 const vmClass = { vcpus: 1, memoryMiB: 160 }
@@ -57,9 +57,7 @@ test('a template is made once and its clones answer, apart from each other and f
       })
       await using agent = await connectAgent(machine.agentSocket, { fresh: true })
       assert.equal(agent.state.phase, 'idle')
-      if (id === 'a') await growDisk(machine, 'vol0', volume, 128 << 20)
     }
-    assert.equal(statSync(volume).size, 128 << 20)
     assert.deepEqual(readdirSync(host.vmDir), [])
   })
 
@@ -120,7 +118,6 @@ test('a template is made once and its clones answer, apart from each other and f
     assert.ok(readdirSync(fds).some((fd) => readlinkSync(join(fds, fd)) === volume))
     await assert.rejects(giveVolume(machine, 'vol1', volume), { code: 'qemu-refused' })
     await assert.rejects(giveVolume(machine, 'vol2', join(dir, 'none')), { code: 'ENOENT' })
-    await growDisk(machine, 'vol1', volume, 128 << 20)
     await machine.kill()
   })
 

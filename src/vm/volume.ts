@@ -4,15 +4,13 @@ import { codeOf, reasonOf, ZosError } from '#codec'
 import { run, syncDirectory } from '#sys'
 import type { Machine } from './machine.ts'
 
-/** What `volume` makes when no size is asked for; sparse, so only what is written takes room. */
-export const DEFAULT_VOLUME_SIZE = 16 * 2 ** 30
 const SMALLEST = 16 << 20
 
 /**
  * Makes PATH an ext4 of SIZE bytes with a journal: what a guest fsynced survives the host's crash. Whole or not at all.
  * Throws `volume-exists` when PATH is there.
  */
-export async function createVolume(path: string, size = DEFAULT_VOLUME_SIZE): Promise<void> {
+export async function createVolume(path: string, size: number): Promise<void> {
   if (!Number.isSafeInteger(size) || size < SMALLEST)
     throw new ZosError(`Make volume: ${size} bytes are too few for a file system; use ${SMALLEST} or more`, {
       code: 'bad-volume-size',
@@ -74,19 +72,6 @@ export async function giveVolume(machine: Machine, serial: string, path: string)
     })
   } finally {
     await file.close()
-  }
-}
-
-/**
- * Gives the disk SERIAL of a running VM SIZE bytes; the guest then still has to grow its file system
- * (EXT4_IOC_RESIZE_FS on the mounted volume).
- */
-export async function growDisk(machine: Machine, serial: string, path: string, size: number): Promise<void> {
-  await checkGrowth(path, size)
-  try {
-    await machine.qmp.ask('block_resize', { 'node-name': serial, size })
-  } catch (error) {
-    throw new ZosError(`Grow volume "${path}": ${reasonOf(error)}`, { code: codeOf(error), kind: 'node', cause: error })
   }
 }
 

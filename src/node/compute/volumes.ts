@@ -12,7 +12,7 @@ const HANDOVER = 30_000
 const COMMAND = 'command '
 
 /** WORKLOAD: the id of one that has it mounted, or would when it is started again. */
-export type VolumeView = { name: string; size: number; used: number; workload: string | null }
+export type VolumeView = { name: string; size: number; used: number; created: string; workload: string | null }
 
 /** Of a file system larger than what a guest takes its disk for it mounts nothing. */
 const tooLarge = (action: string, name: string, size: number): ZosError =>
@@ -20,6 +20,7 @@ const tooLarge = (action: string, name: string, size: number): ZosError =>
     code: 'bad-volume-size',
   })
 
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/
 /** What volumes are called that nobody gave a name. */
 const ANONYMOUS = /^[0-9a-f]{64}$/
 
@@ -42,6 +43,29 @@ export class Volumes {
   /** While a volume grows: killed in between, its file is larger than its file system. */
   #growing(name: string): string {
     return join(this.#dir, `${name}.growing`)
+  }
+
+  /** Makes NAME of SIZE bytes, or leaves the one that is there. */
+  async create(name: string, size?: number): Promise<void> {
+    if (!NAME.test(name))
+      throw new ZosError(`Make volume "${name}": letters, digits, "_", "." and "-" are allowed, at most 64`, {
+        code: 'bad-name',
+      })
+    const there = () => this.list().find((v) => v.name === name)?.size
+    if (there() === undefined)
+      await this.#alone('Make', name, async () => {
+        if (there() !== undefined) return
+        if (size !== undefined && size > DISK_SIZE) throw tooLarge('Make', name, size)
+        await createVolume(this.#path(name), size ?? DEFAULT_SIZE)
+      })
+    const has = there()
+    if (size === undefined || has === size) return
+    throw new ZosError(
+      `Make volume "${name}": there is one already, of ${has} bytes; "zos volume grow" makes it larger`,
+      {
+        code: 'volume-exists',
+      },
+    )
   }
 
   /** Makes missing volumes, grows those that are to be larger, and holds them for WORKLOAD; all or none. */
@@ -119,26 +143,25 @@ export class Volumes {
       .filter((f) => f.endsWith('.ext4'))
       .map((file) => {
         const name = file.slice(0, -'.ext4'.length)
-        const { size, blocks } = statSync(join(this.#dir, file))
+        const { size, blocks, birthtime } = statSync(join(this.#dir, file))
         const holder = this.#held.get(name)?.workload
         const workload = (holder?.startsWith(COMMAND) ? undefined : holder) ?? this.usedBy(name) ?? null
-        return { name, size, used: blocks * 512, workload }
+        return { name, size, used: blocks * 512, created: birthtime.toISOString(), workload }
       })
   }
 
-  #existing(name: string): string {
+  find(name: string): VolumeView & { path: string } {
     const found = this.list().find((v) => v.name === name)
-    if (!found)
-      throw new ZosError(`Find volume "${name}": there is none of that name; "zos volume ls" lists them`, {
-        code: 'no-such-volume',
-      })
-    return this.#path(name)
+    if (found) return { ...found, path: this.#path(name) }
+    throw new ZosError(`Find volume "${name}": there is none of that name; "zos volume ls" lists them`, {
+      code: 'no-such-volume',
+    })
   }
 
   /** Removes it, unless a workload is made with it; with NAMED only one that has it mounted keeps it. */
   async remove(name: string, options: { named?: boolean } = {}): Promise<void> {
     await this.#alone('Remove', name, () => {
-      this.#existing(name)
+      this.find(name)
       const workload = options.named ? undefined : this.usedBy(name)
       if (workload === undefined) return this.#delete(name)
       throw new ZosError(`Remove volume "${name}": workload "${workload}" is made with it; "zos rm" that one first`, {
@@ -171,7 +194,7 @@ export class Volumes {
   /** Grows to SIZE bytes; never shrinks. */
   async grow(name: string, size: number): Promise<void> {
     await this.#alone('Grow', name, () => {
-      const now = statSync(this.#existing(name)).size
+      const now = this.find(name).size
       if (size > DISK_SIZE) throw tooLarge('Grow', name, size)
       if (size >= now) return this.#enlarge(name, size)
       throw new ZosError(`Grow volume "${name}": it holds ${now} bytes already, and volumes do not shrink`, {

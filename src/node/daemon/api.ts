@@ -3,6 +3,7 @@ import type { Call, Routes } from '#sys'
 import type { RunRequest } from '#wire'
 import type { Engine } from '../compute/engine.ts'
 import type { MachinePool } from '../compute/machines.ts'
+import { newId } from '../compute/names.ts'
 import { pause, unpause } from '../compute/pause.ts'
 import { start } from '../compute/start.ts'
 import { kill, signal, stop } from '../compute/stop.ts'
@@ -10,7 +11,7 @@ import type { Volumes } from '../compute/volumes.ts'
 import { reach, view, waitExit } from '../compute/workload.ts'
 import { copyInStream, copyOutStream } from './copy.ts'
 import type { Images } from './images.ts'
-import { inspectImage, inspectWorkload } from './inspect.ts'
+import { inspectImage, inspectVolume, inspectWorkload } from './inspect.ts'
 import { logsStream } from './logs.ts'
 import { reportOf, statsOf, viewsOf } from './stats.ts'
 import type { StoragePlane } from './storage-client.ts'
@@ -81,6 +82,12 @@ export function routes(parts: Parts): Routes {
       'DELETE /images/:ref': (c) => images.remove(ref(c)),
       'GET /images/:ref/inspect': (c) => inspectImage(images, ref(c)),
       'GET /volumes': () => volumes.list(),
+      'POST /volumes': async (c) => {
+        const name = field<string>(c, 'name') ?? newId()
+        await volumes.create(name, field<number>(c, 'size'))
+        return { name }
+      },
+      'GET /volumes/:ref/inspect': (c) => inspectVolume(volumes, ref(c)),
       'DELETE /volumes/:ref': (c) => volumes.remove(ref(c)),
       'POST /volumes/prune': (c) => volumes.prune(field<boolean>(c, 'all') ?? false),
       'POST /volumes/:ref/grow': (c) => volumes.grow(ref(c), field<number>(c, 'size') ?? 0),

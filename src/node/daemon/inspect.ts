@@ -1,6 +1,7 @@
 import { ZosError } from '#codec'
 import type { HealthCheck } from '#wire'
 import type { ImageConfig, WorkloadSpec } from '../compute/spec.ts'
+import type { Volumes } from '../compute/volumes.ts'
 import { boundPorts, logPath, type Workload } from '../compute/workload.ts'
 import type { Images } from './images.ts'
 
@@ -118,5 +119,22 @@ export async function inspectImage(images: Images, ref: string) {
     Config: config.config ?? {},
     RootFS: { Type: 'layers', Layers: config.rootfs?.diff_ids ?? [] },
     Zos: { Digest: found.digest, Root: found.root },
+  }
+}
+
+/** A volume as Docker's `inspect` has it; its place is the file of its file system, which machines alone mount. */
+export function inspectVolume(volumes: Volumes, name: string) {
+  const { path, size, used, created, workload } = volumes.find(name)
+  return {
+    ...{
+      CreatedAt: created,
+      Driver: 'local',
+      Labels: null,
+      Mountpoint: path,
+      Name: name,
+      Options: null,
+      Scope: 'local',
+    },
+    Zos: { Size: size, OnDisk: used, UsedBy: workload },
   }
 }
