@@ -4,6 +4,8 @@ import { PassThrough } from 'node:stream'
 import test from 'node:test'
 import { Frame, readFrames } from '#wire'
 import { attach } from './attach.ts'
+import exec from './exec.ts'
+import run from './run.ts'
 
 /** What a command sends on a line that only listens. */
 function line(): { socket: Socket; sent: [number, string][] } {
@@ -38,4 +40,15 @@ test('an interrupt ends a command that only reads, and is the program’s where 
   process.emit('SIGINT', 'SIGINT')
   assert.equal(await run, 130)
   assert.equal(process.listenerCount('SIGINT'), before)
+})
+
+test('what is typed into no terminal is not given to one: -i and -t together are refused before anything begins', async () => {
+  const { isTTY } = process.stdin
+  process.stdin.isTTY = false
+  try {
+    for (const asked of [run(['-it', 'web']), run(['--rm', '-i', '-t', 'web', 'sh']), exec(['-ti', 'web', 'sh'])])
+      await assert.rejects(asked, { code: 'no-terminal', message: /the input device is not a TTY/ })
+  } finally {
+    process.stdin.isTTY = isTTY
+  }
 })

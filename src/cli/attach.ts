@@ -23,6 +23,15 @@ const ENOUGH = 3
 /** Exit code of a command whose terminal went away: 128 + SIGHUP. */
 const GONE = 129
 
+/** Refuses to make a terminal of what is typed into none, as Docker does: the program would read echoes and control characters. */
+export function checkTerminal(command: string, asked: { interactive: boolean; tty: boolean; detach: boolean }): void {
+  if (!asked.interactive || !asked.tty || asked.detach || process.stdin.isTTY) return
+  throw new ZosError(`zos ${command}: the input device is not a TTY; leave out -t to pass standard input on as it is`, {
+    code: 'no-terminal',
+    details: { exitCode: 1 },
+  })
+}
+
 /** Sends REQUEST, then carries the streams until the daemon says how it ended; gives the exit code. */
 export function attach(socket: Socket, request: unknown, options: AttachOptions): Promise<number> {
   const raw = options.tty && options.input && process.stdin.isTTY

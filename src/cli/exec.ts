@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { attach } from './attach.ts'
+import { attach, checkTerminal } from './attach.ts'
 import { daemonOpen } from './daemon.ts'
 import { DETACH_FLAG, DETACH_KEYS, parseKeys } from './detach-keys.ts'
 import { parseFlags } from './flags.ts'
@@ -20,6 +20,7 @@ export default async function exec(args: string[]): Promise<number> {
   const [name, ...argv] = rest
   if (!name || argv.length === 0)
     throw new ZosError('zos exec: write zos exec [FLAGS] WORKLOAD COMMAND…', { code: 'usage' })
+  checkTerminal('exec', flags)
   const request = {
     argv,
     env: flags.env.map(checkVariable),

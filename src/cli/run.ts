@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { attach } from './attach.ts'
+import { attach, checkTerminal } from './attach.ts'
 import { daemonCall, daemonOpen } from './daemon.ts'
 import { type Member, runRequest } from './request.ts'
 
@@ -17,6 +17,7 @@ async function withImage<T>(image: string, member: Member, attempt: () => Promis
 
 export default async function run(args: string[]): Promise<number> {
   const { request, member, detachKeys } = runRequest('run', args)
+  checkTerminal('run', request)
   return withImage(request.image, member, async () =>
     attach(await daemonOpen('/run'), request, {
       input: request.interactive,

@@ -143,7 +143,8 @@ test('created, started, waited for, renamed and looked at as with Docker', async
 
 test('a terminal whose command was lost is attached to again', async () => {
   const script = 'while read -t 30 line; do echo "got $line"; [ "$line" = end ] && exit 6; done; echo no more input'
-  const lost = spawn(join(ROOT, 'zos'), ['run', '-it', '--name', 'tty', 'web', 'sh', '-c', script], {
+  node.ok(['create', '-it', '--name', 'tty', 'web', 'sh', '-c', script])
+  const lost = spawn(join(ROOT, 'zos'), ['start', '-a', '-i', 'tty'], {
     env: { ...process.env, ZOS_HOME: node.home, ZOS_HUB: `dir:${node.hub}` },
     stdio: ['pipe', 'ignore', 'inherit'],
   })
