@@ -2,7 +2,7 @@ import { putU32 } from '../src/vm/agent/protocol.ts'
 import type { CopyEntry } from '../src/vm/agent/types.ts'
 import { encodeUtf8 } from '../src/vm/agent/utf8.ts'
 import { entryOf, type Facts, factsOf } from './files.ts'
-import { close, list, must, O, open, sys, writeAll } from './native.ts'
+import { close, E, list, must, O, open, sys, writeAll } from './native.ts'
 
 /** Deeper trees are refused: the walk's memory is bounded by depth times directory size. */
 const DEPTH = 200
@@ -50,6 +50,41 @@ export function pourFile(file: string, size: number, to: number): void {
   }
 }
 
+/** Of a file that says it has none, so many bytes are looked for. */
+const UNSIZED = 16 << 20
+
+/**
+ * All bytes of a small FILE, which need not be the SIZE it says: those of /proc say that they have none, those of /sys have less. One
+ * that only waits for something to come (/proc/kmsg) has none; so has one without a size that cannot be read, unless it is ASKED for.
+ */
+function wholeOf(file: string, size: number, asked: boolean): Uint8Array {
+  const fd = must(`Open ${file}`, open(file, O.RDONLY | O.NONBLOCK))
+  try {
+    const most = size === 0 ? UNSIZED : size
+    const parts: Uint8Array[] = []
+    let length = 0
+    for (let got = -1; got !== 0 && length < most; length += got) {
+      got = sys('read', fd, piece, Math.min(piece.length, most - length))
+      if (got === -E.EAGAIN || (got < 0 && size === 0 && !asked)) got = 0
+      parts.push(piece.slice(0, must(`Read ${file}`, got)))
+    }
+    if (length === UNSIZED) throw new Error(`Copy ${file}: it does not say its size, and has ${UNSIZED} bytes or more`)
+    return joined(parts, length)
+  } finally {
+    close(fd)
+  }
+}
+
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
 export function writeHeader(to: number, entry: CopyEntry | null): void {
   const json = entry ? encodeUtf8(JSON.stringify(entry)) : new Uint8Array(0)
   const header = new Uint8Array(4 + json.length)
@@ -61,8 +96,14 @@ export function writeHeader(to: number, entry: CopyEntry | null): void {
 /** Records to standard output: u32 length, entry as JSON, the file's bytes; a length of 0 ends them. */
 export function copyOut(path: string, follow: boolean): void {
   const found = walk(path, follow, (entry, file) => {
-    writeHeader(1, entry)
-    if (entry.type === 'file') pourFile(file, entry.size, 1)
+    if (entry.type !== 'file') return writeHeader(1, entry)
+    if (entry.size > piece.length) {
+      writeHeader(1, entry)
+      return pourFile(file, entry.size, 1)
+    }
+    const whole = wholeOf(file, entry.size, entry.path === '')
+    writeHeader(1, { ...entry, size: whole.length })
+    writeAll(1, whole)
   })
   if (!found) throw new Error(`Copy ${path}: no such file or directory`)
   writeHeader(1, null)

@@ -94,7 +94,10 @@ test('a volume is made, and looked at, as with Docker', () => {
   assert.equal(named('made')!.size, 32 << 20)
   const other = node.zos(['volume', 'create', '--size', '64m', 'made'])
   assert.deepEqual([other.code, other.text], [1, ''])
-  assert.match(other.err, /^zos: Make volume "made": there is one already, of 33554432 bytes; "zos volume grow"[^\n]*\n$/)
+  assert.match(
+    other.err,
+    /^zos: Make volume "made": there is one already, of 33554432 bytes; "zos volume grow"[^\n]*\n$/,
+  )
   for (const name of ['../made', 'a'.repeat(65)])
     assert.match(node.zos(['volume', 'create', name]).err, /^zos: Make volume ".*": letters, digits/)
   const [, anonymous] = /^([0-9a-f]{64})\n$/.exec(node.ok(['volume', 'create']).text) ?? []

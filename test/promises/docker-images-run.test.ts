@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { busyboxTree, dockerArchive, ROOT, sha256, startNode, until } from '../harness.ts'
@@ -190,6 +190,24 @@ test('cp carries folders and tar archives both ways, whatever their names', () =
   assert.match(listed, /^h.* 7\/300000 .*from\/sub\/same link to from\/b2$/m)
   assert.match(node.zos(['cp', '-', 'box:/root'], { input: sent.subarray(0, 100_000) }).err, /end of data/)
   assert.match(node.zos(['cp', '-', 'box:/no'], { input: sent }).err, /no such folder/)
+})
+
+test('cp follows a link where it is asked to, and carries what files of /proc and /sys hold', () => {
+  const from = join(node.work, 'from')
+  // a link is a link, unless what it leads to is asked for
+  const script = 'readlink /tmp/as-it-is; [ -L /tmp/led ] || cat /tmp/led'
+  node.ok(['cp', join(from, 'link'), 'box:/tmp/as-it-is'])
+  node.ok(['cp', '-L', join(from, 'link'), 'box:/tmp/led'])
+  assert.equal(node.ok(['exec', 'box', 'sh', '-c', script]).text, 'b1\n1')
+  // files of /proc say that they are empty, those of /sys that they are longer than they are
+  const shown = join(node.work, 'shown')
+  for (const path of ['/proc/sys/kernel/ostype', '/proc/filesystems', '/sys/class/net/lo/mtu']) {
+    node.ok(['cp', `box:${path}`, shown])
+    assert.deepEqual(readFileSync(shown), node.ok(['exec', 'box', 'cat', path]).out)
+    assert.ok(statSync(shown).size > 2, path)
+  }
+  node.ok(['cp', '/proc/sys/kernel/ostype', 'box:/tmp/ostype'])
+  assert.equal(node.ok(['exec', 'box', 'cat', '/tmp/ostype']).text, 'Linux\n')
 })
 
 test('--rm removes a detached workload when it ends, too', async () => {

@@ -5,12 +5,14 @@ import {
   lstatSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   statSync,
   unlinkSync,
 } from 'node:fs'
 import { chmod, lchown, link, lutimes, symlink, utimes } from 'node:fs/promises'
 import { basename, dirname, join, resolve, sep } from 'node:path'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { plain, reasonOf, ZosError } from '#codec'
 import type { CopyEntry } from '#vm'
@@ -85,10 +87,10 @@ export async function copyToDisk(from: Remote, to: string, options: { follow: bo
   for (const [path, time, own] of times.reverse()) await (own ? utimes : lutimes)(path, time, time)
 }
 
-/** PATH and what is below it, parents first; both names latin1. */
-function* walk(path: string, name: string): Generator<{ entry: CopyEntry; file: Buffer }> {
+/** PATH and what is below it, parents first; both names latin1. FOLLOW: what PATH itself leads to, where it is a link. */
+function* walk(path: string, name: string, follow = false): Generator<{ entry: CopyEntry; file: Buffer }> {
   const file = rawPath(path)
-  const s = lstatSync(file, { bigint: true })
+  const s = (follow ? statSync : lstatSync)(file, { bigint: true })
   const type = s.isDirectory() ? 'directory' : s.isSymbolicLink() ? 'symlink' : s.isFile() ? 'file' : undefined
   if (!type) return void process.stderr.write(`zos: left out ${plain(shown(path))}: not a file, folder or link\n`)
   const entry: CopyEntry = {
@@ -102,12 +104,12 @@ function* walk(path: string, name: string): Generator<{ entry: CopyEntry; file: 
       yield* walk(join(path, child), name === '' ? child : `${name}/${child}`)
 }
 
-export async function copyFromDisk(from: string, to: Remote, options: { archive: boolean }) {
+export async function copyFromDisk(from: string, to: Remote, options: { archive: boolean; follow: boolean }) {
   if (!existsSync(from)) throw new ZosError(`Copy "${from}": there is no such file`, { code: 'no-such-file' })
   const into = (await remoteStat(to))?.type === 'directory'
   const path = into ? to.path : dirname(to.path)
   const what = `Copy to "${to.workload}:${to.path}"`
-  if (!into && to.path.endsWith('/') && !lstatSync(from).isDirectory())
+  if (!into && to.path.endsWith('/') && !(options.follow ? statSync : lstatSync)(from).isDirectory())
     throw new ZosError(`${what}: there is no such folder`, { code: 'no-such-folder' })
   if (!into && (await remoteStat(to, path))?.type !== 'directory')
     throw new ZosError(`${what}: folder "${path}" does not exist there`, { code: 'no-such-folder' })
@@ -116,7 +118,13 @@ export async function copyFromDisk(from: string, to: Remote, options: { archive:
   const name = inside ? '' : latin1Of(into ? basename(resolve(from)) : basename(to.path))
   await copyIn({ workload: to.workload, path }, { keepOwner: options.archive }, async ({ put }) => {
     const owner = options.archive ? {} : { uid: 0, gid: 0 }
-    for (const { entry, file } of walk(latin1Of(resolve(from)), name)) {
+    for (const { entry, file } of walk(latin1Of(resolve(from)), name, options.follow)) {
+      // a file of /proc that was named: it says that it has no bytes, whatever it has
+      if (entry.type === 'file' && entry.size === 0 && entry.path === name) {
+        const bytes = readFileSync(file)
+        await put({ ...entry, ...owner, size: bytes.length }, Readable.from([bytes]))
+        continue
+      }
       // exactly as many bytes as announced, even when the file grows meanwhile
       const content =
         entry.size > 0 ? createReadStream(file, { end: entry.size - 1, highWaterMark: 256 << 10 }) : undefined

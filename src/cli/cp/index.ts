@@ -14,7 +14,7 @@ const usage = (): ZosError =>
 export default async function cp(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('cp', args, {
     archive: { kind: 'switch', short: 'a', about: 'keep owners' },
-    'follow-link': { kind: 'switch', short: 'L', about: 'copy what a link in the workload leads to' },
+    'follow-link': { kind: 'switch', short: 'L', about: 'of a link that is named, copy what it leads to' },
   })
   const [from, to] = rest
   if (!from || !to || rest.length > 2) throw usage()
@@ -25,7 +25,7 @@ export default async function cp(args: string[]): Promise<number> {
     else await (await import('./disk.ts')).copyToDisk(source, to, { follow, archive })
   } else if (target && !source) {
     if (from === '-') await (await import('./tar.ts')).copyFromTar(target)
-    else await (await import('./disk.ts')).copyFromDisk(from, target, { archive })
+    else await (await import('./disk.ts')).copyFromDisk(from, target, { archive, follow })
   } else throw usage()
   return 0
 }
