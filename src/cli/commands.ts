@@ -230,6 +230,11 @@ export const commands: Record<string, Command> = {
       'ls | show NODE | register NAME [FLAGS] | run --home DIR --rpc URL[,URL…] --hub URL[,URL…] | state NODE up|drain|down | reclaim NODE',
     about: 'nodes: ls, show; register one, run it, take its slots back',
   },
+  completion: {
+    run: () => import('./completion.ts'),
+    usage: 'bash|zsh|fish',
+    about: 'what a shell reads to complete words of zos: source <(zos completion bash)',
+  },
   version: { run: () => import('./version.ts'), usage: '[FLAGS]', about: 'what runs here' },
   down: { run: () => import('./down.ts'), usage: '', about: 'end the daemon and everything it started' },
 }
