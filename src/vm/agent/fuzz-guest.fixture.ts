@@ -18,40 +18,60 @@ const RECORD = Buffer.from(JSON.stringify({ path: 'f', type: 'file', mode: 420, 
 const COPY = Buffer.concat([Buffer.from([RECORD.length, 0, 0, 0]), RECORD, Buffer.from('ab'), Buffer.alloc(4)])
 const process = { argv: ['cat'], env: ['A=b'], cwd: '/', user: '', tty: null, stdin: true }
 
-/** Everything a host may say but what ends the workload: its stdin, signals, power off. */
-function valid(stream: number): Uint8Array {
-  const asked = (method: string, params: unknown) => encodeJson(Frame.request, stream, { method, params })
-  const all = [
-    () => asked('exec', process),
-    () => asked('exec', { ...process, tty: { rows: 20, columns: 70 } }),
-    () => asked('exec', { ...process, argv: ['true'], user: '7:9', rlimits: [{ name: 'nofile', soft: 9, hard: 9 }] }),
-    () => asked('stat', { path: '/etc/passwd', follow: true }),
-    () => asked('copyOut', { path: '/etc', follow: false }),
-    () => asked('copyIn', { path: '/tmp', keepOwner: false }),
-    () => asked('dial', { port: 80, host: '127.0.0.1' }),
-    () => asked('processes', null),
-    () => asked('stats', null),
-    () => asked('resize', { stream: Math.max(1, stream - 1), rows: 3, columns: 4 }),
-    () => encodeFrame(Frame.data, Math.max(1, stream - 1), COPY),
-    () => encodeFrame(Frame.data, Math.max(1, stream - 2), randomBytes(randomInt(2000))),
-    () => encodeFrame(Frame.end, Math.max(1, stream - 1), new Uint8Array(0)),
-    () => encodeCredit(Math.max(1, stream - 1), randomInt(2 ** 31)),
-    () => encodeFrame(Frame.reset, Math.max(1, stream - 3), new Uint8Array(0)),
-    () => encodeU64(Frame.ack, 0, randomInt(2 ** 40)),
-  ]
-  return all[randomInt(all.length)]!()
-}
+const asked = (stream: number, method: string, params: unknown) => encodeJson(Frame.request, stream, { method, params })
+
+/** What starts a process in the guest, behind the stream STREAM. */
+const OPENING: ((stream: number) => Uint8Array)[] = [
+  (n) => asked(n, 'exec', process),
+  (n) => asked(n, 'exec', { ...process, tty: { rows: 20, columns: 70 } }),
+  (n) => asked(n, 'exec', { ...process, argv: ['true'], user: '7:9', rlimits: [{ name: 'nofile', soft: 9, hard: 9 }] }),
+  (n) => asked(n, 'stat', { path: '/etc/passwd', follow: true }),
+  (n) => asked(n, 'copyOut', { path: '/etc', follow: false }),
+  (n) => asked(n, 'copyIn', { path: '/tmp', keepOwner: false }),
+  (n) => asked(n, 'processes', null),
+]
+
+/** All else a host may say but what ends the workload (its stdin, signals, power off); BEFORE: a stream that may be open. */
+const OTHERS: ((stream: number, before: number) => Uint8Array)[] = [
+  (n) => asked(n, 'dial', { port: 80, host: '127.0.0.1' }),
+  (n) => asked(n, 'stats', null),
+  (n, before) => asked(n, 'resize', { stream: before, rows: 3, columns: 4 }),
+  (_, before) => encodeFrame(Frame.data, before, COPY),
+  (_, before) => encodeFrame(Frame.data, before, randomBytes(randomInt(2000))),
+  (_, before) => encodeFrame(Frame.end, before, new Uint8Array(0)),
+  (_, before) => encodeCredit(before, randomInt(2 ** 31)),
+  (_, before) => encodeFrame(Frame.reset, before, new Uint8Array(0)),
+  () => encodeU64(Frame.ack, 0, randomInt(2 ** 40)),
+]
 
 /** As a rule only the payload changes, so that the frame gets past the first check. */
 function mutate(frame: Uint8Array): Buffer {
   const bytes = Buffer.from(frame)
-  if (randomInt(3) === 0) return bytes
   const payload = bytes.length - HEADER - TRAILER
   for (let k = randomInt(1, 4); k > 0 && payload > 0; k--)
     bytes[HEADER + randomInt(payload)] = randomInt(2) === 0 ? '{}[]",:0-9'.charCodeAt(randomInt(10)) : randomInt(256)
   // out of step: the guest then skips everything up to the next hello
   if (randomInt(200) === 0) bytes[0] = randomInt(256)
   return bytes
+}
+
+/** One host's frames to one guest. */
+function madHost(): (stream: number) => Uint8Array {
+  let opened = 1
+  return (stream) => {
+    const kind = randomInt(OPENING.length + OTHERS.length)
+    const open = OPENING[kind]
+    if (open) {
+      // an emulated guest needs 20 ms to start a process, for which it reads 50 frames: one in twenty is right, and what
+      // comes behind it speaks of its stream
+      if (randomInt(20) !== 0) return mutate(open(stream))
+      opened = stream
+      return open(stream)
+    }
+    const before = randomInt(2) === 0 ? opened : Math.max(1, stream - randomInt(1, 4))
+    const other = OTHERS[kind - OPENING.length]!(stream, before)
+    return randomInt(3) === 0 ? other : mutate(other)
+  }
 }
 
 const helloFrame = (): Uint8Array =>
@@ -74,8 +94,9 @@ export async function fuzzGuest(socket: string, runs: number): Promise<void> {
     await once(host, 'connect')
     host.resume()
     host.write(Buffer.concat([Buffer.alloc(FILLER), helloFrame()]))
+    const next = madHost()
     for (let stream = 1; stream < 100 && run < runs; stream++, run++) {
-      if (!host.write(mutate(valid(stream)))) await Promise.race([once(host, 'drain'), once(host, 'close')])
+      if (!host.write(next(stream))) await Promise.race([once(host, 'drain'), once(host, 'close')])
     }
     host.end()
     await once(host, 'close')
