@@ -1,8 +1,9 @@
-import { EAGAIN, errnoMessage, readFd, tcpRtt, tuneTcp } from '#sys'
+import { EAGAIN, readFd, tcpRtt, tuneTcp } from '#sys'
 import { decodeControl, encodeControl, type Message } from '../wire/control.ts'
 import { CONTROL, FrameError, frameLength, MAX_FRAME } from '../wire/frame.ts'
 import { createOutQueue, type OutQueue } from './out-queue.ts'
 import { READABLE, type Reactor, type Watch, WRITABLE } from './reactor.ts'
+import { CLOSED, notOurs, reasonFor, SILENT } from './reasons.ts'
 
 /** One read(2) for all connections; what is left of a frame is kept by its connection. */
 const inBuffer = Buffer.allocUnsafeSlow(MAX_FRAME + (192 << 10))
@@ -86,7 +87,7 @@ export function createConnection(
     const n = readFd(fd, inBuffer, rest.length, inBuffer.length - rest.length)
     if (n === -EAGAIN) return
     if (n <= 0) {
-      close(n === 0 ? 'the other side closed the connection' : errnoMessage(n))
+      close(n === 0 ? CLOSED : reasonFor(n))
       return
     }
     stats.bytesIn += n
@@ -97,7 +98,7 @@ export function createConnection(
     } catch (error) {
       if (!(error instanceof FrameError)) throw error
       events.fault(error.fault)
-      close(`it does not speak the protocol (${error.message})`)
+      close(notOurs(error.message))
       return
     }
     if (watch.closed) return
@@ -130,7 +131,7 @@ export function createConnection(
     dirty = false
     const sent = queue.flush(fd)
     if (sent < 0) {
-      close(errnoMessage(sent))
+      close(reasonFor(sent))
       return
     }
     stats.bytesOut += sent
@@ -171,7 +172,7 @@ export function createConnection(
     check(now) {
       if (waitingSince === 0 || now - waitingSince < PATIENCE) return
       events.fault(stats.framesIn === 0 ? 'never-spoke' : 'unfinished-frame')
-      close(stats.framesIn === 0 ? 'it said nothing' : 'it left a frame unfinished')
+      close(stats.framesIn === 0 ? SILENT : 'it left a frame unfinished')
     },
   }
   return connection

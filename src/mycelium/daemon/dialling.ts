@@ -1,8 +1,9 @@
-import { closeFd, connectError, connectTcp, errnoMessage, type SocketAddress, tcpRtt } from '#sys'
+import { closeFd, connectError, connectTcp, type SocketAddress, tcpRtt } from '#sys'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import type { Connection } from './connection.ts'
 import type { PeerState } from './peers.ts'
 import { type Reactor, type Watch, WRITABLE } from './reactor.ts'
+import { noAnswer, reasonFor } from './reasons.ts'
 
 /**
  * Dialling again waits this long, doubled each time and less or more by a quarter, so that nodes started together do not
@@ -77,7 +78,7 @@ export function createDialling(reactor: Reactor, { open, secure, isConnected }: 
     }
     const fd = connectTcp(peer.endpoint)
     if (fd < 0) {
-      failed(peer, `connecting failed: ${errnoMessage(fd)}`, now)
+      failed(peer, `connecting failed: ${reasonFor(fd)}`, now)
       return
     }
     setState(peer, 'connecting')
@@ -91,7 +92,7 @@ export function createDialling(reactor: Reactor, { open, secure, isConnected }: 
     peer.dialing = undefined
     if (code !== 0) {
       reactor.close(watch)
-      failed(peer, `connecting failed: ${errnoMessage(code)}`, performance.now())
+      failed(peer, `connecting failed: ${reasonFor(code)}`, performance.now())
       return
     }
     reactor.release(watch)
@@ -183,7 +184,7 @@ export function createDialling(reactor: Reactor, { open, secure, isConnected }: 
           if (peer.dialing) {
             reactor.close(peer.dialing)
             peer.dialing = undefined
-            failed(peer, `connecting failed: no answer within ${CONNECT_TIMEOUT / 1000} s`, now)
+            failed(peer, `connecting failed: ${noAnswer(CONNECT_TIMEOUT / 1000)}`, now)
           } else dial(peer, now)
         }
         next = Math.min(next, peer.dialAt)

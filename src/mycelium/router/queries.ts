@@ -20,6 +20,11 @@ export function ask(state: RouterState, subnet: Subnet, generation: number, from
     if (link !== from) state.options.send(link, { type: 'route-request', generation, prefix: prefixOf(subnet) })
 }
 
+/** Whether neighbours have another way to what is ours than to us; none of them asks further. */
+export function askOwn(state: RouterState): void {
+  for (const subnet of state.origins.keys()) ask(state, subnet, MAX_GENERATION - 1)
+}
+
 /** Looks for a route; false when too many are sought already. */
 export function want(state: RouterState, subnet: Subnet, now: number): boolean {
   const known = state.queries.get(subnet)

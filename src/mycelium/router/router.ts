@@ -2,9 +2,10 @@ import type { Subnet } from '../address.ts'
 import type { Message, RouterId } from '../wire/control.ts'
 import { announce, announceAll } from './advertise.ts'
 import { INFINITE } from './numbers.ts'
-import { ask, receiveRouteRequest, repeatQueries, want } from './queries.ts'
+import { ask, askOwn, receiveRouteRequest, repeatQueries, want } from './queries.ts'
 import { receiveSeqnoRequest } from './seqno.ts'
 import {
+  ASK_OWN_AFTER,
   HELLO_EVERY,
   newState,
   prefixOf,
@@ -149,6 +150,11 @@ export function createRouter(options: RouterOptions) {
       if (now >= state.announceAt) {
         state.announceAt = now + UPDATE_EVERY
         announceAll(state)
+      }
+      state.askOwnAt ??= now + ASK_OWN_AFTER
+      if (now >= state.askOwnAt) {
+        state.askOwnAt = now + UPDATE_EVERY
+        askOwn(state)
       }
       if (now >= state.sweepAt) {
         state.sweepAt = now + SWEEP_EVERY

@@ -5,6 +5,8 @@ import type { Entry, Link, LinkId, Origin, Query, RouterLimits, RouterOptions } 
 
 /** Milliseconds, upstream's values unless said otherwise. Intervals on the wire are centiseconds. */
 export const UPDATE_EVERY = 300_000
+/** After this, and then as often as they are announced, neighbours are asked for our own subnets: who has them elsewhere has our key. */
+export const ASK_OWN_AFTER = 35_000
 export const RETRACTED_HOLD = 6_000
 /** Upstream says Hello every 20 s; asking more often is allowed, costs 14 bytes and finds dead paths sooner. */
 export const HELLO_EVERY = 1_000
@@ -47,6 +49,7 @@ export type RouterState = {
   /** Searches left in this second. */
   searches: number
   announceAt: number
+  askOwnAt: number | undefined
   sweepAt: number
   watchAt: number
 }
@@ -62,6 +65,7 @@ export const newState = (options: RouterOptions, limits = { ...defaultLimits, ..
   seqnoRequests: new Map(),
   counters: { filtered: 0, unfeasible: 0, tableFull: 0, requestsDropped: 0 },
   announceAt: 0,
+  askOwnAt: undefined,
   sweepAt: 0,
   watchAt: 0,
 })
