@@ -2,6 +2,8 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { ENVIRONMENT } from '../src/node/network/place.ts'
+import { programFlags } from '../src/sys/index.ts'
 import { startNode } from '../test/harness.ts'
 import { against } from './overlay/lab.ts'
 import { sh } from './overlay/net.ts'
@@ -37,15 +39,15 @@ async function measured(startAll: (dir: string) => Promise<ChildProcess[]>): Pro
   }
 }
 
-/** With the cache of compiled code that `zos` gives all its programs. */
-const env = { ...process.env, NODE_COMPILE_CACHE: resolve(import.meta.dirname, '../.cache/compiled') }
+/** With the cache of compiled code that `zos` gives all its programs, and as a node starts this one. */
+const env = { ...process.env, ...ENVIRONMENT, NODE_COMPILE_CACHE: resolve(import.meta.dirname, '../.cache/compiled') }
 const start = (args: string[], cwd: string) =>
   spawn('ip', ['netns', 'exec', NAMESPACE, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'ignore'] })
 
 /** One daemon, all identities attached to TUNs. */
 async function ours(dir: string): Promise<ChildProcess[]> {
   const script = resolve(import.meta.dirname, 'overlay/identities-node.ts')
-  const child = start([process.execPath, '--disable-warning=ExperimentalWarning', script, String(COUNT)], dir)
+  const child = start([process.execPath, ...programFlags(), script, String(COUNT)], dir)
   await new Promise<void>((done, failed) => {
     child.stdout!.once('data', () => done())
     child.once('exit', (code) => failed(new Error(`the node ended with ${code}`)))

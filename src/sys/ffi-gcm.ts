@@ -1,6 +1,6 @@
 import { dlopen } from 'node:ffi'
 import { ZosError } from '#codec'
-import { addressOf, checkRange, pointer, scratch, UNKNOWN } from './ffi-memory.ts'
+import { addressOf, bounce, checkRange, pointer, scratch, UNKNOWN } from './ffi-memory.ts'
 
 /**
  * The OpenSSL inside Node, for one packet after another under one key: node:crypto makes an object for each. Numbers are declared
@@ -39,8 +39,8 @@ const KEY_AT = 64
 const writtenAt = pointer(small.at + 40)
 const algorithm = evp.EVP_aes_256_gcm() as bigint
 /** Through these goes what lies in memory with no known address. */
-const bounceIn = scratch(LARGEST)
-const bounceOut = scratch(LARGEST)
+const bounceIn = bounce(LARGEST)
+const bounceOut = bounce(LARGEST)
 
 /** One direction of AES-256-GCM under one key. Not for two threads at once. */
 export class GcmContext implements Disposable {

@@ -48,11 +48,17 @@ export function scratch(size: number): Scratch {
 }
 
 /**
- * What packets lie in that come and go with peers and cards: untouched, none of it takes up memory. Enough for 64 peers and
- * as many cards; whose memory is elsewhere pays a copy more per call.
+ * What packets lie in that come and go with peers and cards: untouched, none of it takes up memory, while what the C library
+ * gives was most often touched by somebody before. Enough for 64 peers and as many cards; whose memory is elsewhere pays a
+ * copy more per call.
  */
 const SLAB = 64 << 20
 let slab: Buffer<ArrayBuffer> | undefined
+function makeSlab(): Buffer<ArrayBuffer> {
+  const made = Buffer.allocUnsafeSlow(SLAB)
+  addressOf(made, 0)
+  return made
+}
 let used = 0
 /** What was given back, by its size. */
 const free = new Map<number, Buffer<ArrayBuffer>[]>()
@@ -61,7 +67,8 @@ const free = new Map<number, Buffer<ArrayBuffer>[]>()
 export function callable(size: number): Buffer<ArrayBuffer> {
   const before = free.get(size)?.pop()
   if (before) return before
-  if (!slab || used + size > SLAB) return Buffer.allocUnsafeSlow(size)
+  slab ??= makeSlab()
+  if (used + size > SLAB) return Buffer.allocUnsafeSlow(size)
   const bytes = slab.subarray(used, used + size)
   // words of any size are aligned
   used += (size + 63) & ~63
@@ -74,6 +81,15 @@ export function giveBack(bytes: Buffer<ArrayBuffer>): void {
   const others = free.get(bytes.length)
   if (others) others.push(bytes)
   else free.set(bytes.length, [bytes])
+}
+
+const bounces: { size: number; made: Scratch }[] = []
+
+/** SIZE bytes through which goes what has no address: memory that only a confined thread has, so they are there from then on. */
+export function bounce(size: number): Readonly<Scratch> {
+  const made = { bytes: Buffer.alloc(0), at: UNKNOWN }
+  bounces.push({ size, made })
+  return made
 }
 
 const gone: Record<string, unknown>[] = []
@@ -103,8 +119,10 @@ export function confine(): void {
       code: 'no-permission-model',
       kind: 'bug',
     })
-  slab = Buffer.allocUnsafeSlow(SLAB)
-  addressOf(slab, 0)
+  for (const { size, made } of bounces) {
+    made.bytes = callable(size)
+    made.at = addressOf(made.bytes, 0)
+  }
   isConfined = true
   for (const calls of gone)
     for (const name of Object.keys(calls))

@@ -1,5 +1,5 @@
 import { dlopen, toArrayBuffer } from 'node:ffi'
-import { addressOf, checkRange, pointer, scratch, UNKNOWN, untilConfined } from './ffi-memory.ts'
+import { addressOf, bounce, checkRange, pointer, scratch, UNKNOWN, untilConfined } from './ffi-memory.ts'
 
 /**
  * glibc functions Node has no binding for. Calling C is experimental in Node 26: nothing but the files ffi*.ts does. These are
@@ -60,7 +60,7 @@ export const enterNetwork = (fd: number): number => result(privileged.setns(fd, 
 const vector = new Uint32Array(4)
 const vectorAt = pointer(addressOf(vector, 0))
 /** What is read and written of memory with no known address goes through here; more than this is done in parts. */
-const bounce = scratch(192 << 10)
+const through = bounce(192 << 10)
 
 /** Moves LENGTH bytes of memory AT by CALL: how many, -errno. */
 function move(call: typeof libc.readv, fd: number, at: number, length: number): number {
@@ -75,8 +75,8 @@ export function readFd(fd: number, bytes: Uint8Array, offset: number, length: nu
   checkRange(bytes, offset, length)
   const at = addressOf(bytes, offset)
   if (at !== UNKNOWN) return move(libc.readv, fd, at, length)
-  const n = move(libc.readv, fd, bounce.at, Math.min(length, bounce.bytes.length))
-  if (n > 0) bounce.bytes.copy(bytes, offset, 0, n)
+  const n = move(libc.readv, fd, through.at, Math.min(length, through.bytes.length))
+  if (n > 0) through.bytes.copy(bytes, offset, 0, n)
   return n
 }
 
@@ -85,9 +85,9 @@ export function writeFd(fd: number, bytes: Uint8Array, offset: number, length: n
   checkRange(bytes, offset, length)
   const at = addressOf(bytes, offset)
   if (at !== UNKNOWN) return move(libc.writev, fd, at, length)
-  const part = Math.min(length, bounce.bytes.length)
-  bounce.bytes.set(bytes.subarray(offset, offset + part))
-  return move(libc.writev, fd, bounce.at, part)
+  const part = Math.min(length, through.bytes.length)
+  through.bytes.set(bytes.subarray(offset, offset + part))
+  return move(libc.writev, fd, through.at, part)
 }
 
 /** sizeof(struct pollfd) */
@@ -99,10 +99,10 @@ export function pollFds(fds: Int32Array, count: number, timeoutMs: number): numb
   const at = addressOf(fds, 0)
   if (at !== UNKNOWN) return result(libc.poll(pointer(at), BigInt(count), timeoutMs))
   const asked = new Uint8Array(fds.buffer, fds.byteOffset, count * POLLFD)
-  checkRange(bounce.bytes, 0, asked.length)
-  bounce.bytes.set(asked)
-  const n = result(libc.poll(pointer(bounce.at), BigInt(count), timeoutMs))
-  asked.set(bounce.bytes.subarray(0, asked.length))
+  checkRange(through.bytes, 0, asked.length)
+  through.bytes.set(asked)
+  const n = result(libc.poll(pointer(through.at), BigInt(count), timeoutMs))
+  asked.set(through.bytes.subarray(0, asked.length))
   return n
 }
 

@@ -42,3 +42,24 @@ test('a process that has let go of what it started with maps less of Node, and r
   assert.ok(after < before - 10_000, `${before} kB of files before, ${after} after`)
   assert.equal(text, 'e\u03011,e\u03012,e\u03013')
 })
+
+test('collecting may keep what is compiled, though it has not run of late', () => {
+  const program = [
+    `import { collectGarbage } from ${JSON.stringify(join(import.meta.dirname, 'memory.ts'))}`,
+    "import { getHeapCodeStatistics } from 'node:v8'",
+    'const compiled = () => getHeapCodeStatistics().bytecode_and_metadata_size',
+    "const made = Array.from({ length: 500 }, (_, n) => new Function('x', Array(100).fill('x * ' + n).join(' + ')))",
+    'for (const one of made) one(1)',
+    'const before = compiled()',
+    'collectGarbage({ keepsCode: true })',
+    'const kept = compiled()',
+    'for (let i = 0; i < 3; i++) collectGarbage()',
+    'console.log(JSON.stringify({ before, kept, left: compiled(), functions: made.length }))',
+  ].join('\n')
+  const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', program]
+  const said = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  assert.equal(said.status, 0, said.stderr)
+  const { before, kept, left } = JSON.parse(said.stdout)
+  assert.ok(kept > before * 0.8, `${before} bytes of code before, ${kept} after`)
+  assert.ok(left < kept / 2, `${left} bytes of code when none is kept`)
+})

@@ -1,4 +1,4 @@
-import { EAGAIN, readFd, tcpRtt, tuneTcp } from '#sys'
+import { callable, EAGAIN, readFd, tcpRtt, tuneTcp } from '#sys'
 import { decodeControl, encodeControl, type Message } from '../wire/control.ts'
 import { CONTROL, FrameError, frameLength, MAX_FRAME } from '../wire/frame.ts'
 import { createOutQueue, type OutQueue } from './out-queue.ts'
@@ -6,7 +6,7 @@ import { READABLE, type Reactor, type Watch, WRITABLE } from './reactor.ts'
 import { CLOSED, notOurs, reasonFor, SILENT } from './reasons.ts'
 
 /** One read(2) for all connections; what is left of a frame is kept by its connection. */
-const inBuffer = Buffer.allocUnsafeSlow(MAX_FRAME + (192 << 10))
+const inBuffer = callable(MAX_FRAME + (192 << 10))
 /** A frame must be whole, and a new connection must have said something, within this many milliseconds. */
 const PATIENCE = 10_000
 /** Kernel-side unsent bytes: what waits longer waits in our queue, where urgent frames overtake. */

@@ -1,4 +1,4 @@
-import { readFd, writeFd } from '#sys'
+import { callable, readFd, writeFd } from '#sys'
 import type { Identity } from '../identity.ts'
 import { guarded } from '../nic/guarded.ts'
 import type { NicNetwork, NicSpec } from '../nic/network.ts'
@@ -41,7 +41,8 @@ const MAX_PACKET = 0xffff
 const BATCH = 64
 const BATCH_BYTES = 192 << 10
 /** One for all: a packet is done with when `send` returns. */
-const incoming = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
+const ROOM = HEADROOM + IPV6_HEADER + MAX_PACKET + 1
+const incoming = packetBuffer(ROOM, callable(ROOM))
 
 /** A port whose other side is a descriptor that gives and takes a packet at a time, as a TUN's does. It is closed with it. */
 export function fdPort(fd: number, { reactor, count, send }: Pick<PortHooks, 'reactor' | 'count' | 'send'>): Port {

@@ -27,7 +27,7 @@ function handle(engine: Engine, call: ThreadCall): void {
   if (call.call === 'probe') engine.probe(Buffer.from(call.address), call.hopLimit, call.timeout, answer)
   else if (call.call === 'capture') answer(engine.capture(call.on, call.peer))
   else if (call.call === 'attach') answer(engine.attach(identityOf(call.attachment.secret), call.attachment.port))
-  else if (call.call === 'tidy') answer(collectGarbage('regular'))
+  else if (call.call === 'tidy') answer(collectGarbage({ keepsCode: true }))
   else if (call.call === 'secured') answer(engine.secured(call.connection, call.failure))
   else if (call.call === 'opened') answer(engine.opened(call.opening, call.card))
   else if (call.call === 'egress') answer(engine.egress(call.publicKey, call.fd))

@@ -1,5 +1,11 @@
 import { join } from 'node:path'
 
+/**
+ * Of the network plane's process: all of its threads take memory from one heap. By itself glibc gives each its own and keeps there
+ * what that thread has freed, 2 MB; no packet needs memory of C.
+ */
+export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1' }
+
 /** Of a node's run folder: links to the cards of running workloads; the network plane's calls about the overlay. */
 export const cardsDir = (run: string): string => join(run, 'cards')
 /** Of a node's run folder: where its storage plane serves what it has to other nodes. */

@@ -12,6 +12,8 @@ export type PlaneSpec = {
   args: string[]
   /** In an empty network namespace, from its first instruction on and with all its threads. */
   isolated: boolean
+  /** Besides this process's own environment. */
+  environment?: Readonly<Record<string, string>>
 }
 
 /** A plane kept running. */
@@ -62,7 +64,7 @@ export function keepPlane(spec: PlaneSpec, at: { home: string; log: (line: strin
     const started = spawn(file!, args, {
       stdio: ['ignore', log, log],
       cwd: '/',
-      env: { ...process.env, ZOS_HOME: at.home },
+      env: { ...process.env, ...spec.environment, ZOS_HOME: at.home },
     })
     closeSync(log)
     child = started
