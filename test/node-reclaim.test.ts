@@ -13,8 +13,11 @@ import {
 } from '../src/contract/index.ts'
 import { key, openWorld, refusal, root, slot } from '../src/contract/testing/world.ts'
 import { desiredOf } from '../src/node/provision/desired.ts'
+import { ACTIVATE, leaseHolder } from '../src/node/provision/leases.ts'
 import type { Pinned } from '../src/node/provision/pinned.ts'
+import { poster } from '../src/node/provision/post.ts'
 import { pull, type Self } from '../src/node/provision/pull.ts'
+import { sleep } from '../src/sys/index.ts'
 
 const DAY = 86_400
 const noLease = () => ({ held: false as const, why: 'no lease' })
@@ -88,6 +91,48 @@ test('notice, then the slot: let go by the farmer’s signature alone, kept for 
   await w.agree(group, 'web', 'update', again)
   assert.deepEqual(wanted(await look(pinned)), ['run', 'run'])
 })
+
+const nightly = { skip: process.env.ZOS_NIGHTLY ? false : 'takes a minute: ZOS_NIGHTLY=1' }
+
+test(
+  'a fenced slot that was taken back goes to its standby while its node lives on; the two never hold it at once',
+  nightly,
+  async () => {
+    await using w = await openWorld()
+    const { grid } = w
+    const [a, b] = [await w.node('a'), await w.node('b')]
+    const { group } = await w.team()
+    const slots = [slot(0, a.id, {}, { mode: 1 }), slot(0, b.id, {}, { mode: 2 })]
+    await w.agree(group, 'db', 'deploy', { specRoot: root(1), slots })
+    const codeHash = await codeHashOf(grid)
+    const pinned: Pinned = { cursor: null, groups: {}, deployments: {} }
+    await pull(grid, pinned, { id: a.id, codeHash, owner: w.owner.address }, { whole: true, log: () => {} })
+    const [id] = Object.keys(pinned.deployments) as `0x${string}`[]
+    const log = () => {}
+    const holders = [a, b].map((n) => leaseHolder({ grid, post: poster(undefined, log), key: n.key, me: n.id, log }))
+    const held = async () => {
+      for (const h of holders) await h.turn(pinned.deployments)
+      return holders.map((h) => h.of(id!, 0).held)
+    }
+    assert.deepEqual(await held(), [true, false])
+    const owner = await w.another(`0x${Buffer.from(w.owner.secret).toString('hex')}`)
+    const [booked] = await bookedOn(grid, a.id)
+    await reclaimSlot(grid, owner, booked!)
+    await w.pass(7 * DAY + 1)
+    assert.deepEqual(await held(), [true, false], 'a notice takes no lease')
+    assert.equal((await reclaimSlot(grid, owner, booked!)).back, true)
+    const seen: string[] = []
+    const begun = performance.now()
+    for (let n = 0; n < 60 && seen.at(-1) !== 'false true'; n++) {
+      await sleep(1000)
+      seen.push((await held()).join(' '))
+    }
+    assert.ok(!seen.includes('true true'), 'both at once')
+    assert.equal(seen[0], 'false false', 'who lost it knows at its next turn')
+    assert.equal(seen.at(-1), 'false true')
+    assert.ok(performance.now() - begun > ACTIVATE, 'before the other’s lease was surely over')
+  },
+)
 
 /** The chain with another answer to who sent what. */
 const lying = (grid: Grid, change: (tx: object) => object | null): Grid =>

@@ -48,6 +48,7 @@ test('the sealed spec is at the grid’s hub alone, and opens to nobody there', 
   const at = (dir: string) => readdirSync(dir, { recursive: true, withFileTypes: true }).filter((e) => e.isFile())
   const sealed = at(join(node.home, 'grid/hub/specs')).map((e) => e.name)
   assert.equal(sealed.length, 1)
+  assert.ok(at(node.hub).length > 0)
   assert.deepEqual(
     at(node.hub).filter((e) => sealed.includes(e.name)),
     [],
