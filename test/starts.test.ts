@@ -88,14 +88,18 @@ test('a class without a template is booted and made then, and one line says so; 
 })
 
 test('--cpus holds: a busy loop gets no more than its share', () => {
-  const loop = 'timeout 4 sh -c "while :; do :; done"; cat /sys/fs/cgroup/cpu.stat; cut -d" " -f1 /proc/uptime'
+  const loop =
+    'timeout 4 sh -c "while :; do :; done"; cd /sys/fs/cgroup; cat cpu.stat cpu.max; cut -d" " -f1 /proc/uptime'
   const script = `cut -d" " -f1 /proc/uptime; ${loop}`
   const { text } = node.zos(['run', '--rm', '--cpus', '0.25', 'box', 'sh', '-c', script], { timeout: 120 })
   const lines = text.trim().split('\n')
   const used = Number(/usage_usec (\d+)/.exec(text)?.[1]) / 1e6
   const elapsed = Number(lines.at(-1)) - Number(lines[0])
   assert.ok(elapsed >= 3.9, text)
-  assert.ok(used > 0 && used <= 0.25 * elapsed * 1.2 + 0.1, `${used} s of CPU in ${elapsed} s`)
+  assert.match(text, /^25000 100000$/m)
+  assert.ok(Number(/nr_throttled (\d+)/.exec(text)?.[1]) > 0, text)
+  // an emulated guest counts the time its host gave to others as its own: without a limit it comes to all there is
+  assert.ok(used > 0 && used <= 0.7 * elapsed, `${used} s of CPU in ${elapsed} s`)
 })
 
 test('the daemon, the storage process or a machine killed at any moment of a start', {
