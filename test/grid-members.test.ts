@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { deployContracts, openEmbedded, openRelayer } from '#contract'
+import { programFlags } from '#sys'
 import { send } from '../src/contract/actions/relayer.ts'
 import { sayOf, WALLET } from '../src/contract/testing/wallet.ts'
 import { ROOT } from './harness.ts'
@@ -21,7 +22,7 @@ test('a passkey proposes, a contract wallet approves, and the commands say what 
     new Promise<{ code: number | null; out: string; err: string }>((done) => {
       const main = join(ROOT, 'src/cli/main.ts')
       const env = { ...process.env, ZOS_HOME: home, ZOS_PASSPHRASE: 'a passphrase', ZOS_GRID: join(home, 'grid.json') }
-      const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], { env })
+      const child = spawn(process.execPath, [...programFlags(), main, ...args], { env })
       let [out, err] = ['', '']
       child.stdout.on('data', (d) => (out += d))
       child.stderr.on('data', (d) => (err += d))

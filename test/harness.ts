@@ -34,13 +34,12 @@ export type Node = Disposable & {
   json: <T>(args: string[]) => T
 }
 
-/** LENT: whether it begins with the templates of classes that earlier test files made. */
-export function startNode({ lent = true } = {}): Node {
+export function startNode(): Node {
   const work = mkdtempSync(join(tmpdir(), 'zos-test-'))
   const home = join(work, 'home')
   const hub = join(work, 'hub')
   const templates = [join(home, 'templates'), join(home, 'grid/templates')]
-  if (lent) templates.forEach(lendTemplates)
+  templates.forEach(lendTemplates)
   const environment = { ...process.env, ZOS_HOME: home, ZOS_HUB: `dir:${hub}` }
   const zos: Node['zos'] = (args, options = {}) => {
     const begun = performance.now()

@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash, randomInt } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { classFor } from '#vm'
 import { busyboxTree, processesWith, ROOT, startNode, until } from './harness.ts'
 
 const nightly = process.env.ZOS_NIGHTLY === '1'
 const ROUNDS = nightly ? 60 : 4
 const CROWD = nightly ? 100 : 6
 
-const node = startNode({ lent: false })
+const node = startNode()
 after(() => node[Symbol.dispose]())
 
 type Row = { name: string; pid: number | null; state: string; exitCode: number | null; reason: string }
@@ -77,6 +78,10 @@ async function settled() {
 
 test('a class without a template is booted and made then, and one line says so; above the largest it is refused', () => {
   node.ok(['publish', `dir:${busyboxTree(join(node.work, 'tree'))}`, 'box'], { timeout: 300 })
+  const { vcpus, memoryMiB } = classFor({ memory: 100 << 20 })
+  const templates = join(node.home, 'templates')
+  for (const lent of readdirSync(templates))
+    if (lent.endsWith(`-${vcpus}x${memoryMiB}`)) unlinkSync(join(templates, lent))
   const first = node.zos(['run', '--rm', '--memory', '100m', 'box', 'true'], { timeout: 300 })
   assert.deepEqual([first.code, first.err.match(/template .*booting a guest once/g)?.length], [0, 1], first.err)
   assert.equal(node.zos(['run', '--rm', '--memory', '100m', 'box', 'true'], { timeout: 300 }).err, '')

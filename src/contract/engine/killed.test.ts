@@ -4,6 +4,7 @@ import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
+import { programFlags } from '#sys'
 import { BOUNDARIES } from '../testing/boundaries.ts'
 import { openEmbeddedChain } from './embedded.ts'
 import type { Head } from './types.ts'
@@ -14,11 +15,10 @@ const ROUNDS = process.env.ZOS_NIGHTLY ? 200 : 20
 function writeUntilDeath(dir: string, boundary: string, nth: number): Promise<string[]> {
   const program = join(import.meta.dirname, '../testing/writer.ts')
   const env = { ...process.env, NODE_COMPILE_CACHE: join(dir, '../code') }
-  const child = spawn(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', program, dir, boundary, String(nth)],
-    { stdio: ['ignore', 'pipe', 'inherit'], env },
-  )
+  const child = spawn(process.execPath, [...programFlags(), program, dir, boundary, String(nth)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env,
+  })
   let text = ''
   child.stdout.setEncoding('utf8').on('data', (d: string) => {
     text += d

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { cpSync, existsSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { freePort, run, sleep, until } from '#sys'
+import { freePort, programFlags, run, sleep, until } from '#sys'
 import { decodeTrace } from '#zosfs'
 import { node, published, put, top } from './storage.fixture.ts'
 
@@ -68,14 +68,7 @@ test('while the hub is away reads wait, and go on when it is back', async () => 
 async function hubProcess(dir: string, port = 0) {
   const main = join(import.meta.dirname, '../../hub/main.ts')
   const wanted = port || (await freePort())
-  const child = spawn(process.execPath, [
-    '--disable-warning=ExperimentalWarning',
-    main,
-    '--dir',
-    dir,
-    '--port',
-    `${wanted}`,
-  ])
+  const child = spawn(process.execPath, [...programFlags(), main, '--dir', dir, '--port', `${wanted}`])
   await until('the hub', 10_000, () =>
     fetch(`http://127.0.0.1:${wanted}/`).then(
       () => true,

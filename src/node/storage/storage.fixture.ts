@@ -3,7 +3,7 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeF
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before } from 'node:test'
-import { callUnix, until } from '#sys'
+import { callUnix, programFlags, until } from '#sys'
 import { loadManifest, openLibrary, type Published, publish } from '#zosfs'
 
 export const MAIN = join(import.meta.dirname, 'main.ts')
@@ -49,7 +49,7 @@ export async function node(options: { hub?: string } = {}): Promise<Node> {
       callUnix<T>(join(runDir, 'storage.sock'), method, path, body === undefined ? {} : { body }),
     async start() {
       const args = [MAIN, '--home', home, '--run', runDir, '--hub', options.hub ?? `dir:${join(top, 'hub')}`]
-      it.child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
+      it.child = spawn(process.execPath, [...programFlags(), ...args], {
         stdio: ['ignore', 'ignore', 'pipe'],
       })
       it.child.stderr!.on('data', (d: Buffer) => (log += d))
