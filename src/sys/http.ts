@@ -12,8 +12,11 @@ export type Call = {
   request: IncomingMessage
 }
 
-/** Answers with JSON; undefined is 204. A ZosError becomes 4xx/5xx with {error: {code, kind, message, details}}. */
-export type Handler = (call: Call) => unknown | Promise<unknown>
+/**
+ * Answers with JSON, 200; undefined is 204; after `answerAs` the status is that one. A ZosError becomes 4xx/5xx with {error: {code,
+ * kind, message, details}}.
+ */
+export type Handler = (call: Call & { answerAs: (code: number) => void }) => unknown | Promise<unknown>
 /** Answers by taking the connection over as a byte stream, after `101 Switching Protocols`. */
 export type UpgradeHandler = (call: Call, open: () => Duplex) => void | Promise<void>
 
@@ -22,6 +25,9 @@ export type Routes = { calls?: Record<string, Handler>; upgrades?: Record<string
 
 /** What is not there, or there already, has a status of its own: programs written for others ask by it. */
 const STATUS: Record<string, number> = { 'not-found': 404, 'no-such-call': 404, exists: 409 }
+
+/** It did not come in time: the answer says how far it is. */
+const NOT_IN_TIME = 408
 
 const BODY_LIMIT = 16 << 20
 
@@ -101,9 +107,14 @@ export async function serveUnix(path: string, routes: Routes | Promise<Routes>, 
       const found = find(early) ?? find(await routes)
       if (!found) throw new ZosError(`${req.method} ${url.pathname}: no such call`, { code: 'no-such-call' })
       const body = await readJson(req)
-      const value = await found.handler({ params: found.params, query: url.searchParams, body, request: req })
-      if (value === undefined) res.writeHead(204).end()
-      else answer(res, 200, JSON.stringify(value))
+      let status: number | undefined
+      const answerAs = (code: number): void => {
+        status = code
+      }
+      const asked = { params: found.params, query: url.searchParams, body, request: req, answerAs }
+      const value = await found.handler(asked)
+      if (value === undefined) res.writeHead(status ?? 204).end()
+      else answer(res, status ?? 200, JSON.stringify(value))
     } catch (error) {
       const { status, body } = errorBody(error)
       answer(res, status, body)
@@ -183,7 +194,8 @@ export function callUnix<T = unknown>(
         res.on('end', () => {
           const status = res.statusCode ?? 0
           try {
-            if (status < 400) return resolve((answer === '' ? undefined : JSON.parse(answer)) as T)
+            if (status < 400 || status === NOT_IN_TIME)
+              return resolve((answer === '' ? undefined : JSON.parse(answer)) as T)
           } catch {
             // said below, with what was answered
           }

@@ -6,6 +6,9 @@ import type { Message, Messages } from './messages.ts'
 /** Seconds a call may wait. */
 const LONGEST_WAIT = 3600
 const ID = /^[0-9a-f]{16}$/
+/** The public daemon's, where they are not the usual ones. */
+const CREATED = 201
+const NOT_IN_TIME = 408
 
 /** A message as it is handed over; names and forms are the public daemon's. Topic and payload in base64. */
 export type MessageInfo = {
@@ -86,10 +89,15 @@ export function messageCalls(messages: Messages): Record<string, Handler> {
     'POST /api/v1/messages': async (call) => {
       const wait = seconds(call.query, 'reply_timeout')
       const id = push(call.body)
-      if (wait === 0) return { id }
+      if (!call.query.has('reply_timeout')) {
+        call.answerAs(CREATED)
+        return { id }
+      }
       const signal = untilGone(call)
       const reply = await messages.take({ replyTo: id }, { peek: false, timeout: wait * 1000, signal })
-      return reply ? described(reply) : { id }
+      if (reply) return described(reply)
+      call.answerAs(NOT_IN_TIME)
+      return { id }
     },
     'POST /api/v1/messages/reply/:id': ({ params, body }) => void push(body, idOf(params.id!)),
     'GET /api/v1/messages/status/:id': ({ params }) => {
@@ -107,10 +115,11 @@ export function messageCalls(messages: Messages): Record<string, Handler> {
     },
     'GET /api/v1/messages/topics': () => topics.list().map((topic) => topic.toString('base64')),
     // bytes as numbers, as the public daemon takes them
-    'POST /api/v1/messages/topics': ({ body }) => {
+    'POST /api/v1/messages/topics': async ({ body, answerAs }) => {
       if (!Array.isArray(body) || !body.every((n) => Number.isInteger(n) && n >= 0 && n < 256))
         throw bad('Add a topic: the body is its bytes, as a list of numbers')
-      return topics.add(Buffer.from(body))
+      await topics.add(Buffer.from(body))
+      answerAs(CREATED)
     },
     'DELETE /api/v1/messages/topics/:topic': (call) => topics.remove(topicOf(call)),
     'GET /api/v1/messages/topics/:topic/forward': (call) => topics.socket(topicOf(call)) ?? null,
@@ -118,9 +127,10 @@ export function messageCalls(messages: Messages): Record<string, Handler> {
       topics.forwardTo(topicOf(call), (call.body as { socketPath?: unknown } | undefined)?.socketPath),
     'DELETE /api/v1/messages/topics/:topic/forward': (call) => topics.forwardNoMore(topicOf(call)),
     'GET /api/v1/messages/topics/:topic/sources': (call) => topics.sources(topicOf(call)),
-    'POST /api/v1/messages/topics/:topic/sources': (call) => {
+    'POST /api/v1/messages/topics/:topic/sources': async (call) => {
       const { subnet } = (call.body ?? {}) as { subnet?: unknown }
-      return topics.addSource(topicOf(call), String(subnet))
+      await topics.addSource(topicOf(call), String(subnet))
+      call.answerAs(CREATED)
     },
     'DELETE /api/v1/messages/topics/:topic/sources/:subnet': (call) =>
       topics.removeSource(topicOf(call), call.params.subnet!),

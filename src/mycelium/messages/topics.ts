@@ -59,7 +59,7 @@ export async function openTopics(file: string) {
 
   function sourcesOf(topic: Buffer): string[] {
     const found = rules.topics[topic.toString('hex')]
-    if (!found) throw failure(`Find topic "${topic}": it is not listed; add it first`, 'no-topic')
+    if (!found) throw failure(`Find topic "${topic}": it is not listed; add it first`, 'not-found')
     return found
   }
 
