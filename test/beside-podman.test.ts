@@ -112,7 +112,7 @@ same('what the program finds', [
   'run --rm -u web --group-add 5 box id',
   'run --rm -u 1234 box id',
   'run --rm --hostname h1 box hostname',
-  'run --rm --add-host db:10.0.0.1 box grep db /etc/hosts',
+  'run --rm --add-host db:10.0.0.1 box grep -w db /etc/hosts',
   'run --rm --ulimit nofile=100:200 box sh -c "ulimit -n"',
   ['run --rm -i box cat', { input: 'some input' }],
   ['run --rm box cat', { input: 'nobody reads it' }],

@@ -62,7 +62,7 @@ test('limits, groups, hosts and mounts are as asked', () => {
   const flags =
     '--ulimit nofile=100:200 --group-add 5 --add-host db:10.0.0.1 --mount type=tmpfs,target=/t,tmpfs-size=1m'
   const script =
-    'echo $(ulimit -n) $(ulimit -Hn) $(id -G); grep db /etc/hosts; grep -c " /t tmpfs.*size=1024k" /proc/mounts'
+    'echo $(ulimit -n) $(ulimit -Hn) $(id -G); grep -w db /etc/hosts; grep -c " /t tmpfs.*size=1024k" /proc/mounts'
   const said = node.ok(['run', '--rm', ...flags.split(' '), '--pids-limit', '50', 'web', 'sh', '-c', script])
   assert.equal(said.text, '100 200 0 5\n10.0.0.1\tdb\n1\n')
 })
