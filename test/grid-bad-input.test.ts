@@ -90,6 +90,8 @@ test('each refusal is one line, and neither chain nor hub has heard of it', asyn
     writeFileSync(join(node.work, name), text)
     return join(node.work, name)
   }
+  const ofImage = (image: string) =>
+    file(`${image.replaceAll('/', '-')}.yaml`, good.replace('image: web', `image: ${image}`))
   writeFileSync(join(node.home, 'keys', 'broken.json'), '{"format":"zos-key/1"}')
   const by = ['--as', 'alice']
   const rows: [args: string[], said: RegExp][] = [
@@ -108,7 +110,11 @@ test('each refusal is one line, and neither chain nor hub has heard of it', asyn
     [['deploy', spec('other', ['flist: zz']), ...by], /other\.yaml:\d+:\d+: workloads\[0\]\.flist/],
     [['deploy', file('no.yaml', 'name: [\n'), ...by], /no\.yaml:\d+:\d+/],
     [['deploy', join(node.work, 'absent.yaml'), ...by], /absent\.yaml": ENOENT/],
-    [['deploy', file('image.yaml', good.replace('image: web', 'image: nginx')), ...by], /was not published/],
+    [['deploy', ofImage('nginx'), ...by, '--plan'], /image "nginx" of workload "web": it is not published, and --plan/],
+    [
+      ['deploy', ofImage('docker-archive:/no.tar'), ...by],
+      /image "docker-archive:\/no.tar" of workload "web": .*no.tar/,
+    ],
     [['deploy', spec('ok'), '--as', 'nobody'], /Open key "nobody": there is none/],
     [['deploy', spec('ok'), '--as', 'broken'], /Open key "broken": .* is damaged/],
     [['deploy', spec('ok'), '--as', 'mallory'], /is not one of its members/],
@@ -148,6 +154,10 @@ test('each refusal is one line, and neither chain nor hub has heard of it', asyn
   const wrong = node.zos(['deploy', spec('ok'), '--as', 'alice'], { env: { ZOS_PASSPHRASE: 'wrong' } })
   assert.equal(wrong.err, 'zos: Open key "alice": wrong passphrase\n')
   assert.deepEqual({ open: j('proposals'), specs: specs() }, before, 'nothing half-submitted')
+  // as with `zos run`: what nobody published yet is published first
+  const source = `docker-archive:${join(node.work, 'web.tar')}`
+  assert.match(z('deploy', ofImage(source), ...by), /proposed, 1 of 2 approvals/)
+  assert.match(z('images'), /docker-archive:/)
 })
 
 const NOTHING = { cpu: 1, ram: 1, ssd: 1, hdd: 0, uplink: 0, gpu: 0, ipv4: 0 }

@@ -94,8 +94,12 @@ export default async function publishCommand(args: string[]): Promise<number> {
   return 0
 }
 
-/** What `zos run` does with a name nobody published: a source as it is, else a Docker name. */
+/** A name nobody published becomes one: a source as it is, else a Docker name. */
+export const publishUnknown = (image: string, member: Member): Promise<Published> =>
+  publishSource(TRANSPORT.test(image) ? image : `docker://${image}`, image, { ...member, quiet: false })
+
+/** What `zos run` does with one. */
 export async function publishForRun(image: string, member: Member): Promise<void> {
   process.stderr.write(`zos: "${image}" is not published here: publishing it first\n`)
-  await publishSource(TRANSPORT.test(image) ? image : `docker://${image}`, image, { ...member, quiet: false })
+  await publishUnknown(image, member)
 }

@@ -21,6 +21,7 @@ import { checkSignature, openLibrary, resolveTag } from '#zosfs'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { type Context, groupNamed, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
+import type { Member } from './fetch.ts'
 import { keptFor, neighboursOf, reservedOf, stepOf } from './neighbours.ts'
 import { giveAddresses } from './network.ts'
 import { flistsOf, hubsFor } from './private.ts'
@@ -39,22 +40,34 @@ function readSpec(file: string): Spec {
   return parseSpec(text, file)
 }
 
+type Library = ReturnType<typeof openLibrary>
+
+/** What IMAGE means now; as with `zos run` one that nobody published yet is published first, but not for a plan. */
+async function tagOf(library: Library, image: string, { plan, ...member }: Member & { plan: boolean }) {
+  const known = await resolveTag(library, image)
+  if (known) return known
+  if (plan) throw new Error('it is not published, and --plan changes nothing: "zos publish" it first')
+  const { publishUnknown } = await import('../publish.ts')
+  await publishUnknown(image, member)
+  const made = await resolveTag(library, image)
+  if (!made) throw new Error('its name is not there after it was published')
+  return made
+}
+
 /** Each image's name becomes the digest it means now, checked against its publisher's signature. */
-async function pin(spec: Spec, library: ReturnType<typeof openLibrary>): Promise<Spec> {
+async function pin(spec: Spec, library: Library, who: Member & { plan: boolean }): Promise<Spec> {
   const workloads = []
   for (const w of spec.workloads) {
     if (w.flist) {
       workloads.push(w)
       continue
     }
-    const tag = await resolveTag(library, w.image)
-    if (!tag)
-      throw new ZosError(
-        `Deploy "${spec.name}": image "${w.image}" of workload "${w.name}" was not published; "zos publish" it first`,
-        {
-          code: 'unknown-image',
-        },
-      )
+    const tag = await tagOf(library, w.image, who).catch((cause: unknown) => {
+      throw new ZosError(`Deploy "${spec.name}": image "${w.image}" of workload "${w.name}": ${reasonOf(cause)}`, {
+        code: 'unknown-image',
+        cause,
+      })
+    })
     await checkSignature(library, tag.digest, tag.key)
     workloads.push({ ...w, flist: tag.digest })
   }
@@ -126,7 +139,7 @@ export default async function deploy(args: string[]): Promise<number> {
   const group = groupNamed(context, flags.group)
   const { name } = written
   await using library = openLibrary({ home: places().home, hub: process.env.ZOS_HUB || undefined })
-  const spec = await pin(written, library)
+  const spec = await pin(written, library, flags)
   const wanted = slotsOf(spec)
   const [nodes, now, consent] = await Promise.all([
     nodesOf(context),
