@@ -35,6 +35,18 @@ test('canonical JSON sorts keys and refuses what JSON lacks', () => {
     canonicalJson({ b: [1, 1.5, 'ü'], a: { d: null, c: true }, z: undefined }),
     '{"a":{"c":true,"d":null},"b":[1,1.5,"ü"]}',
   )
+  // RFC 8785, sections 3.2.2 to 3.2.4
+  const literals = String.raw`{"numbers":[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001],"string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}`
+  assert.equal(
+    canonicalJson(JSON.parse(literals)),
+    String.raw`{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"}`,
+  )
+  const order = ['\r', '1', '\u0080', '\u00f6', '\u20ac', '\ud83d\ude00', '\ufb33']
+  const mixed = Object.fromEntries(
+    order.toSorted((a, b) => b.length - a.length || (a < b ? 1 : -1)).map((key) => [key, 0]),
+  )
+  assert.deepEqual(Object.keys(JSON.parse(canonicalJson(mixed))).sort(), order.toSorted())
+  assert.equal(canonicalJson(mixed), `{${order.map((key) => `${JSON.stringify(key)}:0`).join(',')}}`)
   assert.throws(() => canonicalJson({ a: Number.NaN }), /not a JSON number/)
   assert.throws(() => canonicalJson(1n), /bigint/)
 })

@@ -91,7 +91,7 @@ export async function reclaim(args: string[]): Promise<number> {
 
 /** `zos node state NODE up|drain|down`: whether it takes new slots; what it has it keeps. */
 export async function state(args: string[]): Promise<number> {
-  const { flags, rest } = parseFlags('node state', args, { as: AS })
+  const { flags, rest } = parseFlags('node state', args, { as: AS, json: JSON_FLAG })
   const [name, to, ...more] = rest
   const wanted = NODE_STATES.find((s) => s === to)
   if (!name || !wanted || more.length > 0)
@@ -100,8 +100,7 @@ export async function state(args: string[]): Promise<number> {
   const node = await nodeNamed(context, 'node state', name)
   const owner = await farmer(flags.as, 'node state')
   await asOwner('node state', node, () => setNodeState(context.grid, owner, node.id, wanted))
-  process.stdout.write(
-    `${node.name}: ${wanted}${wanted === 'up' ? '' : ': it takes no new slots, and keeps those it has'}\n`,
-  )
+  const words = `${node.name}: ${wanted}${wanted === 'up' ? '' : ': it takes no new slots, and keeps those it has'}\n`
+  process.stdout.write(flags.json ? `${JSON.stringify({ name: node.name, state: wanted })}\n` : words)
   return 0
 }

@@ -12,7 +12,8 @@ test('state is proven under the block’s root; any false word in a proof is ref
   assert.equal((await proveDeployment(grid, group, 'web')).state, 'none', 'absence is proven as well')
   await w.agree(group, 'web', 'deploy', { specRoot: root(3), slots: [slot(0, n.id)] })
   await w.agree(group, 'web', 'freeze')
-  const p = await proveDeployment(grid, group, 'web')
+  const keys = [0, 128, 256]
+  const p = await proveDeployment(grid, group, 'web', keys)
   const d = await readDeployment(grid, group, 'web')
   const { state, group: team } = await readConsent(grid, group, 'web')
   assert.deepEqual(
@@ -21,6 +22,14 @@ test('state is proven under the block’s root; any false word in a proof is ref
   )
   assert.deepEqual([p.head, p.set], [state.head, team.digest], 'and is what the signatures say')
   assert.ok(p.frozenUntil > 2 ** 39)
+  assert.deepEqual(
+    [...p.bookings],
+    [
+      [0, n.id],
+      [128, 0],
+      [256, 0],
+    ],
+  )
 
   let at = 0
   let places = 0
@@ -45,7 +54,7 @@ test('state is proven under the block’s root; any false word in a proof is ref
   })
   let refused = 0
   do {
-    const answer = await proveDeployment(openGrid(flip, grid.contract), group, 'web').catch((error) => {
+    const answer = await proveDeployment(openGrid(flip, grid.contract), group, 'web', keys).catch((error) => {
       assert.equal(error.code, 'bad-proof')
       refused++
     })
