@@ -7,6 +7,7 @@ import { programFlags } from '../src/sys/index.ts'
 import { startNode } from '../test/harness.ts'
 import { against } from './overlay/lab.ts'
 import { sh } from './overlay/net.ts'
+import { planeWithCards } from './overlay/plane.ts'
 import { lacksRival, yggdrasilCommand, yggdrasilConfig } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
@@ -55,6 +56,9 @@ async function ours(dir: string): Promise<ChildProcess[]> {
   return [child]
 }
 
+/** All of a node's network plane, whose workloads have cards and firewalls. */
+const plane = async (dir: string) => [await planeWithCards(start, dir, NAMESPACE, COUNT)]
+
 /** One public daemon each, as the original grid runs them. */
 async function publicDaemons(dir: string): Promise<ChildProcess[]> {
   return Array.from({ length: COUNT }, (_, i) => {
@@ -83,13 +87,19 @@ export default {
   async run() {
     // the first start compiles, and keeps what it needed for that
     await measured(ours)
+    await measured(plane)
     const alone = await measured(ours)
     // A node's network plane is one of five programs of Node there, which share Node's own pages; here it is one of three.
     using node = startNode()
     node.ok(['ps'])
     const bar = { name, claim, unit: 'MB', better: 'lower', must: 0.2 } as const
+    const cards = await measured(plane)
     const row = await against(bar, (kind) => measured(startAll[kind]), { rounds: 3 })
-    const notes = { ...row.notes, 'MB without the other planes': alone.toFixed(1) }
+    const notes = {
+      ...row.notes,
+      'MB without the other planes': alone.toFixed(1),
+      'MB of a whole network plane with as many cards': cards.toFixed(1),
+    }
     return { ...row, notes }
   },
 } satisfies Benchmark

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readlinkSync, watch } from 'node:fs'
+import { mkdirSync, readdirSync, readlinkSync, statSync, watch } from 'node:fs'
 import { join } from 'node:path'
 import { reasonOf } from '#codec'
 import { type Daemon, identityOf, type NicNetwork } from '#mycelium'
@@ -25,6 +25,9 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
   const attached = new Map<string, { path: string; publicKey: string; network: NicNetwork }>()
   const passts = keepPassts(daemon, log)
   let working: Promise<void> = Promise.resolve()
+  /** When the folder last changed of those changes that were carried out. */
+  let settled = Number.NaN
+  const changed = (): number => statSync(dir, { throwIfNoEntry: false })?.mtimeMs ?? Number.NaN
 
   function plugged(): Map<string, string> {
     const found = new Map<string, string>()
@@ -40,6 +43,9 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
   }
 
   async function settle(): Promise<void> {
+    settled = Number.NaN
+    const since = changed()
+    let waiting = false
     const now = plugged()
     for (const [name, at] of attached) {
       const card = known.get(name)
@@ -58,12 +64,16 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
       if (!card || attached.has(name)) continue
       const { secret, network, publicKey, address } = card
       // an earlier version of the workload may still hold the identity: the next look finds it gone
-      if ([...attached.values()].some((other) => other.publicKey === publicKey)) continue
+      if ([...attached.values()].some((other) => other.publicKey === publicKey)) {
+        waiting = true
+        continue
+      }
       await daemon.attach({ secret, port: { kind: 'nic', path, network } })
       attached.set(name, { path, publicKey, network })
       const ipv4 = network.members.find((m) => Buffer.compare(m.address, address) === 0)?.ipv4
       if (network.egress && ipv4 !== undefined) passts.add(publicKey, ipv4)
     }
+    if (!waiting) settled = since
   }
 
   /** One settling at a time; the last call's is sure to see what it was called for. */
@@ -73,7 +83,10 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
   }
 
   const watcher = watch(dir, () => void look())
-  const timer = setInterval(() => void look(), LOOK)
+  const timer = setInterval(() => {
+    // a hundred cards looked at each second would keep the compiler busy, and its 10 MB in memory
+    if (changed() !== settled) void look()
+  }, LOOK)
   return {
     /** What the card of workload NAME is; resolves when it is on the overlay, if it is plugged in. */
     set(name: string, card: Card): Promise<void> {
