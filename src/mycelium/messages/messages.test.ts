@@ -11,7 +11,7 @@ import { changed, FUZZ_RUNS } from '../fuzz.fixture.ts'
 import { identityOf } from '../identity.ts'
 import { decodePiece } from './decode.ts'
 import { type Messages, openMessages } from './messages.ts'
-import { encodePiece, type Piece } from './wire.ts'
+import { acknowledgement, encodePiece, type Piece } from './wire.ts'
 
 type End = { messages: Messages; address: Buffer; dir: string; restart: () => Promise<void> }
 
@@ -45,6 +45,7 @@ async function pair(t: TestContext, loses: (payload: Buffer) => boolean = () => 
 }
 
 const topic = Buffer.from('news')
+const ID = '0123456789abcdef'
 const WAIT = { peek: false, timeout: 20_000 }
 
 test('a message arrives whole over a line that loses a third of all pieces, once, and is read', async (t) => {
@@ -205,9 +206,45 @@ test('every piece survives the wire, and none of its beginnings or of random byt
   }
   for (let n = 0; n < FUZZ_RUNS; n++)
     decodePiece(n % 2 ? randomBytes(n % 80) : changed(encodePiece(pieces[(n >> 1) % pieces.length]!)))
-  // as the public daemon lays it out (message.rs, chunk.rs): id, flags, reserved, index, offset, size, data
-  const chunk = `${id}10000000${'0'.repeat(15)}1${'0'.repeat(15)}2${'0'.repeat(15)}3616263`
-  assert.equal(encodePiece(pieces[1]!).toString('hex'), chunk)
+})
+
+/** As the public daemon lays them out (message.rs and its init.rs, chunk.rs, done.rs): id, flags, reserved, what the flags say. */
+const LAYOUT: [hex: string, piece: Piece][] = [
+  ['8000 0000 0000000000000005 04 6e657773', { kind: 'init', id: ID, ack: false, reply: false, length: 5, topic }],
+  [
+    '8400 0000 0000000000000000 00',
+    { kind: 'init', id: ID, ack: false, reply: true, length: 0, topic: Buffer.alloc(0) },
+  ],
+  [
+    '1000 0000 0000000000000001 0000000000000002 0000000000000003 616263',
+    { kind: 'chunk', id: ID, ack: false, index: 1, offset: 2, data: Buffer.from('abc') },
+  ],
+  [
+    `4000 0000 0000000000000003 ${'07'.repeat(32)}`,
+    { kind: 'done', id: ID, ack: false, chunks: 3, checksum: Buffer.alloc(32, 7) },
+  ],
+  [
+    `4100 0000 0000000000000003 ${'07'.repeat(32)}`,
+    { kind: 'done', id: ID, ack: true, chunks: 3, checksum: Buffer.alloc(32, 7) },
+  ],
+  ['0800 0000', { kind: 'read', id: ID, ack: false }],
+  ['2000 0000', { kind: 'aborted', id: ID, ack: false }],
+]
+
+test("each piece has the public daemon's layout, and so has what is said back", () => {
+  const bytesOf = (hex: string) => Buffer.from(`${ID}${hex.replaceAll(' ', '')}`, 'hex')
+  for (const [hex, piece] of LAYOUT) {
+    assert.deepEqual(encodePiece(piece), bytesOf(hex), hex)
+    assert.deepEqual(decodePiece(bytesOf(hex)), piece, hex)
+  }
+  const said = (n: number) => acknowledgement(LAYOUT[n]![1])
+  assert.deepEqual(said(0), bytesOf('8100 0000 0000000000000005 04 6e657773'))
+  // the numbers alone, without the data
+  assert.deepEqual(said(2), bytesOf('1100 0000 0000000000000001 0000000000000002 0000000000000003'))
+  assert.deepEqual(said(3), bytesOf(`4100 0000 0000000000000003 ${'07'.repeat(32)}`))
+  assert.deepEqual(decodePiece(said(2)), { ...LAYOUT[2]![1], ack: true, data: Buffer.alloc(0) })
+  // upstream says back a beginning without its topic
+  assert.equal(decodePiece(bytesOf('8100 0000 0000000000000005 04'))?.kind, 'init')
 })
 
 test('hostile senders: lies about sizes, too much at once, floods; each is counted and what waits stays bounded', async (t) => {

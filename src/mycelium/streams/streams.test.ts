@@ -13,7 +13,7 @@ import { decodePiece } from './decode.ts'
 import { createSender } from './sender.ts'
 import { Stream } from './stream.ts'
 import { openStreams, type Service, type Streams } from './streams.ts'
-import { encodePiece, HEADER, KIND } from './wire.ts'
+import { encodePiece, HEADER, KIND, openBody } from './wire.ts'
 
 type End = { streams: Streams; address: Buffer }
 
@@ -165,6 +165,40 @@ test('what is not offered, what breaks and what is unknown ends a stream with it
   await once(stream, 'connect')
   broken.destroy(new Error('the disk is gone'))
   assert.match(await why, /the disk is gone/)
+})
+
+test('each piece has the layout that is written down, and is cut off nowhere unnoticed', () => {
+  const piece = { opener: true, window: 32, stream: 0x01020304, number: 7 }
+  for (const [hex, made, text] of [
+    [
+      '01010020 01020304 000004b0 03 687562',
+      { ...piece, kind: KIND.open, number: 1200, body: openBody('hub', 0) },
+      'hub',
+    ],
+    [
+      '02000020 01020304 000004b0 00000000',
+      { ...piece, kind: KIND.accept, opener: false, number: 1200, body: Buffer.alloc(4) },
+      '',
+    ],
+    ['03010020 01020304 00000007 616263', { ...piece, kind: KIND.data, body: Buffer.from('abc') }, ''],
+    ['04010020 01020304 00000007', { ...piece, kind: KIND.end, body: Buffer.alloc(0) }, ''],
+    ['05010020 01020304 00000007', { ...piece, kind: KIND.ack, body: Buffer.alloc(0) }, ''],
+    [
+      '06010000 01020304 00000000 676f6e65',
+      { ...piece, kind: KIND.reset, window: 0, number: 0, body: Buffer.from('gone') },
+      'gone',
+    ],
+  ] as const) {
+    const bytes = Buffer.from(hex.replaceAll(' ', ''), 'hex')
+    assert.deepEqual(encodePiece(made), bytes)
+    assert.deepEqual(decodePiece(bytes), { ...made, text })
+    for (let end = 0; end < HEADER; end++) assert.equal(decodePiece(bytes.subarray(0, end)), undefined)
+    // what a body says of itself must be there: an OPEN without all of its name asks for nothing
+    if (made.kind === KIND.open)
+      for (let end = HEADER; end < bytes.length; end++) assert.equal(decodePiece(bytes.subarray(0, end))?.text, '')
+  }
+  for (const name of ['', 'UPPER', 'with space', 'x'.repeat(33)])
+    assert.equal(decodePiece(encodePiece({ ...piece, kind: KIND.open, body: openBody(name, 0) }))?.text, '', name)
 })
 
 test('pieces: whatever they claim, nothing else breaks and no more is kept', async (t) => {
