@@ -1,5 +1,5 @@
-// Refuses imports against the arrows of the architecture: a domain imports only the doors of the domains below it.
-import { readdirSync, readFileSync } from 'node:fs'
+// Refuses imports against the arrows of the architecture (a domain imports only the doors of the domains below it), and a domain without a README.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 
 const root = resolve(process.argv[2] ?? join(import.meta.dirname, '..'))
@@ -45,10 +45,17 @@ export function violations(file: string, text: string): string[] {
   return bad
 }
 
+/** One line for each domain whose reader would find no README. */
+const unread = (domains: readonly string[]): string[] =>
+  domains
+    .filter((domain) => !existsSync(join(root, 'src', domain, 'README.md')))
+    .map((domain) => `src/${domain}: no README.md: purpose, invariants, file map`)
+
 if (import.meta.main) {
   const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts'))
   const bad = files.flatMap((f) => violations(`src/${f}`, readFileSync(join(root, 'src', f), 'utf8')))
+  bad.push(...unread([...new Set(files.map((f) => f.split('/')[0]!))]))
   for (const line of bad) console.error(line)
-  console.log(`boundaries: ${files.length} files, ${bad.length} forbidden imports`)
+  console.log(`boundaries: ${files.length} files, ${bad.length} faults`)
   process.exitCode = bad.length ? 1 : 0
 }

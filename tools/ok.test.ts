@@ -11,6 +11,8 @@ const own = resolve(import.meta.dirname, '..')
 const GOOD = {
   'package.json': '{ "type": "module", "dependencies": { "zod": "4.6.7" } }\n',
   'DEPENDENCIES.md': '| `zod` | npm | says what comes in |\n',
+  'src/codec/README.md': '# codec\n',
+  'src/sys/README.md': '# sys\n',
   'src/codec/index.ts': 'export const one = 1\n',
   'src/sys/index.ts': "import { one } from '#codec'\n\nexport const two: number = one + 1\n",
   'src/sys/index.test.ts':
@@ -96,6 +98,13 @@ const BROKEN: [step: string, rule: string, path: string, text: string, says: Reg
     'src/codec/index.ts',
     "import { request } from 'node:http'\n\nexport const one = request.length\n",
     /node:http imported as a module/,
+  ],
+  [
+    'boundaries',
+    'a domain nobody described',
+    'src/wire/index.ts',
+    'export const any = 1\n',
+    /src\/wire: no README\.md/,
   ],
   ['boundaries', 'a domain nobody drew', 'src/utils/index.ts', 'export const any = 1\n', /"utils" has no entry/],
   [
