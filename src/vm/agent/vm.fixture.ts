@@ -16,7 +16,8 @@ export const cacheDir = resolve(import.meta.dirname, '../../../.cache')
 export const missing = (): string | undefined =>
   existsSync(join(cacheDir, 'kernel/current.json')) ? undefined : 'the guest kernel is not set up; run "./zos setup"'
 
-export type Root = { file: string; root: StartSpec['root']; data: Buffer }
+/** NBD: the socket that serves it, instead of the file. */
+export type Root = { file: string; root: StartSpec['root']; data: Buffer; nbd?: string }
 
 /** A tree with busybox, users, and `/data.bin` of 16 MiB, as EROFS with its verity tree; FILL puts more into it. */
 export async function makeRoot(dir: string, fill?: (tree: string) => void): Promise<Root> {
@@ -79,7 +80,12 @@ export async function bootVm(dir: string, root: Root, memoryMiB = 256, card?: Te
     name: 'agent-test',
     sockets: { qmp: join(dir, 'qmp'), agent: join(dir, 'agent') },
     card: card?.link ?? { kind: 'stream', path: join(dir, 'nic') },
-    disks: { root: disk(0), upper: disk(1), modules: disk(3), volumes: [disk(2)] },
+    disks: {
+      root: root.nbd ? { kind: 'nbd', socket: root.nbd } : disk(0),
+      upper: disk(1),
+      modules: disk(3),
+      volumes: [disk(2)],
+    },
     boot: { vmlinux: kernel.vmlinux, initramfs: initramfs.path },
   })
   const at = args.indexOf('ringbuf,id=console,size=65536')
