@@ -34,6 +34,9 @@ test('it ends by itself when all of it held, and leaves nothing running', {
     assert.match(said.text, new RegExp(`^${step} +\\d+\\.\\d\\d +\\d+\\.\\d\\d`, 'm'))
   assert.match(said.text, /^dedupe .* published again: 0 of \d+ chunks were new: 0 B stored$/m)
   assert.match(said.text, /^read by the node .* of it until the page came \(\d+\.\d %\)$/m)
+  const [, files = ''] = /^checked +(\d+) files of the start, [\d.]+ \w+, before nginx ran/m.exec(said.text) ?? []
+  assert.ok(Number(files) > 5, `nginx, its linker and its libraries: ${files}`)
+  assert.match(said.text, /^memory +[\d.]+ MiB of this machine for a 128 MiB workload$/m)
   assert.match(said.text, /\nall of it held\n$/)
   assert.deepEqual(processesWith(work), [])
 })

@@ -34,6 +34,15 @@ test('whole chunks: the bytes are right', () => {
   node.ok(['flist', 'verify', 'web'])
 })
 
+test('the whole cache gone: nothing was in it that the hub has not', () => {
+  const names = () => node.json<{ name: string; digest: string }[]>(['images', '--json'])
+  const before = names()
+  node.ok(['down'])
+  rmSync(join(node.home, 'cas'), { recursive: true })
+  assert.equal(sha256(cat().out), sha256(blob))
+  assert.deepEqual(names(), before)
+})
+
 test('every cached chunk flipped, hub good: healed byte for byte', () => {
   node.ok(['down'])
   const cas = join(node.home, 'cas')
