@@ -1,12 +1,19 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 
 const SHELF = join(import.meta.dirname, '../.cache/templates')
 /** A booted guest of a class, which holds nothing of any home; those of images (…-DIGEST) belong to what a test published. */
 const OF_CLASS = /^[0-9a-f]{32}-\d+x\d+$/
 
-const names = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir) : []).filter((n) => OF_CLASS.test(n))
+/** Milliseconds for which a template that was kept may still be lent to a home in use. */
+const IN_USE = 3_600_000
+
+/** The templates that lie in DIR itself: what was lent is a link. */
+const own = (dir: string): string[] =>
+  existsSync(dir)
+    ? readdirSync(dir, { withFileTypes: true }).flatMap((e) => (e.isDirectory() && OF_CLASS.test(e.name) ? e.name : []))
+    : []
 
 /**
  * Links the templates that earlier test files made into the folder DIR of a new home: booting a guest takes 6 s of CPU. The
@@ -14,17 +21,20 @@ const names = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir) : [
  */
 export function lendTemplates(dir: string): void {
   mkdirSync(dir, { recursive: true, mode: 0o700 })
-  for (const name of names(SHELF)) symlinkSync(join(SHELF, name), join(dir, name))
+  for (const name of own(SHELF)) symlinkSync(join(SHELF, name), join(dir, name))
 }
 
-/** Keeps what a home's node made in DIR itself, instead of all that is of another kernel or agent. */
+/** Keeps what a home's node made in DIR itself; what is of another kernel or agent goes. */
 export function keepTemplates(dir: string): void {
-  for (const name of names(dir)) {
+  for (const name of own(dir)) {
     const shelved = join(SHELF, name)
     if (existsSync(shelved)) continue
     mkdirSync(SHELF, { recursive: true, mode: 0o700 })
-    for (const old of names(SHELF))
-      if (old.slice(0, 32) !== name.slice(0, 32)) rmSync(join(SHELF, old), { recursive: true, force: true })
+    for (const old of own(SHELF)) {
+      const path = join(SHELF, old)
+      const isOther = old.slice(0, 32) !== name.slice(0, 32)
+      if (isOther && statSync(path).mtimeMs < Date.now() - IN_USE) rmSync(path, { recursive: true, force: true })
+    }
     // whole or not at all: another test file may look, or do the same
     const work = `${shelved}.${process.pid}`
     const { status } = spawnSync('cp', ['-r', '--sparse=always', '--reflink=auto', join(dir, name), work])

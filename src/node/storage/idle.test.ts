@@ -44,7 +44,8 @@ test('what was published gets smaller while nothing is asked for, stops when som
       await sleep(300)
       clearInterval(busy)
       assert.equal(await bytes(), before, 'somebody reads')
-      await until('a pass', 20_000, () => lines.length > 0)
+      // it yields to everybody, so on a loaded machine it takes as long as it likes
+      await until('a pass', 120_000, () => lines.length > 0)
     }
     assert.match(lines[0]!, /^recompressed \d+ objects, \d+ bytes to \d+$/)
     assert.ok((await bytes()) < before)
