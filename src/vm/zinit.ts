@@ -79,9 +79,12 @@ async function build(dir: string, key: string, options: BuildOptions): Promise<v
   })
 }
 
+/** Milliseconds. A compiler needs half a minute of one core, on a busy machine many times that; only one that hangs is ended. */
+const LIMIT = 1_200_000
+
 async function compile(args: string[], options: BuildOptions): Promise<void> {
   try {
-    await run(CC, args, { timeout: 180_000, ...(options.signal ? { signal: options.signal } : {}) })
+    await run(CC, args, { timeout: LIMIT, ...(options.signal ? { signal: options.signal } : {}) })
   } catch (error) {
     if (codeOf(error) === 'program-missing') throw error
     throw new ZosError(`Build zinit: ${reasonOf(error)}`, { code: 'zinit-failed', kind: 'node', cause: error })
