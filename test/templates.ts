@@ -39,6 +39,8 @@ export function keepTemplates(dir: string): void {
     const work = `${shelved}.${process.pid}`
     const { status } = spawnSync('cp', ['-r', '--sparse=always', '--reflink=auto', join(dir, name), work])
     try {
+      // a link that leads nowhere is none
+      rmSync(shelved, { force: true })
       if (status === 0) renameSync(work, shelved)
     } catch {}
     rmSync(work, { recursive: true, force: true })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { connectAgent } from './agent/index.ts'
+import { awaitAgent } from './await-agent.ts'
 import { adoptMachine, killStrays, spawnMachine } from './clone.ts'
 import { ensureInitramfs } from './initramfs.ts'
 import { ensureKernel } from './kernel.ts'
@@ -26,9 +27,7 @@ test('a template is made once and its clones answer, apart from each other and f
   const host = await openVmHost({
     ...{ home: join(dir, 'home'), runDir: join(dir, 'run'), cacheDir, kernel, initramfs },
     accel: 'tcg',
-    awaitAgent: async (socket, signal) => {
-      await using _ = await connectAgent(socket, signal ? { signal } : {})
-    },
+    awaitAgent,
   })
   t.after(async () => {
     killStrays(host)
