@@ -115,6 +115,7 @@ export function warmUp({ reactor, identity, plane, peers, turn }: WarmUpOptions)
   other.connection.close('')
   plane.beginAnew()
   for (const fd of [kernel, farKernel]) closeFd(fd)
-  // else what runs once a second would be compiled too, on all threads: 7 MB of compiler in memory, and more CPU than it saves
-  compileAfter(400, 3000)
+  // else what runs once a second would go to the best one too, on all threads: 7 MB of compiler in memory. What a first stream
+  // needs and packets of this one did not run is left to the quick one soon
+  compileAfter(30, 3000)
 }
