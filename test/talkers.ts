@@ -84,8 +84,9 @@ export async function startTalkers(nodes: number, groups: string[]): Promise<Tal
     run: (slot, group, command) =>
       until(`an answer of ${slot}`, 60, async () => {
         const url = `http://127.0.0.1:${forward(slot, group)}/cgi-bin/run?${encodeURIComponent(command)}`
-        const answer = await fetch(url, { signal: AbortSignal.timeout(30_000) }).catch(() => undefined)
-        return answer?.text()
+        // its body may be what comes too late
+        const text = fetch(url, { signal: AbortSignal.timeout(30_000) }).then((answer) => answer.text())
+        return text.catch(() => undefined)
       }),
     [Symbol.dispose]() {
       for (const child of forwards) child.kill('SIGKILL')
