@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { createKeyFile, formatAddress, type Identity, type PeerStatus, type ProbeResult } from '#mycelium'
 import { callUnix, run, sleep, tryRun, until } from '#sys'
+import { asUser } from './as-user.ts'
 
 const zos = resolve(import.meta.dirname, '../zos')
 const mayRun = () => {
@@ -300,9 +301,9 @@ test('a second node on the same port or API is refused with one line', { skip },
 test('what cannot be is told in one line: keys, addresses, peers, rights', { skip }, async () => {
   const short = join(work, 'short.key')
   writeFileSync(short, 'x')
-  const refused = async (pattern: RegExp, command: string[], args: string[]) => {
-    const [program, ...words] = [...command, zos, 'mycelium', ...args] as [string, ...string[]]
-    const { code, stderr } = await tryRun(program, words, { timeout: 20_000 })
+  const refused = async (pattern: RegExp, command: string[], args: string[], program = zos) => {
+    const [file, ...words] = [...command, program, 'mycelium', ...args] as [string, ...string[]]
+    const { code, stderr } = await tryRun(file, words, { timeout: 20_000 })
     assert.notEqual(code, 0, args.join(' '))
     assert.match(stderr, pattern)
     assert.equal(stderr.trim().split('\n').length, 1, stderr)
@@ -319,8 +320,13 @@ test('what cannot be is told in one line: keys, addresses, peers, rights', { ski
   copyFileSync(a.key, key)
   chownSync(key, 65_534, 65_534)
   chmodSync(work, 0o777)
-  const nobody = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '--inh-caps=-all', '--']
+  const nobody = asUser(65_534, join(work, 'seen'), '--inh-caps=-all')
   const env = ['env', `HOME=${work}`, `ZOS_HOME=${join(work, 'home')}`, `NODE_COMPILE_CACHE=${join(work, 'cache')}`]
   const may = ['run', '--key-file', key, '--api', `unix:${work}/other.sock`, '--tun', 'zos7']
-  await refused(/^zos: .*TUN interface "zos7": .*(run it as root|CAP_NET_ADMIN)/, [...nobody, ...env], may)
+  await refused(
+    /^zos: .*TUN interface "zos7": .*(run it as root|CAP_NET_ADMIN)/,
+    [...nobody.before, ...env],
+    may,
+    nobody.zos,
+  )
 })

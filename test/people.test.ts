@@ -151,9 +151,9 @@ test('strangers who hold all the streams they get keep nobody of the grid from c
   const api = join(grid!.node.home, 'grid/relay/api.sock')
   type Status = { streams: { counters: Record<string, number>; open: Record<string, number> } }
   const streams = async () => (await callUnix<Status>(api, 'GET', '/status')).streams
-  await until('both to be known', 60, async () => {
+  await until('both to be known, and streams of commands before them to be over', 60, async () => {
     const { open } = await streams()
-    return open.node! > 0 && open.member! > 0
+    return open.node! > 0 && open.member! > 0 && open.stranger === 0
   })
   const { each } = SHARES.stranger
   await using stranger = await Daemon.start({

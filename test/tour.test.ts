@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { asUser } from './as-user.ts'
 import { busyboxTree, dockerArchive, ROOT, sha256 } from './harness.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -30,10 +31,10 @@ function openHome(name: string, user?: number) {
   for (const dir of [home, runtime]) mkdirSync(dir, { recursive: true })
   for (const dir of [place, home, runtime]) chmodSync(dir, 0o700)
   if (user) spawnSync('chown', ['-R', `${user}:${user}`, place])
-  const who = user ? ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--clear-groups', '--'] : []
+  const who = user ? asUser(user, join(work, `seen-by-${user}`)) : { before: [], zos: join(ROOT, 'zos') }
   const env = { PATH: process.env.PATH!, HOME: place, XDG_RUNTIME_DIR: runtime, ZOS_HOME: home }
   const zos = (...args: string[]) => {
-    const [file, ...words] = [...who, join(ROOT, 'zos'), ...args]
+    const [file, ...words] = [...who.before, who.zos, ...args]
     const { status, stdout, stderr } = spawnSync(file!, words, { cwd: place, env, encoding: 'utf8', timeout: 300_000 })
     return { code: status, text: stdout, err: stderr }
   }
