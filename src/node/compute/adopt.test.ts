@@ -105,6 +105,8 @@ test('a QEMU that does not answer holds nobody up; what needs it is told where i
       assert.deepEqual(it.said, ['1 machines do not answer yet'])
       const workload = it.engine.find('left')
       assert.deepEqual([view(workload).state, view(workload).pid], ['running', 7])
+      // as old as the start waited, give or take the tick of a timer
+      await until('it to be told', 1000, () => view(workload).reason !== '')
       assert.match(view(workload).reason, /^not taken up for \d+ s since the daemon came up: its QEMU does not answer$/)
       await assert.rejects(takenUp(workload, 10), /its QEMU does not answer; try again, or end it with "zos kill left"/)
       await act(it)
