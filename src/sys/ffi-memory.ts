@@ -1,5 +1,18 @@
 import { getRawPointer } from 'node:ffi'
+import { setFlagsFromString } from 'node:v8'
 import { ZosError } from '#codec'
+
+/**
+ * Waits until nothing of this thread is being compiled. As a thread ends Node frees what its calls of C are described by, which
+ * V8 may at that moment be reading on another: "FastApiCallNode::ArityForArgc", or a segmentation fault (Node 26.10).
+ */
+function untilCompiled(): void {
+  setFlagsFromString('--allow-natives-syntax')
+  const wait = new Function('%FinalizeOptimization()')
+  setFlagsFromString('--no-allow-natives-syntax')
+  wait()
+}
+process.once('exit', untilCompiled)
 
 /** Refuses a range outside BYTES: the kernel would read or write whatever lies behind it. */
 export function checkRange(bytes: Uint8Array, offset: number, length: number): void {

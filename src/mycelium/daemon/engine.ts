@@ -112,8 +112,7 @@ export function createEngine(options: EngineOptions) {
   )
 
   announce(identity)
-  // first what may be refused: a thread that ends while what it warmed up is being compiled takes the process with it
-  // (V8 reads what node:ffi has freed: "FastApiCallNode::ArityForArgc"; Node 26.10)
+  // first what may be refused
   const listeners = listen.map((endpoint) => peers.listen(endpoint))
   warmUp({
     reactor,

@@ -39,12 +39,13 @@ const hubNames = hubs.map(({ name }) => name)
 const ends = { listen: endpoints(values.listen), peers: endpoints(values.peer), api: sockets.api }
 const relayer = values.relayer === undefined ? undefined : parseOverlayAddress(values.relayer)
 const at = { ...ends, relayer, far, near, hubs: hubNames, shown, log }
-await serveOverlay(run, at)
+const overlay = await serveOverlay(run, at)
 log(`up: pid ${process.pid}`)
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.on(signal, () => {
+  process.on(signal, async () => {
     for (const path of [...Object.values(sockets), ...far.map(({ socket }) => join(run, socket))])
       rmSync(path, { force: true })
+    await overlay[Symbol.asyncDispose]()
     process.exit(0)
   })
 }

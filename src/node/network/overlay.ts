@@ -1,5 +1,4 @@
 import { rmSync } from 'node:fs'
-import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { Daemon, type Endpoint, serveApi } from '#mycelium'
@@ -78,7 +77,7 @@ export async function serveOverlay(
     shown: Shown
     log: (line: string) => void
   },
-): Promise<Server> {
+): Promise<AsyncDisposable> {
   const { listen, peers, api, relayer, far, near, hubs, shown, log } = at
   let overlay: Promise<{ daemon: Daemon; cards: ReturnType<typeof keepCards> }> | undefined
   const start = async (secret: Uint8Array) => {
@@ -105,7 +104,7 @@ export async function serveOverlay(
     if (overlay) return overlay
     throw new ZosError(`${action}: the node's own identity is not known yet`, { code: 'no-overlay', kind: 'node' })
   }
-  return serveUnix(overlaySocket(run), {
+  const server = await serveUnix(overlaySocket(run), {
     calls: {
       'GET /ping': () => ({ pid: process.pid, ready: overlay !== undefined, hubs, hubKey: shown.key }),
       'PUT /passes': ({ body }) => shown.set(passesSchema.parse(body)),
@@ -130,4 +129,12 @@ export async function serveOverlay(
       'GET /cards': async () => (overlay ? (await overlay).cards.list() : []),
     },
   })
+  return {
+    // the packet thread ends in order: of itself it would be cut off in whatever it does
+    async [Symbol.asyncDispose]() {
+      server.close()
+      const { daemon } = (await overlay) ?? {}
+      await daemon?.[Symbol.asyncDispose]()
+    },
+  }
 }
