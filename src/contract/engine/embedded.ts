@@ -1,6 +1,7 @@
 import type { Server } from 'node:http'
 import { ZosError } from '#codec'
-import { Chain, type ChainOptions } from './chain.ts'
+import { Chain } from './chain.ts'
+import type { ChainOptions } from './recovery.ts'
 import { methodsOf, rpcError } from './rpc.ts'
 import { serveRpc } from './serve.ts'
 import type { EmbeddedEngine, Hex } from './types.ts'

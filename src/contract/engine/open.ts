@@ -1,7 +1,7 @@
-import type { ChainOptions } from './chain.ts'
+import type { ChainOptions } from './recovery.ts'
 import type { EmbeddedEngine } from './types.ts'
 
-export type { ChainOptions } from './chain.ts'
+export type { ChainOptions } from './recovery.ts'
 
 /**
  * The embedded chain kept in options.dir, run in this process; see embedded.ts. The EVM is loaded on the first call

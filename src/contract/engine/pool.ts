@@ -44,14 +44,18 @@ export function decodeTransaction(raw: Uint8Array, common: Common): { tx: TypedT
 /** Transactions that wait for a block: by sender and nonce, bounded, each settled exactly once. */
 export class Pool {
   readonly #bySender = new Map<string, Map<bigint, Waiting>>()
+  /** Of the block that is being made. */
+  #taken: Waiting[] = []
   #size = 0
 
   get size(): number {
     return this.#size
   }
 
+  /** What waits for a block, or for the end of the one it was taken into. */
   find(sender: string, nonce: bigint): Waiting | undefined {
-    return this.#bySender.get(sender)?.get(nonce)
+    const taken = this.#taken.find((w) => w.sender === sender && w.nonce === nonce)
+    return taken ?? this.#bySender.get(sender)?.get(nonce)
   }
 
   add(tx: TypedTransaction, raw: Uint8Array, sender: string, settle: Waiting['settle']): void {
@@ -72,9 +76,10 @@ export class Pool {
     this.#size++
   }
 
-  /** Takes what may go into the next block: each sender's run of nonces from its state's on, within GAS. */
+  /** Takes what may go into the next block, until `done`: each sender's run of nonces from its state's on, within GAS. */
   async take(gas: bigint, count: number, nonceOf: (sender: string) => Promise<bigint>): Promise<Waiting[]> {
     const taken: Waiting[] = []
+    this.#taken = taken
     let left = gas
     for (const [sender, own] of this.#bySender) {
       let next = await nonceOf(sender)
@@ -93,6 +98,11 @@ export class Pool {
       }
     }
     return taken
+  }
+
+  /** What was taken is about to be settled: nobody may wait for it any more. */
+  done(): void {
+    this.#taken = []
   }
 
   #remove(w: Waiting): void {

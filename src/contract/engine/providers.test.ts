@@ -27,7 +27,10 @@ async function providers(stack: AsyncDisposableStack, ways: How[]) {
       let text = ''
       for await (const part of req) text += part
       const { id, method, params } = JSON.parse(text)
-      const said = await how(method, params, () => callRpc(`unix://${socket}`, method, params, 5000))
+      const ask = () => callRpc(`unix://${socket}`, method, params, 5000)
+      const said = await Promise.resolve(how(method, params, ask)).catch(
+        ({ code, message }): Said => ({ error: { code, message } }),
+      )
       if ('status' in said) res.writeHead(said.status, said.after ? { 'retry-after': said.after } : {}).end('too many')
       else res.end(JSON.stringify({ jsonrpc: '2.0', id, ...said }))
     })
