@@ -22,7 +22,9 @@ const SECRET = 'a secret nobody on the way may read'
 async function capture(flags: (i: number, keys: string[]) => string[]) {
   using net = createNet(['ours', 'ours'], [[1, 0]], flags)
   const file = join(net.keyFile(0), '../capture.pcap')
-  const tcpdump = net.spawn(0, ['tcpdump', '-U', '-s', '0', '-w', file, '-i', 'e1', 'tcp', 'port', '9651'])
+  // of itself it is told of packets after a second only, and ends without those of the last; a packet may have 64 KB and its heads
+  const all = ['--immediate-mode', '-U', '-s', '66000', '-B', '65536']
+  const tcpdump = net.spawn(0, ['tcpdump', ...all, '-w', file, '-i', 'e1', 'tcp', 'port', '9651'])
   // frames are told apart from the first byte of a connection on: it writes its file's head when it sees the cable
   await until('tcpdump to look', 20_000, () => existsSync(file) && statSync(file).size >= PCAP_HEAD)
   for (const i of [0, 1]) net.start(i)

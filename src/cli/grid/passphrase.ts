@@ -30,9 +30,10 @@ export function passphrase(what: string): Promise<string> {
         text = c === '\u007f' ? text.slice(0, -1) : text + c
       }
     }
-    stderr.write(`${what}: `)
+    // the terminal shows nothing any more before anybody is asked
     stdin.setRawMode(true)
     stdin.resume()
     stdin.on('data', onData)
+    stderr.write(`${what}: `)
   })
 }
