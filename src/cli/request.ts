@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { reasonOf } from '#codec'
 import type { RunRequest } from '#wire'
 import { DETACH_FLAG, DETACH_KEYS, parseKeys } from './detach-keys.ts'
@@ -63,7 +62,8 @@ const FLAGS = {
 function envOf(entries: readonly string[], files: readonly string[]): string[] {
   const lines = files.flatMap((file) => {
     try {
-      return readFileSync(file, 'utf8').split('\n')
+      // imported as a module it loads its promises, watchers and a reader of lines
+      return process.getBuiltinModule('node:fs').readFileSync(file, 'utf8').split('\n')
     } catch (cause) {
       throw usage(`Read --env-file "${file}": ${reasonOf(cause)}`)
     }
