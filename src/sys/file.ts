@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { link, mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** Makes a rename or unlink in DIR last through a power cut. */
@@ -15,12 +15,12 @@ export async function syncDirectory(dir: string): Promise<void> {
 
 /**
  * Replaces PATH whole or not at all: temporary file beside it, fsync, rename. Creates missing folders.
- * `sync: false` leaves out the fsyncs, for what can be made anew.
+ * `sync: false` leaves out the fsyncs, for what can be made anew. `fresh: true` replaces nothing: EEXIST when PATH is there.
  */
 export async function writeAtomic(
   path: string,
   data: Uint8Array | string,
-  options: { mode?: number; sync?: boolean } = {},
+  options: { mode?: number; sync?: boolean; fresh?: boolean } = {},
 ): Promise<void> {
   const dir = dirname(path)
   await mkdir(dir, { recursive: true })
@@ -30,7 +30,10 @@ export async function writeAtomic(
     await handle.writeFile(data)
     if (options.sync !== false) await handle.sync()
     await handle.close()
-    await rename(temporary, path)
+    if (options.fresh) {
+      await link(temporary, path)
+      await rm(temporary)
+    } else await rename(temporary, path)
   } catch (error) {
     await handle.close().catch(() => {})
     await rm(temporary, { force: true })

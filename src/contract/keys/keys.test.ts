@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -32,6 +32,13 @@ test('a key is kept encrypted, opens with its passphrase alone, and signs as its
     })
     await assert.rejects(openKey(dir, 'bob', 'x'), { code: 'no-key' })
     await assert.rejects(newKey(dir, 'alice', 'x', cheap), { code: 'key-exists' })
+    // two at once: what one of them was told it made is not replaced by the other's
+    const both = await Promise.allSettled([1, 2].map(() => newKey(dir, 'zoe', 'x', cheap)))
+    assert.deepEqual(both.map((b) => b.status === 'rejected' && b.reason.code).sort(), [false, 'key-exists'].sort())
+    const zoe = both.find((b) => b.status === 'fulfilled')!.value
+    assert.equal((await openKey(dir, 'zoe', 'x')).address, zoe.address)
+    assert.deepEqual((await readdir(dir)).sort(), ['alice.json', 'zoe.json'])
+    await rm(join(dir, 'zoe.json'))
     await assert.rejects(newKey(dir, 'b', '', cheap), { code: 'no-passphrase' })
     await assert.rejects(newKey(dir, '../x', 'x', cheap), { code: 'bad-key-name' })
     assert.deepEqual(await listKeys(dir), [{ name: 'alice', address: made.address, seal: made.seal }])

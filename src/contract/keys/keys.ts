@@ -90,9 +90,8 @@ export async function newKey(
 ): Promise<Key> {
   checkName(name)
   if (passphrase === '') throw new ZosError(`Make key "${name}": the passphrase is empty`, { code: 'no-passphrase' })
-  if (await stat(fileOf(dir, name)).catch(() => undefined)) {
-    throw new ZosError(`Make key "${name}": it exists; take another name`, { code: 'key-exists' })
-  }
+  const exists = () => new ZosError(`Make key "${name}": it exists; take another name`, { code: 'key-exists' })
+  if (await stat(fileOf(dir, name)).catch(() => undefined)) throw exists()
   const key = passkey ? passkeyOf(name, p256.utils.randomSecretKey()) : keyOf(name, secp256k1.utils.randomSecretKey())
   const salt = randomBytes(16)
   const iv = randomBytes(12)
@@ -107,7 +106,12 @@ export async function newKey(
     scrypt: { ...cost, salt: salt.toString('hex') },
     aesGcm: { iv: iv.toString('hex'), tag: cipher.getAuthTag().toString('hex'), box: box.toString('hex') },
   }
-  await writeAtomic(fileOf(dir, name), `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
+  // another process may have made one of this name meanwhile, and its address may be known to others already
+  await writeAtomic(fileOf(dir, name), `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600, fresh: true }).catch(
+    (error: unknown) => {
+      throw codeOf(error) === 'EEXIST' ? exists() : error
+    },
+  )
   return key
 }
 
