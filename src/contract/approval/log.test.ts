@@ -285,4 +285,7 @@ test('a file that is no log any more says which part is not what was signed', ()
   ]
   for (const [approvals, message] of bad)
     assert.throws(() => verifyLog(changed(approvals)), { code: 'bad-log', message })
+  // nor do its own bytes break the line, or steer the terminal it is said on
+  for (const text of ['{"a":_\n}\n', '{"a":\u001b[2J}', changed([{ ...entry, 'x\n\u001b[2J': 1 }])])
+    assert.throws(() => verifyLog(text), { code: 'bad-log', message: /^\P{Cc}*$/u })
 })

@@ -1,4 +1,4 @@
-import { canonicalJson, reasonOf, ZosError } from '#codec'
+import { canonicalJson, plain, reasonOf, ZosError } from '#codec'
 import { z } from '#npm'
 import { type Domain, deploymentId } from '../typed/digest.ts'
 import { address, freezeSchema, memberSetSchema, signatureSchema, transitionSchema } from '../typed/schema.ts'
@@ -25,8 +25,9 @@ export type ApprovalLog = z.infer<typeof logSchema>
 
 export type VerifiedLog = { group: GroupState; state: ConsentState; log: ApprovalLog }
 
+// a reason quotes the file, whose bytes are anybody's
 const bad = (reason: string, cause?: unknown) =>
-  new ZosError(`Verify approval log: ${reason}`, { code: 'bad-log', ...(cause === undefined ? {} : { cause }) })
+  new ZosError(`Verify approval log: ${plain(reason)}`, { code: 'bad-log', ...(cause === undefined ? {} : { cause }) })
 
 /** The file's text: canonical, so that each of its bytes is either signed or fixed by the format. */
 export function encodeLog(log: ApprovalLog): string {
