@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { isMap, isScalar, LineCounter, type Node, parseDocument } from '#npm'
+import { isMap, isScalar, LineCounter, type Node, parseDocument, type z } from '#npm'
 import { type Spec, specSchema } from './schema.ts'
 
 const SIZE_LIMIT = 1 << 20
@@ -23,7 +23,11 @@ export function parseSpec(text: string, file: string): Spec {
     return `${file}:${line}:${col}`
   }
   const broken = doc.errors[0] ?? doc.warnings[0]
-  if (broken) throw bad(`${at(broken.pos[0])}: ${broken.message.split('\n')[0]!.replace(/\.$/, '')}`, file)
+  if (broken) {
+    const reason =
+      broken.code === 'MULTIPLE_DOCS' ? 'a file holds one spec: give each its own' : broken.message.split('\n')[0]!
+    throw bad(`${at(broken.pos[0])}: ${reason.replace(/\.$/, '')}`, file)
+  }
   if (!isMap(doc.contents)) throw bad(`${at(0)}: a spec is a mapping that begins with "name:"`, file)
   let value: unknown
   try {
@@ -46,13 +50,29 @@ export function parseSpec(text: string, file: string): Spec {
       .replace(/^\./, '')
     const offset = offsetOf(doc.contents as Node, path as (string | number)[])
     const missing = issue.code === 'invalid_type' && issue.message.includes('received undefined')
-    const said = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message
-    const reason = unknown !== undefined ? 'there is no such field' : missing ? 'is missing' : said
+    const reason = unknown !== undefined ? 'there is no such field' : missing ? 'is missing' : saidOf(issue)
     return { offset, line: `${at(offset)}: ${field}: ${reason}` }
   })
   faults.sort((a, b) => a.offset - b.offset)
   const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : ''
   throw bad(`${faults[0]!.line}${more}`, file, { faults: faults.map((f) => f.line) })
+}
+
+const FORMS: Record<string, string> = {
+  record: 'take a mapping such as { NAME: value }',
+  object: 'take a mapping such as { field: value }',
+  array: 'take a list such as [a, b]',
+  string: 'take one word or text',
+}
+
+/** A fault in words for people: where a rule of the schema has none of its own, those of zod speak of types. */
+function saidOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_key') return issue.issues[0]?.message ?? issue.message
+  if (issue.code === 'invalid_union') return 'take one word, or a list such as [a, b]'
+  if (issue.code === 'invalid_type') return FORMS[issue.expected] ?? issue.message
+  if (issue.code === 'too_big' && issue.message.startsWith('Too big'))
+    return `take at most ${issue.maximum} ${issue.origin === 'array' ? 'entries' : 'characters'}`
+  return issue.message
 }
 
 const bad = (reason: string, file: string, details: Record<string, unknown> = {}) =>

@@ -1,4 +1,6 @@
+import { posix } from 'node:path'
 import { z } from '#npm'
+import { NAMES } from '../typed/schema.ts'
 
 // Scalars arrive as the text the user typed (YAML's failsafe schema): "1.10" stays "1.10" where it is a string.
 
@@ -73,6 +75,7 @@ const geo = z
   })
   .refine((g) => !g.countries.some((c) => g.notCountries.includes(c)), 'a country is both allowed and forbidden')
 
+const isPort = (n: number): boolean => n >= 1 && n <= 65535
 const port = z
   .string()
   .regex(/^\d{1,5}(\/(tcp|udp))?$/, 'take a port such as 80 or "53/udp"')
@@ -80,7 +83,7 @@ const port = z
     port: Number.parseInt(s, 10),
     protocol: s.endsWith('/udp') ? ('udp' as const) : ('tcp' as const),
   }))
-  .refine((p) => p.port >= 1 && p.port <= 65535, 'take a port from 1 to 65535')
+  .refine((p) => isPort(p.port), 'take a port from 1 to 65535')
 
 const LABEL = '(?!-)[a-z0-9-]{1,63}(?<!-)'
 /** A workload of this deployment, all of them, or those of another deployment of the group. */
@@ -97,14 +100,19 @@ const variables = z.record(
   z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,255}$/, 'is no name of a variable'),
   text(32768),
 )
+/** Where PATH leads, so that two ways to write one folder are one. */
+const folder = (path: string): string => posix.normalize(`${path}/`)
+const areUnique = (all: readonly string[]): boolean => new Set(all).size === all.length
+
 const words = z.union([z.array(text(8192)).max(256), text(8192).transform((s) => [s])])
 
 const health = z
   .strictObject({
-    command: words.optional(),
+    command: words.refine((argv) => (argv[0] ?? '') !== '', 'take a command').optional(),
     http: z
       .string()
       .regex(/^:\d{1,5}\/\S*$/, 'take a port and path such as ":80/healthz"')
+      .refine((s) => isPort(Number.parseInt(s.slice(1), 10)), 'take a port from 1 to 65535')
       .optional(),
     tcp: whole(1, 65535).optional(),
     interval: duration.default(30),
@@ -158,7 +166,7 @@ export const workloadSchema = z
     /** Workloads of the group's other deployments that it may open connections to. */
     reach: z.array(others).max(32).optional(),
     egress: z.enum(['none', 'internet'], 'take none or internet').default('none'),
-    names: z.array(label).max(16).default([]),
+    names: z.array(label).max(NAMES).default([]),
     health: health.optional(),
     restart: restart.default('unless-stopped'),
     geo: geo.optional(),
@@ -174,10 +182,17 @@ export const workloadSchema = z
     path: ['allow'],
   })
   .refine((w) => !w.standby || w.mode === 'fenced', { message: 'a standby needs mode: fenced', path: ['standby'] })
-  .refine((w) => new Set(w.volumes.map((v) => v.path)).size === w.volumes.length, {
+  .refine((w) => areUnique(w.volumes.map((v) => folder(v.path))), {
     message: 'two volumes have one path',
     path: ['volumes'],
   })
+  // what a node would not start, it refuses only after all have signed
+  .refine((w) => areUnique(w.volumes.map((v) => v.name)), { message: 'two volumes have one name', path: ['volumes'] })
+  .refine((w) => w.volumes.every((v) => folder(v.path) !== '/'), {
+    message: 'a volume cannot be at "/", where the image is',
+    path: ['volumes'],
+  })
+  .refine((w) => !(w.nodes.length > w.replicas), { message: 'more nodes than replicas', path: ['nodes'] })
 
 export const specSchema = z
   .strictObject({
@@ -191,8 +206,17 @@ export const specSchema = z
     farms: whole(1, 128).default(1),
     workloads: z.array(workloadSchema).min(1, 'list at least one').max(128),
   })
-  .refine((s) => new Set(s.workloads.map((w) => w.name)).size === s.workloads.length, {
+  .refine((s) => areUnique(s.workloads.map((w) => w.name)), {
     message: 'two workloads have one name',
+    path: ['workloads'],
+  })
+  // a step with more, no log can hold
+  .refine((s) => s.workloads.flatMap((w) => w.names).length <= NAMES, {
+    message: `more than ${NAMES} names in all`,
+    path: ['workloads'],
+  })
+  .refine((s) => areUnique(s.workloads.flatMap((w) => w.names)), {
+    message: 'two names are one',
     path: ['workloads'],
   })
   .refine((s) => s.workloads.reduce((n, w) => n + w.replicas, 0) <= 128, {

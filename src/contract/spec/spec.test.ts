@@ -118,6 +118,32 @@ test('what is wrong is named by file, line, column and field', () => {
   assert.match(says(web.replace('name: web\nw', 'name: Web_\nw')), /bad\.yaml:1:1: name: take 1 to 63/)
   assert.match(says(`${web}  - { name: web, image: b, memory: 64m }\n`), /two workloads have one name/)
   assert.match(says(web.replace('replicas: 1', 'standby: true')), /a standby needs mode: fenced/)
+  const more = (text: string) => says(`${web}    ${text}\n`)
+  const volumes = (...paths: string[]) =>
+    more(`volumes: [${paths.map((path, n) => `{ name: v${n}, path: ${path}, size: 16m }`).join(', ')}]`)
+  assert.match(volumes('/a', '/b/../a/'), /10:5: workloads\[0\]\.volumes: two volumes have one path/)
+  assert.match(volumes('/a/..'), /volumes: a volume cannot be at "\/"/)
+  assert.match(
+    more('volumes: [{ name: v, path: /a, size: 16m }, { name: v, path: /b, size: 16m }]'),
+    /volumes: two volumes have one name/,
+  )
+  assert.match(more('health: { http: ":0/x" }'), /health\.http: take a port from 1 to 65535/)
+  assert.match(more('health: { command: [] }'), /health\.command: take a command/)
+  assert.match(more('nodes: [a, b]'), /nodes: more nodes than replicas/)
+  assert.match(more('secrets:'), /secrets: take a mapping such as \{ NAME: value \}$/)
+  assert.match(more('health: up'), /health: take a mapping/)
+  assert.match(more('args: {}'), /args: take one word, or a list/)
+  assert.match(more('nodes: a'), /nodes: take a list/)
+  assert.match(more(`user: ${'u'.repeat(129)}`), /user: take at most 128 characters/)
+  assert.match(says(`${web}---\n${web}`), /a file holds one spec/)
+  // no log holds more: proposed, nobody could approve it
+  const names = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => `n${from + n}`).join(', ')
+  const named = (one: string, two: string) =>
+    says(`${web}    names: [${one}]\n  - { name: api, image: b, memory: 64m, names: [${two}] }\n`)
+  assert.equal(named(names(0, 8), names(8, 16)), 'taken')
+  assert.match(named(names(0, 16), names(16, 17)), /2:1: workloads: more than 16 names in all/)
+  assert.match(named('a, b', 'b'), /workloads: two names are one/)
+  assert.match(more(`names: [${names(0, 17)}]`), /names: take at most 16 entries/)
   const bomb = `a: &a [x,x,x,x,x,x,x,x,x,x]\n${'bcdefgh'
     .split('')
     .map((c, i) => `${c}: &${c} [${Array(10).fill(`*${'abcdefgh'[i]}`)}]`)

@@ -80,6 +80,9 @@ export type Rules = z.infer<typeof rulesSchema>
 export const KINDS = ['deploy', 'update', 'undo', 'migrate', 'thaw', 'freeze', 'cancel', 'wipe'] as const
 export type Kind = (typeof KINDS)[number]
 
+/** Public names of one deployment. */
+export const NAMES = 16
+
 export const transitionSchema = z.strictObject({
   kind: z.enum(KINDS),
   group: word,
@@ -92,7 +95,7 @@ export const transitionSchema = z.strictObject({
   specRoot: word,
   slots: z.array(slotSchema).max(128),
   rules: rulesSchema,
-  names: z.array(z.string().max(63)).max(16),
+  names: z.array(z.string().max(63)).max(NAMES),
   expiry: uint(40),
   drain: uint(24),
   deadline: uint(53),
