@@ -55,6 +55,51 @@ test('slots go where there is room and they are allowed, spread over farms and n
   )
 })
 
+test('a slot with less choice loses its node to none with more, and slots that share a farm leave it for the rules', () => {
+  const full = { capacity: resources({ cpu: 1000, ram: 256, ssd: 10240 }) }
+  const nodes = [node(1, full), node(2, { ...full, farm: 2, country: 'FR' })]
+  const two = (more: string) => {
+    const one = (name: string, rest: string) =>
+      `  - { name: ${name}, image: w, flist: ${'ab'.repeat(32)}, memory: 256m${rest} }\n`
+    return slotsOf(parseSpec(`name: web\nworkloads:\n${one('a', '')}${one('b', more)}`, 'x'))
+  }
+  for (const more of [', nodes: [n1]', ', geo: { countries: [DE] }', ', geo: { notCountries: [FR] }'])
+    assert.deepEqual(
+      placeSlots(two(more), nodes).map((p) => [p.slot.index, p.node.id]),
+      [
+        [0, 2],
+        [1, 1],
+      ],
+      more,
+    )
+  // what has a place keeps it, whatever is new: where it left, its room would be booked for a while yet
+  const third = [...nodes, node(3, { ...full, farm: 3 })]
+  const at = (id: number) => ({ current: new Map([[0, { node: id, resources: resources({ ram: 256 }) }]]) })
+  for (const id of [1, 3])
+    assert.deepEqual(
+      placeSlots(two(', geo: { countries: [DE] }'), third, at(id)).map((p) => p.node.id),
+      [id, 4 - id],
+    )
+  // all on one farm, until a new version of the rules wants two: one of them moves
+  const three = [node(1), node(2), node(3, { farm: 2 }), node(4, { farm: 3 })]
+  const current = new Map([1, 2, 1].map((id, n) => [n, { node: id, resources: resources({ ram: 256 }) }]))
+  const ids = (farms: number, more = ', replicas: 3') =>
+    placeSlots(wanted(more), three, { current, rules: { allow: [], deny: [], farms } }).map((p) => p.node.id)
+  assert.deepEqual(ids(1), [1, 2, 1])
+  assert.deepEqual(ids(2), [1, 3, 1])
+  assert.deepEqual(ids(3), [1, 3, 4])
+  assert.throws(() => ids(2, ', replicas: 3, nodes: [n1, n2, n1]'), /on 2 farms, but only 1/)
+  const narrow = [node(1, { capacity: resources({ cpu: 4000, ram: 512, ssd: 10240 }) }), nodes[1]!]
+  const both = new Map([0, 1].map((n) => [n, { node: 1, resources: resources({ ram: 256 }) }]))
+  const spread = (more: string) =>
+    placeSlots(wanted(more), narrow, { current: both, rules: { allow: [], deny: [], farms: 2 } })
+  assert.deepEqual(
+    spread(', replicas: 2').map((p) => p.node.id),
+    [1, 2],
+  )
+  assert.throws(() => spread(', replicas: 3'), /Place slot 2 /, 'what the second left is booked while it drains')
+})
+
 test('what cannot be placed is refused, naming the slot and what is short', () => {
   const nodes = [node(1), node(2, { state: 'drain' })]
   const says = (more: string, options = {}) => {

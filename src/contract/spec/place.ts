@@ -19,37 +19,68 @@ export const keyOfSlot = (s: { index: number; mode: number }): number => s.index
 
 /**
  * Proposes a node for each slot: where it is pinned, else where it is, else the farm and then the node with the fewest
- * slots of this deployment, the cheaper, the emptier. Pure; the contract has the last word. Refuses naming the slot and
- * what is short.
+ * slots of this deployment, the cheaper, the emptier. Slots with less choice are placed first; where slots would stay on
+ * too few farms, those that share one leave it. Pure; the contract has the last word. Refuses naming the slot and what is short.
  */
 export function placeSlots(wanted: WantedSlot[], nodes: Node[], options: PlaceOptions = {}): Placed[] {
+  const least = options.rules?.farms ?? 0
+  const stay = placeAll(wanted, nodes, options, 0)
+  if (farmsOf(stay) >= least) return stay
+  const spread = placeAll(wanted, nodes, options, least)
+  const farms = farmsOf(spread)
+  if (farms >= least) return spread
+  throw new ZosError(`Place the deployment: it is to be on ${least} farms, but only ${farms} can be had`, {
+    code: 'no-room',
+  })
+}
+
+const farmsOf = (placed: Placed[]): number =>
+  new Set(placed.filter((p) => p.slot.mode !== MODE.standby).map((p) => p.node.farm)).size
+
+/** Pinned slots first, then those that have a place, then those that geo rules bind; standbys go by their primaries' places. */
+function rankOf(s: WantedSlot, isPlaced: boolean): number {
+  if (s.mode === MODE.standby) return 4
+  if (s.node !== undefined) return 0
+  if (isPlaced) return 1
+  return s.countries.length + s.notCountries.length + s.regions.length > 0 ? 2 : 3
+}
+
+/** Until slots are on LEAST farms none stays where another one is. */
+function placeAll(wanted: WantedSlot[], nodes: Node[], options: PlaceOptions, least: number): Placed[] {
   const rows = rowsOf(nodes, options)
-  const placed: Placed[] = []
-  for (const slot of wanted) {
-    const primary = slot.mode === MODE.standby ? placed.find((p) => p.slot.index === slot.index) : undefined
-    const now = options.current?.get(keyOfSlot(slot))?.node
-    let best: Row | undefined
-    for (const row of rows) {
-      // of ten thousand nodes most are out by this alone
-      if (best && row.node.id !== now && (best.node.id === now || row.farm.slots > best.farm.slots)) continue
-      const { node } = row
-      if (node === primary?.node || !holds(row.free, slot.resources) || !suits(slot, node, now)) continue
-      if (!best || before(row, best, now)) best = row
-    }
+  const placed = new Map<WantedSlot, Placed>()
+  const placeOf = (s: WantedSlot) => options.current?.get(keyOfSlot(s))
+  const rank = (s: WantedSlot) => rankOf(s, placeOf(s) !== undefined)
+  for (const slot of wanted.toSorted((a, b) => rank(a) - rank(b))) {
+    const all = [...placed.values()]
+    const primary = slot.mode === MODE.standby ? all.find((p) => p.slot.index === slot.index) : undefined
+    const had = placeOf(slot)
+    const now = had?.node
+    const here = had && rows.find((r) => r.node.id === now)
+    const leaves = here && here.farm.slots > 0 && slot.mode !== MODE.standby && farmsOf(all) < least
+    const best = (leaves && bestOf(rows, slot, primary, undefined)) || bestOf(rows, slot, primary, now)
     if (!best) throw short(slot, nodes, rows, now)
+    // what it leaves stays booked while it drains
+    if (here && here !== best) here.free = minus(here.free, had.resources)
     best.free = minus(best.free, slot.resources)
     best.farm.slots++
     best.slots++
-    placed.push({ slot, node: best.node })
+    placed.set(slot, { slot, node: best.node })
   }
-  const farms = new Set(placed.filter((p) => p.slot.mode !== MODE.standby).map((p) => p.node.farm)).size
-  const least = options.rules?.farms ?? 0
-  if (farms < least) {
-    throw new ZosError(`Place the deployment: it is to be on ${least} farms, but only ${farms} can be had`, {
-      code: 'no-room',
-    })
+  return wanted.map((slot) => placed.get(slot)!)
+}
+
+/** The row that SLOT would be best on; NOW: the node that it stays on where it can. */
+function bestOf(rows: Row[], slot: WantedSlot, primary: Placed | undefined, now: number | undefined): Row | undefined {
+  let best: Row | undefined
+  for (const row of rows) {
+    // of ten thousand nodes most are out by this alone
+    if (best && row.node.id !== now && (best.node.id === now || row.farm.slots > best.farm.slots)) continue
+    const { node } = row
+    if (node === primary?.node || !holds(row.free, slot.resources) || !suits(slot, node, now)) continue
+    if (!best || before(row, best, now)) best = row
   }
-  return placed
+  return best
 }
 
 /** A node while slots are being placed: what is left of it, and how many slots it and its farm have got. */
