@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -33,6 +33,19 @@ test('a path that is not percent-encoded is the fault of whoever asks', async (t
   t.after(() => server.close())
   assert.equal(await callUnix(path, 'GET', '/things/%41'), 1)
   await assert.rejects(callUnix(path, 'GET', '/things/%zz'), (error) => codeOf(error) === 'bad-path')
+})
+
+test('a socket is made in the place of a stale one, never of anything else', async (t) => {
+  const [key, link, folder] = ['me.key', 'link', 'folder'].map((name) => join(dir, name)) as [string, string, string]
+  writeFileSync(key, 'a secret')
+  symlinkSync(key, link)
+  mkdirSync(folder)
+  for (const there of [key, link, folder]) {
+    const served = serveUnix(there, {})
+    void served.then((server) => t.after(() => server.close())).catch(() => {})
+    await assert.rejects(served, /^ZosError: Listen on ".*": what is there is no socket; give another path/)
+  }
+  assert.equal(readFileSync(link, 'utf8'), 'a secret')
 })
 
 test('an answer that is no JSON is an error of the call', async (t) => {

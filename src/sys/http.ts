@@ -1,4 +1,4 @@
-import { chmodSync, rmSync } from 'node:fs'
+import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import type { IncomingMessage, RequestOptions, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { codeOf, reasonOf, ZosError } from '#codec'
@@ -149,7 +149,7 @@ export async function serveUnix(path: string, routes: Routes | Promise<Routes>, 
     }
     serve().catch(refuse)
   })
-  rmSync(path, { force: true })
+  removeStale(path)
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) =>
       reject(new ZosError(`Listen on "${path}": ${cause.message}`, { code: 'listen-failed', kind: 'node', cause })),
@@ -158,6 +158,16 @@ export async function serveUnix(path: string, routes: Routes | Promise<Routes>, 
   })
   chmodSync(path, 0o600)
   return server
+}
+
+/** A socket was left by a program that has ended; anything else of that name is somebody's. */
+function removeStale(path: string): void {
+  const there = lstatSync(path, { throwIfNoEntry: false })
+  if (there && !there.isSocket())
+    throw new ZosError(`Listen on "${path}": what is there is no socket; give another path, or remove it first`, {
+      code: 'listen-failed',
+    })
+  rmSync(path, { force: true })
 }
 
 function thrown(text: string, status: number): ZosError {
