@@ -33,6 +33,7 @@ test('a key file is 32 raw bytes for its owner alone, never written over, and re
     writeFileSync(odd, Buffer.alloc(size), { mode: 0o600 })
     await assert.rejects(readKeyFile(odd), new RegExp(`: ${size} bytes, a key is 32 raw bytes$`))
   }
-  for (const none of [join(dir, 'none'), dir, join(dir, 'link')])
+  // a device without an end too
+  for (const none of [join(dir, 'none'), dir, join(dir, 'link'), '/dev/zero'])
     await assert.rejects(readKeyFile(none), /^ZosError: Read key file ".*": .*keygen" makes one$/)
 })

@@ -81,7 +81,10 @@ export async function readSecret(path: string): Promise<Buffer> {
   let secret: Buffer
   let mode: number
   try {
-    mode = (await stat(path)).mode
+    const there = await stat(path)
+    // a pipe would be waited for, a device has no end
+    if (!there.isFile()) throw new Error('it is no file')
+    mode = there.mode
     secret = await readFile(path)
   } catch (cause) {
     throw new ZosError(`Read key file "${path}": ${reasonOf(cause)}; "./zos mycelium keygen" makes one`, {

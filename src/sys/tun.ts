@@ -54,7 +54,9 @@ export function check(what: string, name: string, code: number): void {
         ? ': another program holds it; choose another name or end that program'
         : errno === 13
           ? ': is IPv6 disabled here (net.ipv6.conf.all.disable_ipv6)?'
-          : ''
+          : errno === 22 && what.startsWith('Create')
+            ? ': an interface of another kind has that name; choose another name'
+            : ''
   throw new ZosError(`${what} "${name}": ${errnoMessage(errno)}${hint}`, {
     code: 'tun-failed',
     kind: 'node',

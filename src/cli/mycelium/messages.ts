@@ -59,7 +59,7 @@ export async function send(args: string[]): Promise<number> {
   }
   const replyTo = flags['reply-to']
   const id = replyTo ?? (await ask<{ id: string }>('POST', PATH, body)).id
-  if (replyTo !== undefined) await ask('POST', `${PATH}/reply/${replyTo}`, body)
+  if (replyTo !== undefined) await ask('POST', `${PATH}/reply/${encodeURIComponent(replyTo)}`, body)
   const status = await arrival(id, until)
   if (status.state !== 'received' && status.state !== 'read')
     throw new ZosError(

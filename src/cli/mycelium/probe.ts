@@ -1,5 +1,13 @@
 import { ZosError } from '#codec'
-import { formatAddress, type ProbeResult, parseOverlayAddress } from '#mycelium'
+import {
+  formatAddress,
+  formatSubnet,
+  type ProbeResult,
+  parseOverlayAddress,
+  type RouteStatus,
+  subnetOf,
+  type UnreachedStatus,
+} from '#mycelium'
 import { sleep } from '#sys'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { ask } from './api-path.ts'
@@ -12,7 +20,8 @@ function errorText({ type, code }: { type: number; code: number }): string {
   if (type === 3) return 'hop limit exceeded on the way'
   if (type === 2) return 'packet too big for the path'
   if (code === 0) return 'no route: no peer knows this address; is its node up and connected to anybody?'
-  if (code === 3) return 'the node is there, this address in its subnet is not'
+  if (code === 3)
+    return 'not reached: no address of that node, or it answers no handshake; look at "zos mycelium routes"'
   return `unreachable (type ${type}, code ${code})`
 }
 
@@ -25,6 +34,18 @@ function oneAddress(command: string, rest: string[]): string {
 const probe = (address: string, hopLimit: number): Promise<ProbeResult> =>
   ask('POST', '/probe', { address, hopLimit, timeout: TIMEOUT })
 
+/** Why there may have been none, of what the node knows, and what to do. */
+async function whySilent(address: string): Promise<string> {
+  const subnet = formatSubnet(subnetOf(parseOverlayAddress(address)))
+  const { searching, unreached } = await ask<{ searching: string[]; unreached: UnreachedStatus[] }>('GET', '/status')
+  const route = (await ask<RouteStatus[]>('GET', '/routes')).find((r) => r.subnet === subnet && r.selected)
+  const failed = unreached.find((one) => one.subnet === subnet)?.error ?? route?.lastError
+  if (failed) return failed
+  if (route) return `a route leads there by ${route.via}: its node may have just ended, or answers not everybody`
+  if (!searching.includes(subnet)) return 'nothing is known of it; ping it again'
+  return 'no route yet, it is still asked for: is its node up and connected to anybody?'
+}
+
 /** Exit code 0 when at least one answer came. */
 export async function ping(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('mycelium ping', args, {
@@ -36,17 +57,20 @@ export async function ping(args: string[]): Promise<number> {
   if (!Number.isInteger(count) || count < 1 || count > 10_000)
     throw new ZosError(`zos mycelium ping: count "${flags.count}" is not a number from 1 to 10000`, { code: 'usage' })
   let answers = 0
+  let silent = false
   for (let i = 1; i <= count; i++) {
     if (i > 1) await sleep(1_000)
     const result = await probe(address, 64)
     if (result.outcome === 'reply') answers++
+    silent = result.outcome === 'timeout'
     if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`)
     else if (result.outcome === 'reply')
       process.stdout.write(`reply from ${result.from}: ${result.ms.toFixed(2)} ms, hop limit ${result.hopLimit}\n`)
     else if (result.outcome === 'error') process.stdout.write(`${result.from}: ${errorText(result)}\n`)
     else process.stdout.write(`no answer within ${TIMEOUT / 1000} s\n`)
   }
-  if (!flags.json) process.stdout.write(`${answers} of ${count} answered\n`)
+  const why = answers === 0 && silent && !flags.json ? `: ${await whySilent(address)}` : ''
+  if (!flags.json) process.stdout.write(`${answers} of ${count} answered${why}\n`)
   return answers > 0 ? 0 : 1
 }
 

@@ -124,7 +124,7 @@ export async function runNode(args: string[]): Promise<number> {
     ...(admission ? { admission } : {}),
     discovery: !flags['no-discovery'],
     tell: warn,
-    ...(flags.tun ? { port: { kind: 'tun', name: flags.tun } } : {}),
+    ...(flags.tun === undefined ? {} : { port: { kind: 'tun', name: flags.tun } }),
   })
   if (flags.relayer) await (await import('./words.ts')).relayWords(daemon.messages!, flags.grid!, warn, stop.signal)
   const server = await serveApi(daemon, socket)

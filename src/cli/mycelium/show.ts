@@ -1,10 +1,10 @@
 import type { PeerStatus, prometheus, RouteStatus, UnreachedStatus } from '#mycelium'
-import { JSON_FLAG, parseFlags } from '../flags.ts'
+import { JSON_FLAG, onlyFlags } from '../flags.ts'
 import { bytesText, table } from '../terminal.ts'
 import { ask } from './api-path.ts'
 
 const jsonFlag = (command: string, args: string[]): boolean =>
-  parseFlags(`mycelium ${command}`, args, { json: JSON_FLAG }).flags.json
+  onlyFlags(`mycelium ${command}`, args, { json: JSON_FLAG }).json
 
 const print = (json: boolean, value: unknown, text: () => string): number => {
   process.stdout.write(json ? `${JSON.stringify(value)}\n` : text())
@@ -71,7 +71,7 @@ export async function routes(args: string[]): Promise<number> {
 }
 
 export async function metrics(args: string[]): Promise<number> {
-  parseFlags('mycelium metrics', args, {})
+  onlyFlags('mycelium metrics', args, {})
   // the other commands here do without the daemon's code
   const { prometheus: text } = await import('#mycelium')
   const now = await ask<Parameters<typeof prometheus>[0]>('GET', '/status')

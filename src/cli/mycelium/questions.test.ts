@@ -1,0 +1,71 @@
+// What the commands that ask a node say when nothing answers, or when they are asked for what they have not.
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { test } from 'node:test'
+import { Daemon, describeIdentity, identityOf, parseEndpoint, serveApi } from '#mycelium'
+import { freePort, tryRun, until } from '#sys'
+
+const zos = resolve(import.meta.dirname, '../../../zos')
+
+test('a silent address is told why, as far as the node knows; words too many and paths for ids are refused', {
+  timeout: 60_000,
+}, async () => {
+  await using stack = new AsyncDisposableStack()
+  const dir = await mkdtemp(join(tmpdir(), 'zos-questions-'))
+  stack.defer(() => rm(dir, { recursive: true, force: true }))
+  const [secret, far] = [randomBytes(32), randomBytes(32)]
+  const endpoint = parseEndpoint(`tcp://127.0.0.1:${await freePort()}`)
+  stack.use(await Daemon.start({ secret: far, listen: [endpoint], peers: [] }))
+  const messages = join(dir, 'messages')
+  const daemon = stack.use(await Daemon.start({ secret, listen: [], peers: [endpoint], messages }))
+  const socket = join(dir, 'api.sock')
+  const server = await serveApi(daemon, socket)
+  stack.defer(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  await until('a route', 20_000, async () => (await daemon.routes()).length > 0)
+  const env = { ...process.env, ZOS_HOME: dir, ZOS_MYCELIUM_API: `unix:${socket}` }
+  const asked = async (...words: string[]) => {
+    const { code, stdout, stderr } = await tryRun(zos, ['mycelium', ...words], { env, timeout: 20_000 })
+    return { code, stdout: stdout.toString(), stderr }
+  }
+
+  const nobody = await asked('ping', '4aa::1', '-c', '1')
+  assert.deepEqual([nobody.code, nobody.stderr], [1, ''])
+  assert.match(
+    nobody.stdout,
+    /^no answer within 2 s\n0 of 1 answered: no route yet, it is still asked for: is its node/,
+  )
+  await until('the search to end', 20_000, async () => !((await daemon.status()).searching as string[]).length)
+  assert.match(
+    (await asked('ping', '4aa::1', '-c', '1')).stdout,
+    /\n0 of 1 answered: no route: it does not run, or no peer/,
+  )
+  const { subnet } = describeIdentity(identityOf(far))
+  const there = await asked('ping', subnet.replace('/64', 'ffff'), '-c', '1')
+  assert.match(there.stdout, /0 of 1 answered: a route leads there by tcp:/)
+
+  for (const command of ['status', 'metrics', 'capture'])
+    assert.match((await asked(command, 'more')).stderr, /^zos mycelium [a-z]+: "more" is not understood/)
+  assert.match(
+    (await asked('send', '4aa::1', '--reply-to', '../../admin')).stderr,
+    /^zos: Read message id "..\/..\/admin":/,
+  )
+
+  const mine = join(dir, 'mine.key')
+  await writeFile(mine, far, { mode: 0o600 })
+  const start = ['run', '--key-file', mine, '--api', `unix:${join(dir, 'other.sock')}`]
+  assert.match(
+    (await asked(...start, '--tun', '')).stderr,
+    /^zos: Open TUN interface "": the name must be 1 to 15 letters/,
+  )
+  assert.match(
+    (await asked(...start, '--api', `unix:${mine}`)).stderr,
+    /^zos: Listen on ".*": what is there is no socket/,
+  )
+  assert.deepEqual(await readFile(mine), far)
+})
