@@ -38,6 +38,9 @@ export type PeersEvents = Omit<ConnectionEvents, 'closed'> & {
 const sameHost = (a: SocketAddress, b: SocketAddress): boolean =>
   a.scope === b.scope && (a.ip === b.ip || (ipv6Bytes(a.ip)?.equals(ipv6Bytes(b.ip) ?? Buffer.alloc(0)) ?? false))
 
+/** An IPv6 host has the rest of its /64 to itself. */
+const hostOf = ({ ip }: SocketAddress): string => ipv6Bytes(ip)?.toString('latin1', 0, 8) ?? ip
+
 export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: number) => number | null) {
   const inbound = new Map<Connection, { since: number; endpoint: Endpoint }>()
   const connections = new Map<number, Connection>()
@@ -64,14 +67,31 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
     [...inbound.values()].some(({ endpoint }) => sameHost(endpoint, address))
   const dialling = createDialling(reactor, { open, secure, isConnected })
 
+  /** All places are taken: whoever has most of them, and more than the NEWCOMER would have, gives up its latest. */
+  function makeRoom(newcomer: SocketAddress): boolean {
+    const held = new Map<string, Connection[]>()
+    for (const [connection, { endpoint }] of inbound) {
+      const host = hostOf(endpoint)
+      const those = held.get(host)
+      if (those) those.push(connection)
+      else held.set(host, [connection])
+    }
+    const most = [...held.values()].reduce((a, b) => (b.length > a.length ? b : a), [])
+    if (most.length <= (held.get(hostOf(newcomer))?.length ?? 0) + 1) return false
+    most.at(-1)!.close('others had no place left')
+    return true
+  }
+
   function accept(listener: number): void {
     for (let i = 0; i < 16; i++) {
       const accepted = acceptTcp(listener)
       if (!accepted) return
       if (inbound.size + securing >= MAX_INBOUND) {
         events.fault('too-many-inbound')
-        closeFd(accepted.fd)
-        continue
+        if (!makeRoom(accepted.peer)) {
+          closeFd(accepted.fd)
+          continue
+        }
       }
       const rtt = tcpRtt(accepted.fd)
       if (!secure) {
