@@ -5,6 +5,7 @@ import { FUZZ_RUNS } from '../fuzz.fixture.ts'
 import type { Message } from '../wire/control.ts'
 import { createRouter } from './router.ts'
 import { simRouterId, simSubnet } from './simulate.ts'
+import { MOST_SOURCES } from './table.ts'
 
 test('whatever neighbours say: the router stays within its bounds, and what is ours stays ours', () => {
   const sent: Message[] = []
@@ -45,7 +46,27 @@ test('whatever neighbours say: the router stays within its bounds, and what is o
       router.tick(now)
     }
     assert.ok(router.entries.size <= 100 && router.queries.size <= 50)
+    // and one that waits with each neighbour to be used
+    assert.ok([...router.entries.values()].every(({ sources }) => sources.size <= MOST_SOURCES + 3))
     assert.equal(router.entries.get(simSubnet(1)), undefined, 'a way to ourselves')
   }
   assert.ok(router.isOwn(simSubnet(1)))
+})
+
+test('one subnet in the name of ever more router ids takes no more room, and who started so often is reached again', () => {
+  const router = createRouter({ owns: () => true, send: () => {} })
+  for (const link of [1, 2]) router.linkUp(link, { base: 10, rtt: 1 }, 0)
+  const subnet = simSubnet(5)
+  const started = (n: number): string => simRouterId(5).slice(0, 64) + n.toString(16).padStart(16, '0')
+  const update = (n: number, metric: number): Message => {
+    const prefix = { bytes: subnet, length: 64 }
+    return { type: 'update', interval: 30_000, seqno: 0, metric, prefix, routerId: started(n) }
+  }
+  for (let n = 0; n < 1_000; n++) router.receive(1, update(n, n % 2 ? 0 : 60), n)
+  const entry = router.entries.get(subnet)!
+  assert.equal(entry.sources.size, MOST_SOURCES)
+  assert.equal(router.counters.tableFull, 1_000 - MOST_SOURCES)
+  assert.equal(entry.selected?.routerId, started(MOST_SOURCES - 1))
+  router.receive(1, update(5_000, 0), 182_000)
+  assert.equal(entry.selected?.routerId, started(5_000))
 })

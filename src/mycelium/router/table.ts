@@ -4,6 +4,9 @@ import type { Entry, Link, Route, Source } from './types.ts'
 
 /** Half an hour, as upstream; kept longer while a route of that source is there. */
 const SOURCE_LIFETIME = 30 * 60_000
+/** One more for each start of a node, and for whatever a neighbour makes up: of so many none is forgotten sooner than RFC 8966 says. */
+export const MOST_SOURCES = 16
+const SHORTEST_LIFETIME = 3 * 60_000
 /** A route replaces a usable one only when it is better by more than this, or leads straight to the owner. */
 const WORTH_SWITCHING = 10
 
@@ -36,6 +39,13 @@ export function noteAdvertised(entry: Entry, routerId: string, seqno: number, me
       source.metric = metric
     } else if (seqno === source.seqno && metric < source.metric) source.metric = metric
   }
+}
+
+/** False while a source cannot be remembered, which what is told of it would need to be free of loops. */
+export function hasRoomFor(entry: Entry, routerId: string, now: number): boolean {
+  if (entry.sources.size < MOST_SOURCES || entry.sources.has(routerId)) return true
+  dropOldSources(entry, now + SOURCE_LIFETIME - SHORTEST_LIFETIME)
+  return entry.sources.size < MOST_SOURCES
 }
 
 export function dropOldSources(entry: Entry, now: number): void {

@@ -4,7 +4,7 @@ import { INFINITE } from './numbers.ts'
 import { reselect } from './select.ts'
 import { answerWaiting, requestSeqno } from './seqno.ts'
 import { RETRACTED_HOLD, type RouterState, subnetOfPrefix } from './state.ts'
-import { isFeasible, newEntry } from './table.ts'
+import { hasRoomFor, isFeasible, newEntry } from './table.ts'
 import type { Entry, LinkId } from './types.ts'
 
 type Update = Extract<Message, { type: 'update' }>
@@ -31,7 +31,12 @@ function entryFor(state: RouterState, link: LinkId, m: Update, now: number): Ent
     return undefined
   }
   const known = state.entries.get(subnet)
-  if (known || m.metric === INFINITE) return known
+  if (m.metric === INFINITE) return known
+  if (known) {
+    if (hasRoomFor(known, m.routerId, now)) return known
+    state.counters.tableFull++
+    return undefined
+  }
   if (state.entries.size >= state.limits.subnets) {
     state.counters.tableFull++
     return undefined
