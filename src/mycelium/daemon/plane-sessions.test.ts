@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import test from 'node:test'
-import { sharedSecret } from '../identity.ts'
-import { BODY_AT, HOP_LIMIT_AT } from '../wire/frame.ts'
+import { identityOf, sharedSecret } from '../identity.ts'
+import { BODY_AT, HOP_LIMIT_AT, SOURCE_AT } from '../wire/frame.ts'
 import { LARGE_HEADER } from '../wire/large.ts'
 import { SEAL_OVERHEAD, Sealer } from '../wire/seal.ts'
 import { packetBuffer, VNET_HEADER } from './offload.ts'
@@ -140,4 +140,25 @@ test('between nodes that say so, one sealed frame carries what the kernel had no
 
   const public_ = two(t, ['legacy', 'legacy'])
   assert.equal(framesOf(public_.a).length, 48)
+})
+
+test('whoever speaks in the name of ever more keys takes the place of no session', (t) => {
+  const { a, b, pass } = two(t, ['session', 'session'])
+  const p = packet(me, you)
+  a.plane.sendOwn(p)
+  pass()
+  const rubbish = frame(other, you, randomBytes(100))
+  for (let n = 0; n < 1_100; n++) {
+    const stranger = identityOf(randomBytes(32))
+    b.learn(stranger)
+    rubbish.set(stranger.address, SOURCE_AT)
+    b.receive(rubbish)
+  }
+  assert.equal(b.plane.counters['not-authentic'], 1_100)
+  assert.equal(b.plane.node.remotes.known.size, 1_024)
+  b.sent.length = 0
+  a.plane.sendOwn(p)
+  pass()
+  assert.equal(packetsAt(b, p.length), 2)
+  assert.equal(b.plane.node.remotes.known.get(me.subnet)?.sealing, 'session')
 })

@@ -30,6 +30,12 @@ export function createRemotes(identity: Identity, { publicKeyOf, demandOf, hooks
     remote[Symbol.dispose]()
   }
 
+  /** Who has no session goes first: keys can be made up, and frames sent in their name, by anybody. */
+  function leastUseful(): Remote {
+    for (const remote of known.values()) if (!remote.session?.isUp) return remote
+    return known.values().next().value!
+  }
+
   return {
     known: known as ReadonlyMap<Subnet, Remote>,
 
@@ -44,7 +50,7 @@ export function createRemotes(identity: Identity, { publicKeyOf, demandOf, hooks
         if (refused.size < REFUSED) refused.add(subnet)
         return undefined
       }
-      if (known.size >= LIMIT || (total.count >= ALL && known.size > 0)) forget(known.values().next().value!)
+      if (known.size >= LIMIT || (total.count >= ALL && known.size > 0)) forget(leastUseful())
       const remote = createRemote(identity, publicKey, secret, demandOf(publicKey.toString('hex')), own)
       known.set(subnet, remote)
       total.count++
