@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { formatter } from './format.ts'
+import { formatter, listFormatter } from './format.ts'
 
 const value = {
   Name: '/web',
@@ -32,4 +32,18 @@ test('what is not understood or not there is refused', () => {
     assert.throws(() => formatter(text), { code: 'bad-format' }, text)
   for (const text of ['{{.Nmae}}', '{{.State.Exit}}', '{{.constructor}}', '{{.Name.length}}', '{{.State.__proto__}}'])
     assert.throws(() => formatter(text)(value), { code: 'bad-format' }, text)
+})
+
+test('table gives a heading, and columns where tabs are; without it there is neither', () => {
+  const rows = [
+    { ID: '1', CreatedAt: 'now', Names: 'a-long-name' },
+    { ID: '22', CreatedAt: 'then', Names: 'b' },
+  ]
+  assert.equal(
+    listFormatter('table {{.Names}}\\t{{.CreatedAt}}\\t{{json .ID}}')(rows),
+    'NAMES         CREATED AT   ID\na-long-name   now          "1"\nb             then         "22"\n',
+  )
+  assert.equal(listFormatter('table {{.ID}}: {{.Names}}')([]), 'ID: NAMES\n')
+  assert.equal(listFormatter('{{.ID}}\\t{{.Names}}')(rows), '1\ta-long-name\n22\tb\n')
+  assert.throws(() => listFormatter('table {{.ID'), { code: 'bad-format' })
 })

@@ -1,4 +1,5 @@
 import { ZosError } from '#codec'
+import { table } from './terminal.ts'
 
 type Piece = string | { path: string[]; json: boolean; key?: string }
 
@@ -7,6 +8,8 @@ const WORDS = /^(?:(json|index)\s+)?((?:\.[A-Za-z_]\w*)+|\.)(?:\s+"([^"]*)")?$/
 
 const bad = (text: string, why: string): ZosError =>
   new ZosError(`Read --format "${text}": ${why}`, { code: 'bad-format' })
+
+const unescaped = (text: string): string => text.replaceAll('\\t', '\t').replaceAll('\\n', '\n')
 
 /** One action, the words between the braces. */
 function action(text: string, words: string): Piece {
@@ -40,12 +43,12 @@ export function formatter(text: string): (value: unknown) => string {
   const pieces: Piece[] = []
   let end = 0
   for (const found of text.matchAll(ACTION)) {
-    pieces.push(text.slice(end, found.index).replaceAll('\\t', '\t').replaceAll('\\n', '\n'), action(text, found[1]!))
+    pieces.push(unescaped(text.slice(end, found.index)), action(text, found[1]!))
     end = found.index + found[0].length
   }
   const rest = text.slice(end)
   if (rest.includes('{{')) throw bad(text, '"{{" is not closed')
-  pieces.push(rest.replaceAll('\\t', '\t').replaceAll('\\n', '\n'))
+  pieces.push(unescaped(rest))
 
   return (whole) => {
     const show = (piece: Piece): string => {
@@ -58,4 +61,26 @@ export function formatter(text: string): (value: unknown) => string {
     }
     return pieces.map(show).join('')
   }
+}
+
+/** CreatedAt → CREATED AT. */
+const headingOf = (words: string): string => {
+  const [, , path = ''] = WORDS.exec(words) ?? []
+  return path
+    .slice(path.lastIndexOf('.') + 1)
+    .replace(/(?<=[a-z])(?=[A-Z])/g, ' ')
+    .toUpperCase()
+}
+
+/** A line for each value; after Docker's word `table` with headings, in columns where TEXT has tabs. */
+export function listFormatter(text: string): (values: readonly unknown[]) => string {
+  const layout = /^table\s+(.+)$/s.exec(text)?.[1]
+  const show = formatter(layout ?? text)
+  if (layout === undefined) return (values) => values.map((value) => `${show(value)}\n`).join('')
+  const headings = unescaped(layout.replace(ACTION, (_, words: string) => headingOf(words))).split('\t')
+  return (values) =>
+    table(
+      headings,
+      values.map((value) => show(value).split('\t')),
+    )
 }

@@ -2,7 +2,7 @@ import { ZosError } from '#codec'
 import type { ImageView } from '#wire'
 import { daemonCall } from './daemon.ts'
 import { JSON_FLAG, parseFlags } from './flags.ts'
-import { formatter } from './format.ts'
+import { listFormatter } from './format.ts'
 import { bytesText, table } from './terminal.ts'
 
 /** A row in Docker's words, for --format. A name is what it was published as: a colon need not begin a tag. */
@@ -21,13 +21,13 @@ export default async function images(args: string[]): Promise<number> {
   })
   const [name] = rest
   if (rest.length > 1) throw new ZosError('zos images: write zos images [FLAGS] [NAME]', { code: 'usage' })
-  const text = flags.format === undefined || flags.format === 'table' ? undefined : formatter(flags.format)
+  const text = flags.format === undefined || flags.format === 'table' ? undefined : listFormatter(flags.format)
   const all = await daemonCall<ImageView[]>('GET', '/images')
   const shown = name === undefined ? all : all.filter((i) => i.name === name || dockerRow(i).Repository === name)
   const digestOf = (i: ImageView) => (flags['no-trunc'] ? i.digest : i.digest.slice(0, 12))
   if (flags.json) process.stdout.write(`${JSON.stringify(shown)}\n`)
   else if (flags.quiet) process.stdout.write([...new Set(shown.map(digestOf))].map((d) => `${d}\n`).join(''))
-  else if (text) process.stdout.write(shown.map((i) => `${text(dockerRow(i))}\n`).join(''))
+  else if (text) process.stdout.write(text(shown.map(dockerRow)))
   else {
     const rows = shown.map((i) => [i.name, digestOf(i), bytesText(i.size), i.created])
     process.stdout.write(table(['NAME', 'DIGEST', 'SIZE', 'PUBLISHED'], rows))

@@ -15,10 +15,10 @@ export default async function logs(args: string[]): Promise<number> {
   const [name] = rest
   if (!name || rest.length > 1)
     throw new ZosError('zos logs: write zos logs [-f] [-t] [-n LINES] WORKLOAD', { code: 'usage' })
-  const tail = flags.tail === undefined || flags.tail === 'all' ? undefined : Number(flags.tail)
-  if (tail !== undefined && !(Number.isInteger(tail) && tail >= 0)) {
+  // as with Docker, less than none is all
+  if (!/^(all|-?\d+)$/.test(flags.tail ?? 'all'))
     throw new ZosError(`zos logs: --tail "${flags.tail}" is not a number of lines`, { code: 'usage' })
-  }
+  const tail = /^\d/.test(flags.tail ?? 'all') ? Number(flags.tail) : undefined
   const request = {
     ...{ follow: flags.follow, timestamps: flags.timestamps, tail },
     since: flags.since === undefined ? undefined : parseWhen('since', flags.since),

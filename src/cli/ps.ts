@@ -2,7 +2,7 @@ import { ZosError } from '#codec'
 import type { WorkloadView } from '#wire'
 import { daemonCall } from './daemon.ts'
 import { JSON_FLAG, onlyFlags } from './flags.ts'
-import { formatter } from './format.ts'
+import { listFormatter } from './format.ts'
 import { filterOf } from './ps-filter.ts'
 import { cut, table } from './terminal.ts'
 
@@ -94,12 +94,12 @@ export default async function ps(args: string[]): Promise<number> {
     quiet: { kind: 'switch', short: 'q', about: 'ids alone' },
     json: JSON_FLAG,
   })
-  const text = flags.format === undefined || flags.format === 'table' ? undefined : formatter(flags.format)
+  const text = flags.format === undefined || flags.format === 'table' ? undefined : listFormatter(flags.format)
   const shown = chosen(await daemonCall<WorkloadView[]>('GET', '/workloads'), flags)
   const idOf = (w: WorkloadView) => (flags['no-trunc'] ? w.id : w.id.slice(0, 12))
   if (flags.json) process.stdout.write(`${JSON.stringify(shown)}\n`)
   else if (flags.quiet) process.stdout.write(shown.map((w) => `${idOf(w)}\n`).join(''))
-  else if (text) process.stdout.write(shown.map((w) => `${text(dockerRow(w, flags['no-trunc']))}\n`).join(''))
+  else if (text) process.stdout.write(text(shown.map((w) => dockerRow(w, flags['no-trunc']))))
   else {
     const rows = shown.map((w) => rowOf(w, flags['no-trunc']))
     process.stdout.write(table(['ID', 'NAME', 'IMAGE', 'STATE', 'PORTS', 'COMMAND'], rows))

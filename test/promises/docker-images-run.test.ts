@@ -107,6 +107,15 @@ test('a server answers through its port; exec, cp and logs reach it; stop lets i
   assert.match(node.ok(['logs', 'term']).text, /bye/)
   assert.equal(node.ok(['logs', '--since', '1h', 'term']).text, 'up\nbye\n')
   assert.equal(node.ok(['logs', '--until', '1h', 'term']).text, '')
+  for (const [lines, last] of Object.entries({
+    0: '',
+    1: 'bye\n',
+    9: 'up\nbye\n',
+    all: 'up\nbye\n',
+    '-1': 'up\nbye\n',
+  }))
+    assert.equal(node.ok(['logs', '--tail', lines, 'term']).text, last, lines)
+  assert.match(node.ok(['logs', '-t', '-n', '1', 'term']).text, /^\d{4}-\d\d-\d\dT[\d:.]+Z bye\n$/)
   node.ok(['start', 'term'])
   await until('up again', 30, () => /up\nbye\nup/.test(node.ok(['logs', 'term']).text))
   assert.equal(node.ok(['exec', 'term', 'sh', '-c', 'ulimit -n']).text, '1048576\n')

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import {
+  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -109,6 +110,18 @@ test('no link that a workload had copied leads a later file, mode or time out of
   assert.equal(readFileSync(secret, 'utf8'), 'mine')
   assert.deepEqual([statSync(secret).mode & 0o777, statSync(secret).mtimeMs], [0o600, before])
   assert.equal(lstatSync(theirs).mode & 0o777, 0o700)
+})
+
+test('a path that ends in a slash, or a link that leads to one, is a folder: a file goes into it, not in its place', async () => {
+  const dir = folder()
+  await assert.rejects(copied(join(dir, 'none/'), [{ path: '', text: 'x' }]), { code: 'no-such-folder' })
+  assert.equal(existsSync(join(dir, 'none')), false)
+  await copied(join(dir, 'made/'), [{ path: '', type: 'directory', mode: 0o755 }])
+  assert.ok(statSync(join(dir, 'made')).isDirectory())
+  // a person's own link to one leads into it, with and without the slash
+  symlinkSync('made', join(dir, 'link'))
+  await copied(join(dir, 'link'), [{ path: '', text: 'x' }])
+  assert.equal(readFileSync(join(dir, 'made/data'), 'utf8'), 'x')
 })
 
 test('a time before 1970 is in an archive as PAX has it', () => {

@@ -54,12 +54,14 @@ function makeWay(at: Buffer, type: CopyEntry['type'], own: boolean): void {
 }
 
 export async function copyToDisk(from: Remote, to: string, options: { follow: boolean; archive: boolean }) {
-  const isDir = existsSync(to) && lstatSync(to).isDirectory()
+  const isDir = existsSync(to) && statSync(to).isDirectory()
   const top = latin1Of(resolve(isDir ? join(to, basename(from.path) || '.') : to))
   if (!isDir && !existsSync(rawPath(dirname(top))))
     throw new ZosError(`Copy to "${to}": folder "${shown(dirname(top))}" does not exist`, { code: 'no-such-folder' })
   const times: [Buffer, number, boolean][] = []
   for await (const { entry, content } of copyOut(from, options)) {
+    if (!isDir && to.endsWith('/') && entry.path === '' && entry.type !== 'directory')
+      throw new ZosError(`Copy to "${to}": there is no such folder`, { code: 'no-such-folder' })
     const path = place(top, entry.path)
     const at = rawPath(path)
     const own = !isDir && path === top
