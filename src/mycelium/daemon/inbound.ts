@@ -1,4 +1,4 @@
-import { subnetOf } from '../address.ts'
+import { type Subnet, subnetOf } from '../address.ts'
 import { decodePiece as decodeMessage } from '../messages/decode.ts'
 import { SESSION } from '../session/handshake.ts'
 import { indexOf, type Keypair, REPLAYED } from '../session/keypair.ts'
@@ -194,9 +194,17 @@ export function createInbound(context: PlaneContext) {
       count('not-authentic')
       // perhaps sealed for keys we had before we were started anew
       session?.begin(now)
+    } else if (type === SESSION && !router.lookup(remote.subnet, now)) {
+      // silent for so long that the way back, which its answer needs, was forgotten
+      awaitRoute(remote.subnet, arrived)
     } else if (type === SESSION) session?.message(Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)), now)
     else if (remote.mayBeLegacy(now)) take(local, remote, arrived, type, length)
     else count('downgraded')
+  }
+
+  function awaitRoute(subnet: Subnet, { frame, start, length }: Arrived): void {
+    if (!router.want(subnet, context.now()) || !pending.putFrame(subnet, frame.subarray(start, start + length)))
+      count('unknown-sender')
   }
 
   /** A frame for LOCAL, in FRAME[start, start+length). */
@@ -205,8 +213,7 @@ export function createInbound(context: PlaneContext) {
     const remote = local.remotes.get(subnet)
     if (!remote) {
       // the sender's key comes with a route to it
-      if (!router.want(subnet, context.now()) || !pending.putFrame(subnet, frame.subarray(start, start + length)))
-        count('unknown-sender')
+      awaitRoute(subnet, { frame, start, length })
       return
     }
     const { session } = remote

@@ -162,3 +162,21 @@ test('whoever speaks in the name of ever more keys takes the place of no session
   assert.equal(packetsAt(b, p.length), 2)
   assert.equal(b.plane.node.remotes.known.get(me.subnet)?.sealing, 'session')
 })
+
+test('who was silent until the way to it was forgotten is answered as soon as there is one', (t) => {
+  const { a, b, clock, pass } = two(t, ['session', 'session'])
+  const p = packet(me, you)
+  a.plane.sendOwn(p)
+  pass()
+  // longer than a route lasts that nothing refreshes
+  for (clock.now = 1_060_000; clock.now < 1_080_000; clock.now += 1_000) b.router.tick(clock.now)
+  assert.equal(b.router.lookup(me.subnet, clock.now), undefined)
+  b.said.length = 0
+  a.plane.sendOwn(p)
+  pass()
+  const isAsked = b.said.some((m) => m.type === 'route-request' && m.prefix?.bytes === me.subnet)
+  assert.ok(isAsked, 'the way back is asked for')
+  b.learn(me, clock.now)
+  pass()
+  assert.equal(packetsAt(b, p.length), 2)
+})

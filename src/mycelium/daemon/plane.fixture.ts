@@ -55,7 +55,7 @@ export function node(t: TestContext, identity: Identity, demand: Demand = 'legac
   }
   router.addOrigin(identity.subnet, `${identity.publicKey.toString('hex')}${'0'.repeat(16)}`, 0)
   router.linkUp(1, { base: 10, rtt: 0 }, 0)
-  const learn = (other: Identity) =>
+  const learn = (other: Identity, now = 0) =>
     router.receive(
       1,
       {
@@ -66,7 +66,7 @@ export function node(t: TestContext, identity: Identity, demand: Demand = 'legac
         prefix: { bytes: other.subnet, length: 64 },
         routerId: `${other.publicKey.toString('hex')}${'0'.repeat(16)}`,
       },
-      0,
+      now,
     )
   const receive = (frame: Buffer) => plane.receive(Buffer.from(frame), 0, frame.length)
   const kernelGot = (): Buffer => {

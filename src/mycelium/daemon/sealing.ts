@@ -69,7 +69,11 @@ export function createSealing({ router, locals, connection, place, count, now, e
   function putOwn(remote: Remote, local: Local, sealer: Keypair | Sealer, payload: Buffer): void {
     const { subnet } = remote
     const route = router.lookup(subnet, now())
-    if (!route) return
+    if (!route) {
+      // lost; it is said again, and finds a route then
+      router.want(subnet, now())
+      return
+    }
     const bytes = Buffer.concat([Buffer.alloc(INNER_HEADER), payload])
     const way = ownWay(local, remote.address, subnet, route)
     put(way, sealer, SESSION, bytes, INNER_HEADER, payload.length)
