@@ -95,6 +95,15 @@ test('a migration is in two phases: the old node goes on until the new one runs'
     return used.ram === 0
   })
   assert.match(refused('migrate', 'web/0', '--to', to, '--as', 'alice'), /is on node/)
+  // nobody is asked to sign what the new node would not start, while the old one lets go of it
+  z('deploy', spec('home', ['cpus: 0.1', 'geo: { countries: [BE] }']), '--as', 'alice')
+  z('deploy', spec('pair', ['cpus: 0.1', 'mode: fenced', 'standby: true', 'nodes: [node1]']), '--as', 'alice')
+  second()
+  assert.match(refused('migrate', 'home/0', '--to', 'node2', '--as', 'alice'), /geo rules forbid it in DE/)
+  assert.match(refused('migrate', 'pair/0', '--to', 'node2', '--as', 'alice'), /its standby is there/)
+  assert.deepEqual(j('proposals'), [])
+  z('cancel', 'pair', '--as', 'alice')
+  second()
 })
 
 test('members come and go; what the old ones approved but had not agreed on dies with their epoch', async () => {

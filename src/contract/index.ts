@@ -91,7 +91,16 @@ export { type Key, keyOf, listKeys, openKey, type PublicKey, readPublicKey } fro
 export { describe, diffSpecs, type Known } from './spec/describe.ts'
 export { leafOf, merkleRoot, type Reserved, type SlotNetwork, type SlotSpec } from './spec/leaf.ts'
 export { parseSpec } from './spec/parse.ts'
-export { keyOfSlot, lackOf, type Placed, type PlaceOptions, placeSlots, sayResources } from './spec/place.ts'
+export {
+  type Geo,
+  isForbidden,
+  keyOfSlot,
+  lackOf,
+  type Placed,
+  type PlaceOptions,
+  placeSlots,
+  sayResources,
+} from './spec/place.ts'
 export { LEAST_VOLUME_MIB, type Spec, type Workload } from './spec/schema.ts'
 export {
   type Expected,

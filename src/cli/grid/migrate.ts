@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { migrationOf, readConsent, sealSpecs } from '#contract'
+import { type Geo, isForbidden, MODE, migrationOf, readConsent, sealSpecs } from '#contract'
 import { parseFlags } from '../flags.ts'
 import { groupOfDeployment, nodesOf, openContext, putSpec, signer } from './context.ts'
 import { openPlaced, readersOf } from './sealed.ts'
@@ -33,6 +33,15 @@ export default async function migrate(args: string[]): Promise<number> {
       code: 'no-node',
     })
   const specs = await openPlaced(context, key, placed)
+  // its node would refuse it only after all have signed, and the old one lets go of it all the same
+  if (isForbidden(target, placed.rules, specs[place]!.spec.workload.geo as Geo | undefined))
+    throw new ZosError(`Migrate "${rest[0]}": the geo rules forbid it in ${target.region || target.country}`, {
+      code: 'forbidden-there',
+    })
+  if (placed.slots.some((s) => s.index === Number(slotText) && s.mode === MODE.standby && s.node === target.id))
+    throw new ZosError(`Migrate "${rest[0]}": its standby is there, and one node would have both`, {
+      code: 'standby-there',
+    })
   const { sealed } = await sealSpecs(specs, () => [target.seal, ...readersOf(consent.group.set)])
   const draft = migrationOf(consent.state, Number(slotText), { node: target.id, blob: sealed[place]!.blob })
   await putSpec(context, sealed[place]!.bytes)

@@ -186,3 +186,17 @@ export const sayRules = (r: Rules): string[] => [
   ...(r.deny.length ? [`not in ${r.deny.map(countryOf).join(', ')}`] : []),
   ...(r.farms > 1 ? [`on at least ${r.farms} farms`] : []),
 ]
+
+/** What a sealed spec may say of where it may be, of its deployment and its workload together; by a client of any version. */
+export type Geo = { countries?: unknown; notCountries?: unknown; regions?: unknown }
+
+const list = (said: unknown): unknown[] => (Array.isArray(said) ? said : [])
+
+/** Whether the signed RULES or the sealed spec's GEO keep a slot from a node that stands there. */
+export function isForbidden(at: Pick<Node, 'country' | 'region'>, rules: Rules, geo: Geo | undefined): boolean {
+  const only = [rules.allow.map(countryOf), list(geo?.countries)]
+  const never = [...rules.deny.map(countryOf), ...list(geo?.notCountries)]
+  const regions = list(geo?.regions)
+  if (only.some((all) => all.length > 0 && !all.includes(at.country)) || never.includes(at.country)) return true
+  return regions.length > 0 && !regions.includes(at.region)
+}

@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { countryOf, lackOf, type Resources, type Rules } from '#contract'
+import { type Geo, isForbidden, lackOf, type Resources, type Rules } from '#contract'
 
 const LANES = ['cpu', 'ram', 'ssd', 'hdd', 'uplink', 'gpu', 'ipv4'] as const satisfies (keyof Resources)[]
 
@@ -30,19 +30,11 @@ export type Room = ReturnType<typeof roomOf>
 
 /** Where a node stands. */
 export type Place = { country: string; region: string }
-/** What a sealed spec may say of it, of its deployment and its workload together; by a client of any version. */
-export type Geo = { countries?: unknown; notCountries?: unknown; regions?: unknown }
-
-const list = (said: unknown): unknown[] => (Array.isArray(said) ? said : [])
 
 /** Throws where the signed RULES or the sealed spec's GEO keep a slot from PLACE. */
-export function checkPlace({ country, region }: Place, rules: Rules, geo: Geo | undefined): void {
-  const only = [rules.allow.map(countryOf), list(geo?.countries)]
-  const never = [...rules.deny.map(countryOf), ...list(geo?.notCountries)]
-  const regions = list(geo?.regions)
-  const isOut = only.some((all) => all.length > 0 && !all.includes(country)) || never.includes(country)
-  if (isOut || (regions.length > 0 && !regions.includes(region)))
-    throw new ZosError(`Start here: the geo rules forbid it in ${region || country}`, {
+export function checkPlace(place: Place, rules: Rules, geo: Geo | undefined): void {
+  if (isForbidden(place, rules, geo))
+    throw new ZosError(`Start here: the geo rules forbid it in ${place.region || place.country}`, {
       code: 'forbidden-here',
       kind: 'node',
     })

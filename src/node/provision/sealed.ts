@@ -1,5 +1,14 @@
 import { ZosError } from '#codec'
-import { leafOf, MODE, openSealed, type Resources, resourcesOf, type SlotSpec, type Workload } from '#contract'
+import {
+  type Geo,
+  leafOf,
+  MODE,
+  openSealed,
+  type Resources,
+  resourcesOf,
+  type SlotSpec,
+  type Workload,
+} from '#contract'
 import type { RestartPolicy } from '#wire'
 import type { Wanted } from '../compute/api.ts'
 import { type CardWanted, cardOf } from './cards.ts'
@@ -7,7 +16,6 @@ import type { Run } from './desired.ts'
 import { workloadName } from './names.ts'
 import type { Watched } from './pinned.ts'
 import { requestOf } from './request.ts'
-import type { Geo } from './room.ts'
 import type { Specs } from './specs.ts'
 
 type Hex = `0x${string}`
