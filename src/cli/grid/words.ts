@@ -12,19 +12,19 @@ import {
 import { type Context, getSpec, nodesOf } from './context.ts'
 import { keysDir } from './local.ts'
 
-/** The specs of T's slots as this key may read them, each checked against the signed root; undefined when one may not be. */
-async function readSpecs(context: Context, key: Key, t: Transition): Promise<SlotSpec[] | undefined> {
+/** The specs of T's slots as this key may read them, each checked against the signed root; else why there are none. */
+async function readSpecs(context: Context, key: Key, t: Transition): Promise<SlotSpec[] | 'sealed' | 'lost'> {
   const specs: SlotSpec[] = []
   for (const [index, { blob }] of t.slots.entries()) {
     const bytes = await getSpec(context, blob)
-    if (!bytes) return undefined
+    if (!bytes) return 'lost'
     try {
       const expected = { blob, specRoot: t.specRoot, index, count: t.slots.length }
       specs.push((await openSealed(bytes, key.sealSecret, expected)).spec)
     } catch (error) {
       // sealed to others is an answer; bytes that are not what is to be signed are not
       if ((error as { code?: string }).code !== 'not-a-recipient') throw error
-      return undefined
+      return 'sealed'
     }
   }
   return specs
@@ -39,12 +39,12 @@ export async function wordsOf(context: Context, key: Key, p: Proposal, before: T
   ])
   const t = 'set' in p.subject ? undefined : p.subject.transition
   const specs = t && t.slots.length > 0 ? await readSpecs(context, key, t) : undefined
-  const earlier = specs && before ? await readSpecs(context, key, before) : undefined
+  const earlier = Array.isArray(specs) && before ? await readSpecs(context, key, before) : undefined
   return describe(p.subject, {
     nodes,
     set,
     nameOf: (member) => keys.find((k) => signerOf(context.grid.domain, k.address) === member)?.name,
-    ...(specs ? { specs } : {}),
-    ...(earlier ? { before: earlier } : {}),
+    ...(Array.isArray(specs) ? { specs } : { isLost: specs === 'lost' }),
+    ...(Array.isArray(earlier) ? { before: earlier } : {}),
   })
 }

@@ -9,6 +9,8 @@ export type Known = {
   nodes?: Node[]
   /** The opened specs of the proposal's slots, in their order; absent when the reader may not open them. */
   specs?: SlotSpec[]
+  /** One of them is at no hub: that is why they are absent. */
+  isLost?: boolean
   /** Those of the version that runs now. */
   before?: SlotSpec[]
   /** The member set that counts now. */
@@ -39,7 +41,10 @@ function describeTransition({ transition: t }: Extract<Subject, { transition: un
     const spec = known.specs?.[n]
     if (spec) lines.push(`  ${sayWorkload(spec, later)}`)
   }
-  if (t.slots.length > 0 && !known.specs) lines.push('the specs are sealed and not to this key: what runs is not shown')
+  if (t.slots.length > 0 && !known.specs) {
+    const why = known.isLost ? 'a spec of these is at no hub' : 'the specs are sealed and not to this key'
+    lines.push(`${why}: what runs is not shown`)
+  }
   lines.push(...sayRules(t.rules))
   if (t.names.length) lines.push(`public names: ${t.names.join(', ')}`)
   if (t.expiry) lines.push(`consent ends ${new Date(t.expiry * 1000).toISOString().slice(0, 16)} UTC`)

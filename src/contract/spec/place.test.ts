@@ -153,6 +153,7 @@ test('what is signed is said in words, without any value of a variable', () => {
   assert.equal(text.includes('s3cr3t'), false)
   assert.deepEqual(diffSpecs(specs, specs), [])
   assert.match(describe({ transition }).join('\n'), /sealed and not to this key/)
+  assert.match(describe({ transition }, { isLost: true }).join('\n'), /a spec of these is at no hub: what runs is not/)
 })
 
 test('no name that somebody chose hides a line of what is signed, or adds one', () => {
