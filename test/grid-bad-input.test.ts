@@ -1,6 +1,6 @@
 // What is wrong is said in one clear line, and nothing of it has been sent anywhere.
 import assert from 'node:assert/strict'
-import { readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { groupNamed, openContext } from '../src/cli/grid/context.ts'
@@ -132,6 +132,9 @@ test('each refusal is one line, and neither chain nor hub has heard of it', asyn
     [['migrate', 'web', '--to', 'node1', ...by], /write zos migrate DEPLOYMENT\/SLOT/],
     [['status', 'nothing'], /none of that name/],
     [['forward', 'web/0', '80'], /write zos forward/],
+    [['forward', 'web/0', '8080:0'], /write zos forward/],
+    // more public names than a log holds: nobody could approve it
+    [['deploy', spec('named', [`names: [${[...'abcdefghijklmnopq'].join(', ')}]`]), ...by], /take at most 16/],
     [['group', 'change', 'team', '--remove', 'mallory', ...by], /"mallory" is not one of its members/],
     [
       ['group', 'change', 'team', '--threshold', '9', ...by],
@@ -153,7 +156,15 @@ test('each refusal is one line, and neither chain nor hub has heard of it', asyn
   assert.deepEqual(others, [], 'said otherwise')
   const wrong = node.zos(['deploy', spec('ok'), '--as', 'alice'], { env: { ZOS_PASSPHRASE: 'wrong' } })
   assert.equal(wrong.err, 'zos: Open key "alice": wrong passphrase\n')
+  for (const text of ['', '{', 'null', '{"name":"them"}']) {
+    const them = file('home/groups/them.json', text)
+    assert.match(refused('proposals'), /them\.json": it is damaged; .* remove it/)
+    rmSync(them)
+  }
   assert.deepEqual({ open: j('proposals'), specs: specs() }, before, 'nothing half-submitted')
+  // who approves is told that what they sign is nowhere to be had, and not that it is hidden from them
+  rmSync(join(node.home, 'grid/hub/specs'), { recursive: true })
+  assert.match(z('approve', open, '--as', 'bob'), /a spec of these is at no hub: what runs is not shown/)
   // as with `zos run`: what nobody published yet is published first
   const source = `docker-archive:${join(node.work, 'web.tar')}`
   assert.match(z('deploy', ofImage(source), ...by), /proposed, 1 of 2 approvals/)

@@ -101,12 +101,26 @@ const groupsDir = () => join(places().home, 'groups')
 
 export type GroupEntry = { name: string; group: Hex; contract: Hex }
 
+function groupIn(file: string): GroupEntry {
+  const path = join(groupsDir(), file)
+  try {
+    const { name, group, contract } = JSON.parse(readFileSync(path, 'utf8')) as GroupEntry
+    if ([name, group, contract].every((field) => typeof field === 'string')) return { name, group, contract }
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error
+  }
+  throw new ZosError(
+    `Read "${path}": it is damaged; it holds a group's name and id alone: remove it, and say the id with --group`,
+    { code: 'bad-group-file' },
+  )
+}
+
 export function groupBook(): GroupEntry[] {
   try {
     return readdirSync(groupsDir())
       .filter((f) => f.endsWith('.json'))
       .sort()
-      .map((f) => JSON.parse(readFileSync(join(groupsDir(), f), 'utf8')) as GroupEntry)
+      .map(groupIn)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return []
     throw error

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -113,7 +113,7 @@ export default async function forward(args: string[]): Promise<number> {
   const [target = '', ports = ''] = rest
   const [, name, slotText] = /^([a-z0-9-]+)\/(\d{1,3})$/.exec(target) ?? []
   const [, host, port, guest] = /^(?:([0-9.]+):)?(\d{1,5}):(\d{1,5})$/.exec(ports) ?? []
-  if (!name || !port || Number(port) > 65535 || Number(guest) > 65535 || rest.length !== 2)
+  if (!name || !port || Number(port) > 65535 || Number(guest) > 65535 || Number(guest) === 0 || rest.length !== 2)
     throw new ZosError('zos forward: write zos forward DEPLOYMENT/SLOT PORT:GUESTPORT', { code: 'usage' })
   await using context = await openContext()
   const { group } = await groupOfDeployment(context, name, flags.group)
@@ -148,7 +148,9 @@ export default async function forward(args: string[]): Promise<number> {
     )
     server.listen(Number(port), address, resolve)
   })
-  process.stderr.write(`zos: ${address}:${port} leads to port ${guest} of ${target}; Ctrl-C ends it\n`)
+  process.stderr.write(
+    `zos: ${address}:${(server.address() as AddressInfo).port} leads to port ${guest} of ${target}; Ctrl-C ends it\n`,
+  )
   return await new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
       process.on(signal, () => {

@@ -70,7 +70,11 @@ export async function connectRpc(urls: string[], options: ConnectOptions = {}): 
     })
   const disagree = (method: string, answers: number, silent: string[]) =>
     new ZosError(
-      `Ask the chain for ${method}: no ${k} of ${urls.length} RPC nodes agree (${answers} different answers, ${silent.length} silent${silent[0] ? `: ${silent[0]}` : ''})`,
+      `Ask the chain for ${method}: ${
+        urls.length === 1 && answers === 0
+          ? `it gives no answer: ${silent[0] ?? urls[0]}`
+          : `no ${k} of ${urls.length} RPC nodes agree (${answers} different answers, ${silent.length} silent${silent[0] ? `: ${silent[0]}` : ''})`
+      }`,
       { code: 'rpc-disagree', kind: 'node', details: { silent } },
     )
 
