@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { sha256 } from '#codec'
-import { busyboxTree, startNode, until } from './harness.ts'
+import { hashSparse } from '../src/vm/template-folder.ts'
+import { busyboxTree, filesBelow, startNode, until } from './harness.ts'
 
 const skip = process.env.ZOS_NIGHTLY !== '1' && 'too long for a commit: ZOS_NIGHTLY=1'
 const node = startNode()
@@ -38,6 +39,13 @@ function held() {
   }
 }
 
+/** What the files are that machines are cloned from. */
+async function templates(): Promise<Record<string, string>> {
+  const dir = join(node.home, 'templates')
+  const files = readdirSync(dir).flatMap((name) => filesBelow(realpathSync(join(dir, name))))
+  return Object.fromEntries(await Promise.all(files.map(async (file) => [file, await hashSparse(file)])))
+}
+
 /** As HELD says once the pool has its machines again and nothing changes for some seconds. */
 async function settled() {
   let before = ''
@@ -50,7 +58,7 @@ async function settled() {
   })
 }
 
-test(`${COUNT} workloads removed at once leave no process, mount, socket, file or descriptor`, {
+test(`${COUNT} workloads removed at once leave no process, mount, socket, file or descriptor, and their template as it was`, {
   skip,
   timeout: 1_800_000,
 }, async () => {
@@ -66,12 +74,16 @@ test(`${COUNT} workloads removed at once leave no process, mount, socket, file o
   // some before, so that what the first workloads make for all is there, machines that wait for the next one included
   node.ok(['rm', '-f', ...start(5)])
   const before = await settled()
+  const made = await templates()
+  assert.ok(Object.keys(made).some((file) => file.endsWith('/ram')))
   const names = start(COUNT)
   const begun = performance.now()
   node.ok(['rm', '-f', ...names], { timeout: 300 })
   console.log(`${COUNT} workloads removed in ${Math.round(performance.now() - begun)} ms`)
   assert.deepEqual(node.json(['ps', '-a', '--json']), [])
   assert.deepEqual(await settled(), before)
+  const now = await templates()
+  for (const [file, hash] of Object.entries(made)) assert.equal(now[file], hash, `${file} after ${COUNT} clones`)
 })
 
 test('down ends all of it within 40 s while the storage plane stands still and a workload starts', {
