@@ -1,13 +1,13 @@
 import { dlopen } from 'node:ffi'
 import { ZosError } from '#codec'
-import { addressOf, bounce, checkRange, pointer, scratch, UNKNOWN } from './ffi-memory.ts'
+import { bounce, checkRange, locate, makeWords, scratch } from './ffi-memory.ts'
 
 /**
  * The OpenSSL inside Node, for one packet after another under one key: node:crypto makes an object for each. Numbers are declared
  * as pointers too: a call whose arguments are all of one kind is compiled into 40 ns, one of both kinds takes 500 (Node 26.10,
  * measured). C takes the lower half of the register where it wants an int.
  */
-const { functions: evp } = dlopen(null, {
+const { functions: given } = dlopen(null, {
   EVP_CIPHER_CTX_ctrl: { arguments: ['pointer', 'pointer', 'pointer', 'pointer'], return: 'i32' },
   EVP_CIPHER_CTX_free: { arguments: ['pointer'], return: 'void' },
   EVP_CIPHER_CTX_new: { arguments: [], return: 'pointer' },
@@ -19,6 +19,8 @@ const { functions: evp } = dlopen(null, {
   EVP_CipherUpdate: { arguments: ['pointer', 'pointer', 'pointer', 'pointer', 'pointer'], return: 'i32' },
   EVP_aes_256_gcm: { arguments: [], return: 'pointer' },
 })
+/** As in `ffi.ts`. */
+const evp = { ...given }
 /** openssl/evp.h: EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_TAG */
 const GET_TAG = 0x10n
 const SET_TAG = 0x11n
@@ -32,12 +34,16 @@ const LARGEST = (64 << 10) + 64
 
 /** Lent to each call, so that it makes no object for them: nonce, tag, key and how much was written. */
 const small = scratch(128)
-const nonceAt = pointer(small.at)
+const nonceAt = BigInt(small.at)
 const TAG_AT = 16
-const tagAt = pointer(small.at + TAG_AT)
+const tagAt = BigInt(small.at + TAG_AT)
 const KEY_AT = 64
-const writtenAt = pointer(small.at + 40)
+const writtenAt = BigInt(small.at + 40)
 const algorithm = evp.EVP_aes_256_gcm() as bigint
+/** Where a body goes and comes from, and its length. */
+const words = makeWords(3)
+const { whole, halves } = words
+const [TO, FROM, LENGTH] = [0, 1, 2]
 /** Through these goes what lies in memory with no known address. */
 const bounceIn = bounce(LARGEST)
 const bounceOut = bounce(LARGEST)
@@ -52,7 +58,7 @@ export class GcmContext implements Disposable {
     this.#encrypt = direction === 'encrypt' ? 1n : 0n
     this.#context = evp.EVP_CIPHER_CTX_new() as bigint
     small.bytes.set(key, KEY_AT)
-    const keyAt = pointer(small.at + KEY_AT)
+    const keyAt = BigInt(small.at + KEY_AT)
     const made = evp.EVP_CipherInit_ex(this.#context, algorithm, NOTHING, keyAt, NOTHING, this.#encrypt)
     small.bytes.fill(0, KEY_AT, KEY_AT + KEY_SIZE)
     if (made !== 1) throw new ZosError('Set up AES-256-GCM: OpenSSL refused', { code: 'crypto-failed', kind: 'bug' })
@@ -94,19 +100,20 @@ export class GcmContext implements Disposable {
   }
 
   #update(input: Uint8Array, from: number, length: number, output: Uint8Array, to: number): boolean {
-    let inputAt = addressOf(input, from)
-    if (inputAt === UNKNOWN) {
+    if (!locate(input, from, words, FROM)) {
       checkRange(bounceIn.bytes, 0, length)
       bounceIn.bytes.set(input.subarray(from, from + length))
-      inputAt = bounceIn.at
+      locate(bounceIn.bytes, 0, words, FROM)
     }
-    const outputAt = addressOf(output, to)
-    if (outputAt !== UNKNOWN)
-      return evp.EVP_CipherUpdate(this.#context, pointer(outputAt), writtenAt, pointer(inputAt), pointer(length)) === 1
-    checkRange(bounceOut.bytes, 0, length)
-    if (evp.EVP_CipherUpdate(this.#context, pointer(bounceOut.at), writtenAt, pointer(inputAt), pointer(length)) !== 1)
-      return false
-    output.set(bounceOut.bytes.subarray(0, length), to)
+    const isDirect = locate(output, to, words, TO)
+    if (!isDirect) {
+      checkRange(bounceOut.bytes, 0, length)
+      locate(bounceOut.bytes, 0, words, TO)
+    }
+    halves[LENGTH * 2] = length
+    const done = evp.EVP_CipherUpdate(this.#context, whole[TO]!, writtenAt, whole[FROM]!, whole[LENGTH]!)
+    if (done !== 1) return false
+    if (!isDirect) output.set(bounceOut.bytes.subarray(0, length), to)
     return true
   }
 

@@ -25,32 +25,48 @@ export function checkRange(bytes: Uint8Array, offset: number, length: number): v
 
 let isConfined = false
 
+/**
+ * What C is given for a packet: addresses and numbers, each written as halves of a word and read as a BigInt where the call
+ * stands. Compiled code makes no object of that; it does of each BigInt, and each number above 2^31, that a function returns.
+ */
+export type Words = { whole: BigUint64Array<ArrayBuffer>; halves: Uint32Array<ArrayBuffer> }
+export function makeWords(count: number): Words {
+  const whole = new BigUint64Array(count)
+  return { whole, halves: new Uint32Array(whole.buffer) }
+}
+
 /** Addresses are below 2^53 on the machines Node runs on, so a number holds one. */
 const addresses = new WeakMap<ArrayBufferLike, number>()
-const word = new BigUint64Array(1)
-const halves = new Uint32Array(word.buffer)
-export const UNKNOWN = -1
 
-/** What C is given for the address N. A sum of two BigInts would be two more objects per call. */
-export function pointer(n: number): bigint {
-  halves[0] = n >>> 0
-  halves[1] = Math.floor(n / 2 ** 32)
-  return word[0]!
+function baseOf(buffer: ArrayBufferLike): number | undefined {
+  const known = addresses.get(buffer)
+  if (known !== undefined || isConfined) return known
+  const base = Number(getRawPointer(buffer as ArrayBuffer))
+  addresses.set(buffer, base)
+  return base
+}
+
+type Memory = Uint8Array | Int32Array | Uint32Array | BigUint64Array
+
+/** Where BYTES[offset] lies, for a thread that is not confined. */
+export function addressOf(bytes: Memory, offset: number): number {
+  const base = baseOf(bytes.buffer)
+  if (base === undefined)
+    throw new ZosError('Look for the address of memory: this thread is confined', { code: 'confined', kind: 'bug' })
+  return base + bytes.byteOffset + offset
 }
 
 /**
- * Where BYTES[offset] lies; UNKNOWN for memory that this thread, once confined, never had an address of. Memory of an
- * ArrayBuffer does not move, whoever calls holds on to it, and one given away has no length left: check the range first.
+ * Writes where BYTES[offset] lies to word AT; false for memory that this thread, once confined, never had an address of. Memory of
+ * an ArrayBuffer does not move, whoever calls holds on to it, and one given away has no length left: check the range first.
  */
-export function addressOf(bytes: Uint8Array | Int32Array | Uint32Array, offset: number): number {
-  const { buffer } = bytes
-  let base = addresses.get(buffer)
-  if (base === undefined) {
-    if (isConfined) return UNKNOWN
-    base = Number(getRawPointer(buffer as ArrayBuffer))
-    addresses.set(buffer, base)
-  }
-  return base + bytes.byteOffset + offset
+export function locate(bytes: Memory, offset: number, { halves }: Words, at: number): boolean {
+  const base = baseOf(bytes.buffer)
+  if (base === undefined) return false
+  const address = base + bytes.byteOffset + offset
+  halves[at * 2] = address
+  halves[at * 2 + 1] = address / 2 ** 32
+  return true
 }
 
 /** Memory with a known address, through which goes what has none. */
@@ -96,11 +112,11 @@ export function giveBack(bytes: Buffer<ArrayBuffer>): void {
   else free.set(bytes.length, [bytes])
 }
 
-const bounces: { size: number; made: Scratch }[] = []
+const bounces: { size: number; made: { bytes: Buffer } }[] = []
 
 /** SIZE bytes through which goes what has no address: memory that only a confined thread has, so they are there from then on. */
-export function bounce(size: number): Readonly<Scratch> {
-  const made = { bytes: Buffer.alloc(0), at: UNKNOWN }
+export function bounce(size: number): { readonly bytes: Buffer } {
+  const made = { bytes: Buffer.alloc(0) }
   bounces.push({ size, made })
   return made
 }
@@ -134,7 +150,7 @@ export function confine(): void {
     })
   for (const { size, made } of bounces) {
     made.bytes = callable(size)
-    made.at = addressOf(made.bytes, 0)
+    addressOf(made.bytes, 0)
   }
   isConfined = true
   for (const calls of gone)

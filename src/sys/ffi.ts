@@ -1,24 +1,27 @@
 import { dlopen, toArrayBuffer } from 'node:ffi'
-import { addressOf, bounce, checkRange, pointer, scratch, UNKNOWN, untilConfined } from './ffi-memory.ts'
+import { addressOf, bounce, checkRange, locate, makeWords, scratch, untilConfined } from './ffi-memory.ts'
 
 /**
  * glibc functions Node has no binding for. Calling C is experimental in Node 26: nothing but the files ffi*.ts does. These are
  * what a thread that moves packets needs, and all that stays on it.
  */
-const { functions: libc } = dlopen('libc.so.6', {
+const { functions: given } = dlopen('libc.so.6', {
   __errno_location: { arguments: [], return: 'pointer' },
   accept4: { arguments: ['i32', 'pointer', 'pointer', 'i32'], return: 'i32' },
   close: { arguments: ['i32'], return: 'i32' },
   connect: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
   getsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'pointer'], return: 'i32' },
-  poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
-  // one range whose address and length lie in memory: no object is made for either. At most 2^31 bytes are ever moved
-  readv: { arguments: ['i32', 'pointer', 'i32'], return: 'i32' },
+  // what is called for each packet takes pointers alone (`ffi-gcm.ts`)
+  poll: { arguments: ['pointer', 'pointer', 'pointer'], return: 'i32' },
+  // at most 2^31 bytes are ever moved
+  read: { arguments: ['pointer', 'pointer', 'pointer'], return: 'i32' },
   setsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'], return: 'i32' },
   socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
   socketpair: { arguments: ['i32', 'i32', 'i32', 'pointer'], return: 'i32' },
-  writev: { arguments: ['i32', 'pointer', 'i32'], return: 'i32' },
+  write: { arguments: ['pointer', 'pointer', 'pointer'], return: 'i32' },
 })
+/** An object of our own: what Node gives, V8 looks through again at each call. */
+const libc = { ...given }
 const privileged = untilConfined(
   dlopen('libc.so.6', {
     bind: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
@@ -56,26 +59,25 @@ export function leaveNetwork(): boolean {
 /** Moves this thread, and no other, into the network namespace that FD is open on: 0, -errno. */
 export const enterNetwork = (fd: number): number => result(privileged.setns(fd, CLONE_NEWNET))
 
-/** struct iovec: address, length */
-const vector = new Uint32Array(4)
-const vectorAt = pointer(addressOf(vector, 0))
+/** What the calls below are given. */
+const words = makeWords(3)
+const { whole, halves } = words
+/** Their lower halves: all that a descriptor or a length needs. */
+const [FIRST, SECOND, THIRD] = [0, 2, 4]
 /** What is read and written of memory with no known address goes through here; more than this is done in parts. */
 const through = bounce(192 << 10)
-
-/** Moves LENGTH bytes of memory AT by CALL: how many, -errno. */
-function move(call: typeof libc.readv, fd: number, at: number, length: number): number {
-  vector[0] = at >>> 0
-  vector[1] = Math.floor(at / 2 ** 32)
-  vector[2] = length
-  return result(call(fd, vectorAt, 1))
-}
 
 /** read(2) into BYTES[offset, offset+length): bytes read, 0 at the end, -errno. */
 export function readFd(fd: number, bytes: Uint8Array, offset: number, length: number): number {
   checkRange(bytes, offset, length)
-  const at = addressOf(bytes, offset)
-  if (at !== UNKNOWN) return move(libc.readv, fd, at, length)
-  const n = move(libc.readv, fd, through.at, Math.min(length, through.bytes.length))
+  if (!locate(bytes, offset, words, 1)) return readThrough(fd, bytes, offset, length)
+  halves[FIRST] = fd
+  halves[THIRD] = length
+  return result(libc.read(whole[0]!, whole[1]!, whole[2]!))
+}
+
+function readThrough(fd: number, bytes: Uint8Array, offset: number, length: number): number {
+  const n = readFd(fd, through.bytes, 0, Math.min(length, through.bytes.length))
   if (n > 0) through.bytes.copy(bytes, offset, 0, n)
   return n
 }
@@ -83,11 +85,16 @@ export function readFd(fd: number, bytes: Uint8Array, offset: number, length: nu
 /** write(2) of BYTES[offset, offset+length): bytes written, -errno. */
 export function writeFd(fd: number, bytes: Uint8Array, offset: number, length: number): number {
   checkRange(bytes, offset, length)
-  const at = addressOf(bytes, offset)
-  if (at !== UNKNOWN) return move(libc.writev, fd, at, length)
+  if (!locate(bytes, offset, words, 1)) return writeThrough(fd, bytes, offset, length)
+  halves[FIRST] = fd
+  halves[THIRD] = length
+  return result(libc.write(whole[0]!, whole[1]!, whole[2]!))
+}
+
+function writeThrough(fd: number, bytes: Uint8Array, offset: number, length: number): number {
   const part = Math.min(length, through.bytes.length)
   through.bytes.set(bytes.subarray(offset, offset + part))
-  return move(libc.writev, fd, through.at, part)
+  return writeFd(fd, through.bytes, 0, part)
 }
 
 /** sizeof(struct pollfd) */
@@ -96,13 +103,19 @@ const POLLFD = 8
 /** poll(2) on COUNT `struct pollfd` in FDS; -1 waits for ever. Number ready, -errno. */
 export function pollFds(fds: Int32Array, count: number, timeoutMs: number): number {
   if (count * 2 > fds.length) throw new RangeError('poll: more descriptors than room')
-  const at = addressOf(fds, 0)
-  if (at !== UNKNOWN) return result(libc.poll(pointer(at), BigInt(count), timeoutMs))
+  if (!locate(fds, 0, words, 0)) return pollThrough(fds, count, timeoutMs)
+  halves[SECOND] = count
+  halves[THIRD] = timeoutMs
+  return result(libc.poll(whole[0]!, whole[1]!, whole[2]!))
+}
+
+function pollThrough(fds: Int32Array, count: number, timeoutMs: number): number {
+  const { bytes } = through
   const asked = new Uint8Array(fds.buffer, fds.byteOffset, count * POLLFD)
-  checkRange(through.bytes, 0, asked.length)
-  through.bytes.set(asked)
-  const n = result(libc.poll(pointer(through.at), BigInt(count), timeoutMs))
-  asked.set(through.bytes.subarray(0, asked.length))
+  checkRange(bytes, 0, asked.length)
+  bytes.set(asked)
+  const n = pollFds(new Int32Array(bytes.buffer, bytes.byteOffset, count * 2), count, timeoutMs)
+  asked.set(bytes.subarray(0, asked.length))
   return n
 }
 
@@ -119,9 +132,9 @@ export const closeFd = (fd: number): void => void libc.close(fd)
 
 /** Small structures lie here during a call, and their length behind. */
 const small = scratch(256)
-const smallAt = pointer(small.at)
+const smallAt = BigInt(small.at)
 const LENGTH_AT = small.bytes.length - 4
-const lengthAt = pointer(small.at + LENGTH_AT)
+const lengthAt = BigInt(small.at + LENGTH_AT)
 
 /** Hands a copy of ARGUMENT to CALL and takes back what it made of it. */
 function lend(argument: Uint8Array | Int32Array, call: (at: bigint) => number): number {
@@ -162,7 +175,7 @@ export const setSocketOption = (fd: number, level: number, name: number, value: 
 
 /** sendmsg(2): HEADER is a `struct msghdr` whose pointers the caller vouches for. Bytes sent, -errno. */
 export const sendMessage = (fd: number, header: Uint8Array, flags: number): number =>
-  result(Number(privileged.sendmsg(fd, pointer(addressOf(header, 0)), flags)))
+  result(Number(privileged.sendmsg(fd, BigInt(addressOf(header, 0)), flags)))
 
 /** getsockopt(2) into VALUE: bytes the kernel filled in, -errno. */
 export function getSocketOption(fd: number, level: number, name: number, value: Uint8Array): number {
