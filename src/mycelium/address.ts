@@ -22,12 +22,12 @@ export function addressOf(publicKey: Uint8Array): Buffer {
 /** True for addresses of the overlay, 400::/7. */
 export const isOverlay = (firstByte: number): boolean => (firstByte & 0xfe) === 0x04
 
-/** A few subnets by two of their bytes: writing hex for each packet would cost more than routing it. */
-const recent = Array.from({ length: 1024 }, () => ({ high: -1, low: -1, subnet: '' }))
+/** A few subnets by their words, signed as small integers are: writing hex for each packet would cost more than routing it. */
+const recent = Array.from({ length: 1024 }, () => ({ high: 0, low: 0, subnet: '0'.repeat(16) }))
 
 export function subnetOf(address: Buffer, offset = 0): Subnet {
-  const high = address.readUInt32BE(offset)
-  const low = address.readUInt32BE(offset + 4)
+  const high = address.readInt32BE(offset)
+  const low = address.readInt32BE(offset + 4)
   const slot = recent[(high ^ low) & (recent.length - 1)]!
   if (slot.high !== high || slot.low !== low) {
     slot.high = high

@@ -2,16 +2,40 @@ import assert from 'node:assert/strict'
 import { closeSync, openSync } from 'node:fs'
 import test from 'node:test'
 import { getHeapStatistics } from 'node:v8'
+import { closeFd, readFd, socketPair, writeFd } from '#sys'
+import { nicPort } from '../nic/port.ts'
 import { createRouter } from '../router/router.ts'
-import { packetBuffer } from './offload.ts'
+import { packetBuffer, VNET_HEADER } from './offload.ts'
 import { createOutQueue } from './out-queue.ts'
 import { frame, linkWith, me, packet, you } from './plane.fixture.ts'
 import { createPlane } from './plane.ts'
 import { HEADROOM } from './plane-context.ts'
+import { fdPort } from './ports.ts'
+import { createReactor } from './reactor.ts'
+import { madeUpNode } from './warm-up.ts'
 
-const PACKETS = 20_000
+/**
+ * The smallest object has 16 bytes. V8 counts by the piece of memory it hands out, of up to 256 KiB: what it counts where nothing
+ * is allocated is below 7 bytes for each of so many packets.
+ */
+const MOST = 12
+const PACKETS = 40_000
+/** The compiler's own objects count as well, until it is done with all that packets run through. */
+const ROUNDS = 12
+
 /** V8 says since Node 26 what it has allocated in all; older typings do not know it. */
 const allocated = () => (getHeapStatistics() as unknown as { total_allocated_bytes: number }).total_allocated_bytes
+
+/** Bytes allocated by each of PACKETS calls in the first round that has few enough, or else in the best. */
+function perPacket(act: () => void): number {
+  let least = Number.POSITIVE_INFINITY
+  for (let round = 0; round < ROUNDS && least > MOST; round++) {
+    const before = allocated()
+    for (let n = 0; n < PACKETS; n++) act()
+    least = Math.min(least, (allocated() - before) / PACKETS)
+  }
+  return least
+}
 
 /** A node that knows one other, over one link that takes all. */
 function line() {
@@ -36,39 +60,30 @@ function line() {
   return { plane, queue, taken: () => taken }
 }
 
-/** Bytes allocated by each of PACKETS calls. */
-function perPacket(act: () => void): number {
-  const all = () => {
-    for (let n = 0; n < PACKETS; n++) act()
-  }
-  // compiled by now
-  all()
-  all()
-  const before = allocated()
-  all()
-  return (allocated() - before) / PACKETS
-}
+let kept: object
+test('an object made for each packet would be seen', () => {
+  const each = perPacket(() => {
+    kept = { made: true }
+  })
+  assert.ok(each > MOST, `${each} bytes`)
+  assert.ok(kept)
+})
 
-/** In 26.10 about 210 bytes out, 160 in: the numbers C is given, who it goes to and where it came from. Views were 1000 and 790. */
-const MOST = 320
-
-test('what a packet allocates on its way out is next to nothing, however large it is', (t) => {
+test('no packet allocates on its way out, however large it is', (t) => {
   const nowhere = openSync('/dev/null', 'w')
   t.after(() => closeSync(nowhere))
   const { plane, queue } = line()
   const buffer = packetBuffer(2048)
-  const [small, large] = [40, 1_300].map((size) => {
+  for (const size of [40, 1_300]) {
     const bytes = packet(me, you, Buffer.alloc(size))
-    return perPacket(() => {
+    const each = perPacket(() => {
       bytes.copy(buffer.bytes, HEADROOM)
       plane.send(plane.node, buffer, HEADROOM, bytes.length)
       queue.flush(nowhere)
     })
-  }) as [number, number]
-  t.diagnostic(`${small.toFixed(0)} bytes for a packet of 80, ${large.toFixed(0)} for one of 1340`)
-  assert.ok(small > 0, 'nothing is measured')
-  assert.ok(large < MOST, `${large} bytes`)
-  assert.ok(Math.abs(large - small) < 100, 'it grows with the packet')
+    t.diagnostic(`${each.toFixed(1)} bytes for a packet of ${bytes.length}`)
+    assert.ok(each < MOST, `${each} bytes for a packet of ${bytes.length}`)
+  }
 })
 
 test('nor on its way in', (t) => {
@@ -79,7 +94,62 @@ test('nor on its way in', (t) => {
     bytes.copy(read, 100)
     plane.receive(read, 100, bytes.length)
   })
-  t.diagnostic(`${each.toFixed(0)} bytes`)
-  assert.equal(taken(), 3 * PACKETS)
-  assert.ok(each > 0 && each < MOST, `${each} bytes`)
+  t.diagnostic(`${each.toFixed(1)} bytes`)
+  assert.ok(taken() >= PACKETS)
+  assert.ok(each < MOST, `${each} bytes`)
 })
+
+/** What a kernel or a machine writes to be sent: the packet behind what each puts before it. */
+const ETHERNET = Buffer.from('027a6f730001027a6f73000286dd', 'hex')
+function written(kind: 'tun' | 'card', bytes: Buffer): Buffer {
+  if (kind === 'tun') return Buffer.concat([Buffer.alloc(VNET_HEADER), bytes])
+  const head = Buffer.alloc(4)
+  head.writeUInt32BE(ETHERNET.length + bytes.length)
+  return Buffer.concat([head, ETHERNET, bytes])
+}
+
+for (const kind of ['tun', 'card'] as const)
+  test(`nor between the ${kind}s of two nodes: read, sealed, written, read, opened and written`, (t) => {
+    const reactor = createReactor()
+    const [near, far] = socketPair('stream')
+    const network = { domain: 'a.zos', members: [], ports: [{ protocol: 'udp' as const, port: 0 }] }
+    const ends = [near, far].map((fd) => {
+      const [inner, kernel] = socketPair(kind === 'tun' ? 'packets' : 'stream')
+      const node = madeUpNode(reactor, fd, (hooks) =>
+        kind === 'tun'
+          ? fdPort(inner, hooks)
+          : nicPort(
+              { kind: 'nic', path: '', network },
+              { ...hooks, openCard: (_card, done) => done({ kind: 'socket', fd: inner }) },
+            ),
+      )
+      t.after(() => {
+        node.plane.remove(node.plane.node)
+        node.connection.close('')
+        closeFd(kernel)
+      })
+      return { ...node, kernel }
+    })
+    t.after(() => closeFd(reactor.wakeFd))
+    const [from, to] = ends as [(typeof ends)[0], (typeof ends)[0]]
+    const members = ends.map(({ identity: { address } }) => ({ names: [], address }))
+    for (const { plane } of ends) plane.node.port?.reform?.({ ...network, members })
+    const bytes = written(kind, packet(from.identity, to.identity, Buffer.alloc(1_300)))
+    const read = Buffer.alloc(bytes.length)
+    let arrived = 0
+    const each = perPacket(() => {
+      writeFd(from.kernel, bytes, 0, bytes.length)
+      for (let turn = 0; turn < 3; turn++) {
+        reactor.turn(0)
+        for (let end = 0; end < 2; end++) {
+          ends[end]!.plane.flush()
+          ends[end]!.connection.settle()
+        }
+      }
+      if (readFd(to.kernel, read, 0, read.length) === read.length) arrived++
+    })
+    t.diagnostic(`${each.toFixed(1)} bytes`)
+    assert.ok(arrived > PACKETS / 2, `${arrived} packets`)
+    assert.deepEqual(to.plane.sealings(), { session: 1, legacy: 0, none: 0 })
+    assert.ok(each < MOST, `${each} bytes`)
+  })

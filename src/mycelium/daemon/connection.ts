@@ -63,10 +63,12 @@ export function createConnection(
   tuneForPeers(fd)
   const queue = createOutQueue((bytes, at, length) => events.frame?.(connection, 'out', bytes, at, length))
   const stats = { bytesIn: 0, bytesOut: 0, framesIn: 0, dropped: 0 }
+  /** What is left of a frame, in memory that grows to the largest. */
   let rest = NO_BYTES
+  let left = 0
   let dirty = false
   let prompt = true
-  let waitingSince = performance.now()
+  let waitingSince = reactor.now
   const watch: Watch = reactor.watch(fd, READABLE, ready)
 
   function close(reason: string): void {
@@ -83,15 +85,15 @@ export function createConnection(
   }
 
   function read(): void {
-    if (rest.length > 0) rest.copy(inBuffer)
-    const n = readFd(fd, inBuffer, rest.length, inBuffer.length - rest.length)
+    if (left > 0) rest.copy(inBuffer, 0, 0, left)
+    const n = readFd(fd, inBuffer, left, inBuffer.length - left)
     if (n === -EAGAIN) return
     if (n <= 0) {
       close(n === 0 ? CLOSED : reasonFor(n))
       return
     }
     stats.bytesIn += n
-    const end = rest.length + n
+    const end = left + n
     let used = 0
     try {
       used = frames(end)
@@ -102,13 +104,14 @@ export function createConnection(
       return
     }
     if (watch.closed) return
-    if (used === end) {
-      rest = NO_BYTES
+    left = end - used
+    if (left === 0) {
       waitingSince = 0
-    } else {
-      rest = Buffer.from(inBuffer.subarray(used, end))
-      if (used > 0 || waitingSince === 0) waitingSince = performance.now()
+      return
     }
+    if (left > rest.length) rest = Buffer.allocUnsafeSlow(Math.max(left, Math.min(rest.length * 2, MAX_FRAME)))
+    inBuffer.copy(rest, 0, used, end)
+    if (used > 0 || waitingSince === 0) waitingSince = reactor.now
   }
 
   function frames(end: number): number {

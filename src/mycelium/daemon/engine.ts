@@ -79,7 +79,7 @@ export function createEngine(options: EngineOptions) {
     identity,
     router,
     connection: (id) => peers.connections.get(id),
-    intercept: (packet) => probes.intercept(packet),
+    intercept: (bytes, at, length) => probes.intercept(bytes, at, length),
     demandOf: (publicKey) => demandOf(publicKey),
     message,
     now: () => reactor.now,
@@ -174,7 +174,7 @@ export function createEngine(options: EngineOptions) {
     const soonest = plane.isImpatient ? impatientTick : planeTick
     let ports = Number.POSITIVE_INFINITY
     for (const { port } of plane.locals.values()) if (port?.tick) ports = Math.min(ports, port.tick(now))
-    return Math.min(ports, router.tick(now), peers.tick(now), probes.tick(now), planeTick, soonest)
+    return Math.min(ports, router.tick(performance.now()), peers.tick(now), probes.tick(now), planeTick, soonest)
   }
 
   return {

@@ -2,7 +2,6 @@ import { type Subnet, subnetOf } from '../address.ts'
 import { decodePiece as decodeMessage } from '../messages/decode.ts'
 import { SESSION } from '../session/handshake.ts'
 import { indexOf, type Keypair, REPLAYED } from '../session/keypair.ts'
-import type { Session } from '../session/session.ts'
 import { decodePiece as decodeStream } from '../streams/decode.ts'
 import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, MTU, SOURCE_AT } from '../wire/frame.ts'
 import { IPV6_HEADER, icmpError, readOob } from '../wire/icmp.ts'
@@ -26,9 +25,8 @@ import { wayBack } from './sealing.ts'
 const MAX_PACKET = 0xffff
 const INNER_AT = HEADROOM - INNER_HEADER
 
-/** A frame as it lies in what was read. */
-type Arrived = { frame: Buffer; start: number; length: number }
-const sourceOf = ({ frame, start }: Arrived): Buffer => frame.subarray(start + SOURCE_AT, start + SOURCE_AT + 16)
+/** Who the frame at START says it is from. */
+const sourceOf = (frame: Buffer, start: number): Buffer => frame.subarray(start + SOURCE_AT, start + SOURCE_AT + 16)
 
 /** A copy with memory of its own: to post one that shares it would post all of that. */
 const alone = (bytes: Buffer): Buffer => Buffer.from(new Uint8Array(bytes).buffer)
@@ -52,7 +50,7 @@ export function createInbound(context: PlaneContext) {
 
   /** A packet made here, for one of ours; false when it answers a question of our own. */
   function toSelf(local: Local, packet: Buffer): boolean {
-    if (local === node && intercept(packet)) return false
+    if (local === node && intercept(packet, 0, packet.length)) return false
     packet.copy(bytes, HEADROOM)
     clearVnet(bytes, HEADROOM)
     local.port?.write(opened, HEADROOM, packet.length)
@@ -68,8 +66,8 @@ export function createInbound(context: PlaneContext) {
     to.port?.write(packet, at, length)
   }
 
-  /** The packet at bytes[at]: what it says inside must be what the frame said outside. */
-  function checkPacket({ identity, port }: Local, { frame, start }: Arrived, at: number, length: number): boolean {
+  /** The packet at bytes[at]: what it says inside must be what the frame at START said outside. */
+  function checkPacket({ identity, port }: Local, frame: Buffer, start: number, at: number, length: number): boolean {
     const own = port?.wholeSubnet ? 8 : 16
     let fault = ''
     if (length < IPV6_HEADER || bytes[at]! >> 4 !== 6 || IPV6_HEADER + bytes.readUInt16BE(at + 4) !== length)
@@ -82,26 +80,26 @@ export function createInbound(context: PlaneContext) {
     return fault === ''
   }
 
-  function packet(local: Local, arrived: Arrived, length: number): void {
-    if (!checkPacket(local, arrived, HEADROOM, length)) return
+  function packet(local: Local, frame: Buffer, start: number, length: number): void {
+    if (!checkPacket(local, frame, start, HEADROOM, length)) return
     if (local !== joining) coalescer.flush()
     joining = local
     if (coalescer.take(bytes, HEADROOM, length)) return
     coalescer.flush()
-    if (local === node && intercept(bytes.subarray(HEADROOM, HEADROOM + length))) return
+    if (local === node && intercept(bytes, HEADROOM, length)) return
     clearVnet(bytes, HEADROOM)
     local.port?.write(opened, HEADROOM, length)
   }
 
   /** A packet the sender's kernel had not cut: the port cuts it. Nothing of its offload header is taken on trust. */
-  function largePacket(local: Local, arrived: Arrived, length: number): void {
+  function largePacket(local: Local, frame: Buffer, start: number, length: number): void {
     const at = HEADROOM + LARGE_HEADER
     const total = length - LARGE_HEADER
     if (total < 0) {
       count('bad-large-packet')
       return
     }
-    if (!checkPacket(local, arrived, at, total)) return
+    if (!checkPacket(local, frame, start, at, total)) return
     const headers = tcpHeaders(bytes, at, total)
     const size = bytes.readUInt16BE(HEADROOM)
     if (headers === 0 || size === 0 || headers + size > MTU) {
@@ -113,8 +111,7 @@ export function createInbound(context: PlaneContext) {
     local.port?.write(opened, at, total)
   }
 
-  function capability(local: Local, arrived: Arrived, remote: Remote, length: number): void {
-    const { frame, start } = arrived
+  function capability(local: Local, remote: Remote, frame: Buffer, start: number, length: number): void {
     const kind = bytes[HEADROOM]
     const largest = bytes.readUInt16BE(HEADROOM + 2)
     const route = router.lookup(remote.subnet, context.now())
@@ -122,7 +119,7 @@ export function createInbound(context: PlaneContext) {
     else if (kind === ANSWER) remote.large.answered(largest, context.now())
     else if (kind === ASK && route && context.mayAnswer()) {
       const takes = frame[start + PATH_MARK_AT] === PATH_MARK ? (local.port?.largest ?? 0) : 0
-      context.sayCapability(wayBack(local, sourceOf(arrived), route), ANSWER, takes)
+      context.sayCapability(wayBack(local, sourceOf(frame, start), route), ANSWER, takes)
     }
   }
 
@@ -135,14 +132,14 @@ export function createInbound(context: PlaneContext) {
   }
 
   /** An error about a frame of ours: only who quotes a body that we sealed is believed. */
-  function error(local: Local, arrived: Arrived, payload: Buffer): void {
+  function error(local: Local, source: Buffer, payload: Buffer): void {
     const oob = readOob(payload)
     const length = oob ? openOwn(local, oob.destination, oob.body) : -1
     const original = bytes.subarray(HEADROOM, HEADROOM + Math.max(length, 0))
     const own = local.port?.wholeSubnet ? 8 : 16
     // one too large to quote the body does not say which packet it was about: of no use to the kernel
     if (
-      !oob?.reporter.equals(sourceOf(arrived)) ||
+      !oob?.reporter.equals(source) ||
       length < IPV6_HEADER ||
       bytes[INNER_AT + 1] !== PACKET ||
       original.compare(local.identity.address, 0, own, 8, 8 + own) !== 0
@@ -153,42 +150,43 @@ export function createInbound(context: PlaneContext) {
   }
 
   /** Taken apart here, where no ffi is: the main thread gets what it says. */
-  function toNode(local: Local, remote: Remote, arrived: Arrived, told: Told | undefined): void {
-    const at = arrived.start + DESTINATION_AT
-    const forUs = arrived.frame.compare(node.identity.address, 0, 16, at, at + 16) === 0
+  function toNode(local: Local, remote: Remote, frame: Buffer, start: number, told: Told | undefined): void {
+    const at = start + DESTINATION_AT
+    const forUs = frame.compare(node.identity.address, 0, 16, at, at + 16) === 0
     if (local !== node || !forUs) count('not-here')
     else if (!told) count('bad-piece')
-    else if (!context.message(alone(sourceOf(arrived)), remote.publicKey.toString('hex'), told))
+    else if (!context.message(alone(sourceOf(frame, start)), remote.publicKey.toString('hex'), told))
       count('message-refused')
   }
 
-  /** What was inside a frame; the payload lies at bytes[HEADROOM]. */
-  function take(local: Local, remote: Remote, arrived: Arrived, type: number, length: number): void {
-    if (type === PACKET) packet(local, arrived, length)
-    else if (type === LARGE) largePacket(local, arrived, length)
-    else if (type === CAPABILITY) capability(local, arrived, remote, length)
-    else if (type === OOB_ICMP) error(local, arrived, Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
+  /** What was inside the frame at START; the payload lies at bytes[HEADROOM]. Frames are ranges: a packet makes no object. */
+  function take(local: Local, remote: Remote, frame: Buffer, start: number, type: number, length: number): void {
+    if (type === PACKET) packet(local, frame, start, length)
+    else if (type === LARGE) largePacket(local, frame, start, length)
+    else if (type === CAPABILITY) capability(local, remote, frame, start, length)
+    else if (type === OOB_ICMP)
+      error(local, sourceOf(frame, start), Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)))
     else if (type === MESSAGE || type === STREAM)
-      toNode(local, remote, arrived, toldBy(type, alone(bytes.subarray(HEADROOM, HEADROOM + length))))
+      toNode(local, remote, frame, start, toldBy(type, alone(bytes.subarray(HEADROOM, HEADROOM + length))))
     else if (type !== SESSION) count('unknown-inner-type')
   }
 
-  function openSession(local: Local, remote: Remote, session: Session, pair: Keypair, arrived: Arrived): void {
-    const length = pair.open(arrived.frame, arrived.start + BODY_AT, arrived.length - BODY_AT, bytes, INNER_AT)
+  function openSession(local: Local, remote: Remote, pair: Keypair, frame: Buffer, start: number, total: number): void {
+    const length = pair.open(frame, start + BODY_AT, total - BODY_AT, bytes, INNER_AT)
     if (length < 0) {
       count(length === REPLAYED ? 'replayed' : 'not-authentic')
       return
     }
     const type = bytes[INNER_AT + 1]!
-    session.received(pair, type !== SESSION, context.now())
+    remote.session?.received(pair, type !== SESSION, context.now())
     // what settling sent on has gone through buffers of its own
-    take(local, remote, arrived, type, length)
+    take(local, remote, frame, start, type, length)
   }
 
-  function openLegacy(local: Local, remote: Remote, arrived: Arrived): void {
+  function openLegacy(local: Local, remote: Remote, frame: Buffer, start: number, total: number): void {
     const { session, sealer } = remote
     const now = context.now()
-    const length = sealer.open(arrived.frame, arrived.start + BODY_AT, arrived.length - BODY_AT, bytes, INNER_AT)
+    const length = sealer.open(frame, start + BODY_AT, total - BODY_AT, bytes, INNER_AT)
     const type = bytes[INNER_AT + 1]!
     if (length < 0) {
       count('not-authentic')
@@ -196,13 +194,13 @@ export function createInbound(context: PlaneContext) {
       session?.begin(now)
     } else if (type === SESSION && !router.lookup(remote.subnet, now)) {
       // silent for so long that the way back, which its answer needs, was forgotten
-      awaitRoute(remote.subnet, arrived)
+      awaitRoute(remote.subnet, frame, start, total)
     } else if (type === SESSION) session?.message(Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)), now)
-    else if (remote.mayBeLegacy(now)) take(local, remote, arrived, type, length)
+    else if (remote.mayBeLegacy(now)) take(local, remote, frame, start, type, length)
     else count('downgraded')
   }
 
-  function awaitRoute(subnet: Subnet, { frame, start, length }: Arrived): void {
+  function awaitRoute(subnet: Subnet, frame: Buffer, start: number, length: number): void {
     if (!router.want(subnet, context.now()) || !pending.putFrame(subnet, frame.subarray(start, start + length)))
       count('unknown-sender')
   }
@@ -213,14 +211,12 @@ export function createInbound(context: PlaneContext) {
     const remote = local.remotes.get(subnet)
     if (!remote) {
       // the sender's key comes with a route to it
-      awaitRoute(subnet, { frame, start, length })
+      awaitRoute(subnet, frame, start, length)
       return
     }
-    const { session } = remote
-    const pair = session?.opening(indexOf(frame, start + BODY_AT, length - BODY_AT), context.now())
-    const arrived = { frame, start, length }
-    if (session && pair) openSession(local, remote, session, pair, arrived)
-    else openLegacy(local, remote, arrived)
+    const pair = remote.session?.opening(indexOf(frame, start + BODY_AT, length - BODY_AT), context.now())
+    if (pair) openSession(local, remote, pair, frame, start, length)
+    else openLegacy(local, remote, frame, start, length)
   }
 
   return { deliver, toSelf, toNeighbour, flush: coalescer.flush }

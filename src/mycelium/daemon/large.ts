@@ -20,15 +20,17 @@ export function createLarge() {
   let asked = false
   let askedAt = 0
   return {
-    /** The largest packet it takes now; 0 when it does not say, UNKNOWN while it may yet. `ask` is called then. */
-    size(now: number, ask: () => void): number {
-      if (now >= askAt) {
-        asked = true
-        askAt = now + silence
-        if (now >= until) askedAt = now
-        silence = Math.min(silence * 2, SILENT_MAX)
-        ask()
-      }
+    /** True when it is time to: whoever is told so asks. */
+    isToBeAsked(now: number): boolean {
+      if (now < askAt) return false
+      asked = true
+      askAt = now + silence
+      if (now >= until) askedAt = now
+      silence = Math.min(silence * 2, SILENT_MAX)
+      return true
+    },
+    /** The largest packet it takes now; 0 when it does not say, UNKNOWN while it may yet. */
+    size(now: number): number {
       if (now < until) return largest
       return asked && now < askedAt + PATIENCE ? UNKNOWN : 0
     },

@@ -6,6 +6,8 @@ import {
   createCoalescer,
   cutTcp,
   finishChecksum,
+  noOffload,
+  type Offload,
   packetBuffer,
   readVnet,
   tcpHeaders,
@@ -28,6 +30,15 @@ function tcpPacket(payload: number, flags = 0x18) {
   return packet
 }
 
+const copyTo = (bytes: Buffer, at: number, length: number, parts: Buffer[]): void =>
+  void parts.push(Buffer.from(bytes.subarray(at, at + length)))
+
+function offloadOf(bytes: Buffer): Offload {
+  const offload = noOffload()
+  assert.ok(readVnet(bytes, AT, offload))
+  return offload
+}
+
 const verifies = (bytes: Buffer): boolean =>
   checksum(bytes, 40, bytes.length, checksum(bytes, 8, 40, bytes.length - 40 + 6)) === 0xffff
 
@@ -44,9 +55,7 @@ test('a large packet is cut into valid ones and joined to the same again', () =>
     const original = Buffer.from(packet.bytes.subarray(AT, AT + 72 + payload))
     const firstSeq = original.readUInt32BE(44)
     const cut: Buffer[] = []
-    cutTcp(packet, AT, 72 + payload, tcpHeaders(packet.bytes, AT, 72 + payload), size, true, (at, length) =>
-      cut.push(Buffer.from(packet.bytes.subarray(at, at + length))),
-    )
+    cutTcp(packet, AT, 72 + payload, tcpHeaders(packet.bytes, AT, 72 + payload), size, true, copyTo, cut)
     assert.equal(cut.length, Math.ceil(payload / size))
     assert.deepEqual(Buffer.concat(cut.map((p) => p.subarray(72))), original.subarray(72))
     for (const [i, part] of cut.entries()) {
@@ -56,7 +65,7 @@ test('a large packet is cut into valid ones and joined to the same again', () =>
     }
     const written: Buffer[] = []
     const coalescer = createCoalescer(AT, (joined, length) => {
-      const offload = readVnet(joined.bytes, AT)!
+      const offload = offloadOf(joined.bytes)
       assert.equal(offload.gsoSize, cut.length > 1 ? size : 0)
       if (offload.checksumStart) finishChecksum(joined, AT, length, offload)
       written.push(Buffer.from(joined.bytes.subarray(AT, AT + length)))
@@ -73,9 +82,7 @@ test('a large packet is cut into valid ones and joined to the same again', () =>
 test('what does not follow, or differs in anything but payload and length, is not joined', () => {
   const packet = tcpPacket(4000)
   const cut: Buffer[] = []
-  cutTcp(packet, AT, 4072, 72, 1000, true, (at, length) =>
-    cut.push(Buffer.from(packet.bytes.subarray(at, at + length))),
-  )
+  cutTcp(packet, AT, 4072, 72, 1000, true, copyTo, cut)
   const pairs: [Buffer, Buffer][] = [
     [cut[0]!, cut[2]!],
     [cut[1]!, cut[0]!],
@@ -104,12 +111,12 @@ test('what does not follow, or differs in anything but payload and length, is no
 test('a checksum left to us by the kernel is finished, fields outside the packet are refused', () => {
   const packet = tcpPacket(1001)
   writeGso(packet, AT, 72, 1033, 0)
-  const offload = readVnet(packet.bytes, AT)!
+  const offload = offloadOf(packet.bytes)
   assert.equal(offload.gsoSize, 0)
   assert.ok(finishChecksum(packet, AT, 1073, offload))
   assert.ok(verifies(packet.bytes.subarray(AT, AT + 1073)))
   assert.equal(finishChecksum(packet, AT, 1073, { ...offload, checksumOffset: 2000 }), false)
   assert.equal(finishChecksum(packet, AT, 1073, { ...offload, checksumStart: 0 }), false)
   packet.bytes[AT - VNET_HEADER + 1] = 1
-  assert.equal(readVnet(packet.bytes, AT), undefined)
+  assert.equal(readVnet(packet.bytes, AT, offload), false)
 })

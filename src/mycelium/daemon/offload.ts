@@ -61,18 +61,19 @@ const pseudoSum = (packet: PacketBuffer, at: number): number => sumWords(packet,
 /** What the kernel said about the packet it handed over. */
 export type Offload = { gsoSize: number; checksumStart: number; checksumOffset: number; ecn: boolean }
 
-/** Reads the header before the packet at AT; undefined for a kind of offload we did not ask for. */
-export function readVnet(bytes: Buffer, at: number): Offload | undefined {
+export const noOffload = (): Offload => ({ gsoSize: 0, checksumStart: 0, checksumOffset: 0, ecn: false })
+
+/** Reads the header before the packet at AT into OFFLOAD; false for a kind of offload we did not ask for. */
+export function readVnet(bytes: Buffer, at: number, offload: Offload): boolean {
   const head = at - VNET_HEADER
   const type = bytes[head + 1]! & ~GSO_ECN
-  if (type !== GSO_NONE && type !== GSO_TCPV6) return undefined
+  if (type !== GSO_NONE && type !== GSO_TCPV6) return false
   const needs = (bytes[head]! & NEEDS_CHECKSUM) !== 0
-  return {
-    gsoSize: type === GSO_NONE ? 0 : bytes.readUInt16LE(head + 4),
-    checksumStart: needs ? bytes.readUInt16LE(head + 6) : 0,
-    checksumOffset: needs ? bytes.readUInt16LE(head + 8) : 0,
-    ecn: (bytes[head + 1]! & GSO_ECN) !== 0,
-  }
+  offload.gsoSize = type === GSO_NONE ? 0 : bytes.readUInt16LE(head + 4)
+  offload.checksumStart = needs ? bytes.readUInt16LE(head + 6) : 0
+  offload.checksumOffset = needs ? bytes.readUInt16LE(head + 8) : 0
+  offload.ecn = (bytes[head + 1]! & GSO_ECN) !== 0
+  return true
 }
 
 /**
@@ -105,18 +106,18 @@ export function tcpHeaders(bytes: Buffer, at: number, length: number): number {
 const template = Buffer.alloc(IPV6_HEADER + 60)
 
 /**
- * Cuts the TCP packet at AT into packets of at most SIZE payload bytes and hands each to EMIT(at, length), in order. Each
- * is built in place, its headers over the end of the one before: EMIT must be done with it when it returns. With
+ * Cuts the TCP packet at AT into packets of at most SIZE payload bytes and hands each to EMIT, with OF, in order. Each is built in place, its headers over the end of the one before: EMIT must be done with it when it returns. With
  * `checksum` false the field is left for whoever cuts further.
  */
-export function cutTcp(
+export function cutTcp<Of>(
   packet: PacketBuffer,
   at: number,
   length: number,
   headers: number,
   size: number,
   checksum: boolean,
-  emit: (at: number, length: number) => void,
+  emit: (bytes: Buffer, at: number, length: number, of: Of) => void,
+  of: Of,
 ): void {
   const { bytes } = packet
   bytes.copy(template, 0, at, at + headers)
@@ -139,7 +140,7 @@ export function cutTcp(
       const sum = fold(pseudo + swap(tcpLength) + sumWords(packet, tcp, start + headers + part))
       putWord(bytes, tcp + TCP_CHECKSUM, ~sum & 0xffff)
     }
-    emit(start, headers + part)
+    emit(bytes, start, headers + part, of)
   }
 }
 

@@ -64,9 +64,9 @@ class FrameRing {
     return this.#head >= length ? 0 : -1
   }
 
-  /** Whether sender SHARE has room for LENGTH bytes beside what others have here. */
+  /** Whether sender SHARE, if it is one, has room for LENGTH bytes beside what others have here. */
   hasRoom(share: number, length: number): boolean {
-    return this.#shares[share]! + length <= (this.#size - this.used) * OF_THE_REST
+    return share < 0 || this.#shares[share]! + length <= (this.#size - this.used) * OF_THE_REST
   }
 
   #count(at: number, length: number): void {
@@ -131,15 +131,14 @@ export function createOutQueue(committed?: (bytes: Buffer, at: number, length: n
      */
     reserve(length: number, first: boolean, share = -1): number {
       if (length > MAX_FRAME || isClosed) return -1
-      const has = (ring: FrameRing) => share < 0 || ring.hasRoom(share, length)
-      if (first && length <= URGENT_SIZE && has(urgent)) {
+      if (first && length <= URGENT_SIZE && urgent.hasRoom(share, length)) {
         reserved = urgent
         const at = urgent.reserve(length)
         if (at >= 0) return at
       }
       // what is urgent beyond its sender's part waits with the rest: who makes every packet another flow gains nothing
       reserved = bulk
-      return has(bulk) ? bulk.reserve(length) : -1
+      return bulk.hasRoom(share, length) ? bulk.reserve(length) : -1
     },
     commit(at: number, length: number): void {
       reserved.commit(at, length)

@@ -25,7 +25,7 @@ export type PlaneOptions = {
   router: Router
   connection: (id: number) => Connection | undefined
   /** Sees each packet for this node before the kernel does; true takes it. */
-  intercept: (packet: Buffer) => boolean
+  intercept: (bytes: Buffer, at: number, length: number) => boolean
   /** How bodies to and from a public key (hex) are to be sealed. */
   demandOf: (publicKey: string) => Demand
   /** Takes what was said to this node itself; false when it cannot. */

@@ -73,7 +73,7 @@ export function node(t: TestContext, identity: Identity, demand: Demand = 'legac
     plane.flush()
     return readFileSync(file)
   }
-  return { plane, router, clock, sent, said, learn, receive, kernelGot }
+  return { plane, router, connection, clock, sent, said, learn, receive, kernelGot }
 }
 
 export const [me, you, other] = [

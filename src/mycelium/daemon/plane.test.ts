@@ -5,8 +5,9 @@ import { formatAddress } from '../address.ts'
 import { decodeControl } from '../wire/control.ts'
 import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT } from '../wire/frame.ts'
 import { LARGEST } from '../wire/large.ts'
-import { packetBuffer, VNET_HEADER } from './offload.ts'
+import { noOffload, packetBuffer, VNET_HEADER } from './offload.ts'
 import { frame, me, node, other, packet, you } from './plane.fixture.ts'
+import { HEADROOM } from './plane-context.ts'
 
 test('a packet goes out sealed and comes in as it was, with the hop limit of the way', (t) => {
   const a = node(t, me)
@@ -189,4 +190,25 @@ test('a packet larger than its path takes is answered by Packet Too Big, once th
   a.plane.sendOwn(packet(me, you, randomBytes(2_000)))
   const icmp = a.kernelGot().subarray(VNET_HEADER)
   assert.deepEqual([icmp[6], icmp[40], icmp.readUInt32BE(44)], [58, 2, 1400])
+})
+
+test('a packet that is sent while another is being cut goes its own way, and the rest of that one its own', (t) => {
+  const a = node(t, me)
+  for (const known of [you, other]) a.learn(known)
+  const large = Buffer.alloc(20 + 5_000)
+  large[12] = 0x50
+  const bytes = packet(me, you, large)
+  bytes[6] = 6
+  const buffer = packetBuffer(HEADROOM + bytes.length)
+  bytes.copy(buffer.bytes, HEADROOM)
+  // as a connection does that ends: what waited for its route is sent by another
+  a.connection.queued = () => {
+    a.connection.queued = () => {}
+    a.plane.sendOwn(packet(me, other))
+  }
+  a.plane.send(a.plane.node, buffer, HEADROOM, bytes.length, { ...noOffload(), gsoSize: 2_000 })
+  assert.deepEqual(
+    a.sent.map((one) => one.toString('hex', DESTINATION_AT, DESTINATION_AT + 16)),
+    [you, other, you, you].map(({ address }) => address.toString('hex')),
+  )
 })

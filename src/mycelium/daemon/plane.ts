@@ -33,8 +33,8 @@ export function createPlane(options: PlaneOptions) {
   const inbound = createInbound(context)
   const outbound = createOutbound(context, inbound.toSelf, inbound.toNeighbour)
   context.expired = ({ way, type, payload }) => {
-    const packet = payload.subarray(INNER_HEADER)
-    if (type === PACKET) outbound.refuse(way.local, packet, addressUnreachable, 'no-session')
+    const length = payload.length - INNER_HEADER
+    if (type === PACKET) outbound.refuse(way.local, payload, INNER_HEADER, length, addressUnreachable, 'no-session')
     else count('no-session')
   }
   const made = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
@@ -174,7 +174,9 @@ export function createPlane(options: PlaneOptions) {
 
     routeMissing(subnet: Subnet): void {
       const waiting = pending.take(subnet)
-      eachPacket(waiting?.packets, (local, packet) => outbound.refuse(local, packet, noRoute, 'no-route'))
+      eachPacket(waiting?.packets, (local, packet) =>
+        outbound.refuse(local, packet, 0, packet.length, noRoute, 'no-route'),
+      )
       for (const frame of waiting?.frames ?? [])
         if (!locals.has(subnetOf(frame, DESTINATION_AT))) report(frame, noRoute, 'no-route')
     },

@@ -6,7 +6,15 @@ import { nicPort } from '../nic/port.ts'
 import { IPV6_HEADER } from '../wire/icmp.ts'
 import { LARGEST } from '../wire/large.ts'
 import type { Port } from './local.ts'
-import { finishChecksum, type Offload, type PacketBuffer, packetBuffer, readVnet, VNET_HEADER } from './offload.ts'
+import {
+  finishChecksum,
+  noOffload,
+  type Offload,
+  type PacketBuffer,
+  packetBuffer,
+  readVnet,
+  VNET_HEADER,
+} from './offload.ts'
 import { HEADROOM } from './plane-context.ts'
 import { READABLE, type Reactor } from './reactor.ts'
 
@@ -43,6 +51,7 @@ const BATCH_BYTES = 192 << 10
 /** One for all: a packet is done with when `send` returns. */
 const ROOM = HEADROOM + IPV6_HEADER + MAX_PACKET + 1
 const incoming = packetBuffer(ROOM, callable(ROOM))
+const offload = noOffload()
 
 /** A port whose other side is a descriptor that gives and takes a packet at a time, as a TUN's does. It is closed with it. */
 export function fdPort(fd: number, { reactor, count, send }: Pick<PortHooks, 'reactor' | 'count' | 'send'>): Port {
@@ -54,9 +63,9 @@ export function fdPort(fd: number, { reactor, count, send }: Pick<PortHooks, 're
       if (n <= 0) return
       taken += n
       const length = n - VNET_HEADER
-      const offload = readVnet(bytes, HEADROOM)
-      const unfinished = offload?.gsoSize === 0 && offload.checksumStart > 0
-      if (!offload || (unfinished && !finishChecksum(incoming, HEADROOM, length, offload))) count('odd-offload')
+      const isKnown = readVnet(bytes, HEADROOM, offload)
+      const unfinished = offload.gsoSize === 0 && offload.checksumStart > 0
+      if (!isKnown || (unfinished && !finishChecksum(incoming, HEADROOM, length, offload))) count('odd-offload')
       else send(incoming, HEADROOM, length, offload)
     }
   })

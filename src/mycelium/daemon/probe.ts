@@ -53,9 +53,10 @@ export function createProbes(source: Buffer, send: (packet: Buffer) => void) {
       send(echo(destination, hopLimit))
     },
 
-    /** True when PACKET answers a probe. */
-    intercept(packet: Buffer): boolean {
-      if (waiting.size === 0 || packet[6] !== ICMPV6 || packet.length < 48) return false
+    /** True when the packet at BYTES[at, at+length) answers a probe. */
+    intercept(bytes: Buffer, at: number, length: number): boolean {
+      if (waiting.size === 0 || bytes[at + 6] !== ICMPV6 || length < 48) return false
+      const packet = bytes.subarray(at, at + length)
       const from = formatAddress(packet.subarray(8, 24))
       const type = packet[40]!
       if (type === ECHO_REPLY) {

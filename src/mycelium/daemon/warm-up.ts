@@ -5,10 +5,11 @@ import { type Identity, identityOf } from '../identity.ts'
 import { createRouter } from '../router/router.ts'
 import { IPV6_HEADER } from '../wire/icmp.ts'
 import { createConnection } from './connection.ts'
+import type { Port } from './local.ts'
 import { VNET_HEADER } from './offload.ts'
 import type { Peers } from './peers.ts'
 import { createPlane, type Plane } from './plane.ts'
-import { fdPort } from './ports.ts'
+import { fdPort, type PortHooks } from './ports.ts'
 import type { Reactor } from './reactor.ts'
 
 const MILLISECONDS = 120
@@ -35,8 +36,8 @@ function packet(from: Identity, to: Identity): Buffer {
   return bytes
 }
 
-/** The other end of a connection to us: a node of its own on this thread. */
-function madeUpNode(reactor: Reactor, fd: number, kernel: number) {
+/** The other end of a connection to us: a node of its own on this thread, attached to what PORT gives. */
+export function madeUpNode(reactor: Reactor, fd: number, port: (hooks: PortHooks) => Port) {
   const identity = identityOf(randomBytes(32))
   const router = createRouter({ send: (_link, message) => connection.send(message), owns: () => true })
   const now = () => reactor.now
@@ -56,9 +57,11 @@ function madeUpNode(reactor: Reactor, fd: number, kernel: number) {
     fault: () => {},
   })
   const { node } = plane
-  node.port = fdPort(kernel, {
+  node.port = port({
     reactor,
+    identity,
     count: () => {},
+    openCard: () => {},
     send: (bytes, at, length, offload) => plane.send(node, bytes, at, length, offload),
   })
   router.addOrigin(identity.subnet, identity.publicKey.toString('hex').padEnd(80, '0'), now())
@@ -87,7 +90,7 @@ export function warmUp({ reactor, identity, plane, peers, turn }: WarmUpOptions)
   const [near, far] = socketPair('stream')
   const [tun, kernel] = socketPair('packets')
   const [farTun, farKernel] = socketPair('packets')
-  const other = madeUpNode(reactor, far, farTun)
+  const other = madeUpNode(reactor, far, (hooks) => fdPort(farTun, hooks))
   const link = peers.adopt(near, NOWHERE)
   const { node, count } = plane
   node.port = fdPort(tun, {

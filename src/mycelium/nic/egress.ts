@@ -115,7 +115,7 @@ export function createEgress(options: EgressOptions) {
     if (header < IPV4_HEADER || length < header + UDP_HEADER || bytes.readUInt32BE(at + 16) !== own) count('egress-odd')
     else if (answersQuestion(bytes, at, header, length)) traffic.received += length
     // a UDP socket of passt takes datagrams of anybody
-    else if (!isOutside(bytes.readUInt32BE(at + 12), performance.now())) count('egress-blocked')
+    else if (!isOutside(bytes.readUInt32BE(at + 12), reactor.now)) count('egress-blocked')
     else {
       traffic.received += length
       toGuest(bytes, at, length)

@@ -14,14 +14,14 @@ const TCP_HEADER = 20
 const FLAGS = 13
 const [SYN, RST, ACK] = [0x02, 0x04, 0x10]
 /**
- * Seconds in which connections that were open before are taken up: a network plane that starts anew knows none of them, and
+ * Milliseconds in which connections that were open before are taken up: a network plane that starts anew knows none of them, and
  * the side that waits for data would never speak first.
  */
-const TAKE_UP = 120
+const TAKE_UP = 120_000
 
 const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
 
-/** What decides over a card's packets, by packet and time in seconds: '' lets it pass, else the counter's name. */
+/** What decides over a card's packets, by packet and time in milliseconds: '' lets it pass, else the counter's name. */
 export type Firewall = {
   out: (bytes: Buffer, at: number, length: number, now: number) => string
   in: (bytes: Buffer, at: number, length: number, now: number) => string

@@ -3,10 +3,10 @@ const SETS = 1024
 const WAYS = 4
 /** 32-bit words of an entry: address, ports, protocol. */
 const WORDS = 6
-/** Seconds a connection may be silent. TCP: RFC 5382 §5 (2 h 4 min); UDP: RFC 4787 §4.3; others as UDP. */
+/** Milliseconds a connection may be silent. TCP: RFC 5382 §5 (2 h 4 min); UDP: RFC 4787 §4.3; others as UDP. */
 const TCP = 6
-const TCP_IDLE = 7_440
-const OTHER_IDLE = 300
+const TCP_IDLE = 7_440_000
+const OTHER_IDLE = 300_000
 
 /**
  * Who this card talks to, so that answers are told from new connections. Fixed in size, nothing is allocated per packet.
@@ -46,7 +46,7 @@ export function createFlowTable() {
       }
     },
 
-    /** True while the flow is remembered at NOW (seconds); that renews it. */
+    /** True while the flow is remembered at NOW (milliseconds); that renews it. */
     knows(address: Buffer, at: number, protocol: number, own: number, other: number, now: number): boolean {
       if (!entries || !seen) return false
       const found = find(entries, address, at, protocol, (own << 16) | other)

@@ -16,7 +16,7 @@ const DESTINATION = 24
  * the names of the network at `PREFIX::1`. Questions for other names are refused, so that resolvers ask elsewhere.
  */
 export function guarded(network: NicNetwork, hooks: PortHooks, open: (hooks: PortHooks) => Port): Port {
-  const { identity, count, send } = hooks
+  const { identity, reactor, count, send } = hooks
   const firewall = createFirewall(network, Number.NEGATIVE_INFINITY)
   const gateway = gatewayOf(identity.address)
   let ours = createGateway(network, { elsewhere: REFUSED })
@@ -41,7 +41,7 @@ export function guarded(network: NicNetwork, hooks: PortHooks, open: (hooks: Por
       if (answer) made(answer)
       return
     }
-    const verdict = firewall.out(bytes, at, length, performance.now() / 1000)
+    const verdict = firewall.out(bytes, at, length, reactor.now)
     if (verdict === '') {
       send(packet, at, length, offload)
       return
@@ -55,7 +55,7 @@ export function guarded(network: NicNetwork, hooks: PortHooks, open: (hooks: Por
   return {
     ...port,
     write(packet, at, length) {
-      const verdict = firewall.in(packet.bytes, at, length, performance.now() / 1000)
+      const verdict = firewall.in(packet.bytes, at, length, reactor.now)
       if (verdict === '') port.write(packet, at, length)
       else count(verdict)
     },

@@ -36,7 +36,7 @@ test('names: replicas take turns, and the answer has what fits', () => {
 })
 
 test('packets: whatever they claim, nothing is read beyond them and nothing passes', () => {
-  const firewall = createFirewall(network, -1000)
+  const firewall = createFirewall(network, -1_000_000)
   const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
   for (let n = 0; n < FUZZ_RUNS; n++) {
     const packet = randomBytes(40 + randomInt(80))
@@ -48,7 +48,7 @@ test('packets: whatever they claim, nothing is read beyond them and nothing pass
 })
 
 test('what members may not either: undeclared ports, protocols without ports, errors nobody asked for', () => {
-  const firewall = createFirewall(network, -1000)
+  const firewall = createFirewall(network, -1_000_000)
   const verdict = (protocol: number, payload: string) => {
     const packet = ipv6Packet(address(1), address(2), protocol, Buffer.from(payload, 'hex'), 6)
     return firewall.in(packet, 0, packet.length, 0)
@@ -67,29 +67,29 @@ test('connections that were open before the card was attached go on; new ones do
     segment.writeUInt32BE(0x9c409c41)
     segment[13] = flags
     const packet = ipv6Packet(address(1), address(2), TCP, segment, 16)
-    return createFirewall(network, 100).in(packet, 0, packet.length, now)
+    return createFirewall(network, 100_000).in(packet, 0, packet.length, now)
   }
-  assert.equal(ask(0x18, 110), '')
-  for (const flags of [0x02, 0x12, 0x14, 0x04, 0x00]) assert.equal(ask(flags, 110), 'not-declared')
-  assert.equal(ask(0x18, 230), 'not-declared')
+  assert.equal(ask(0x18, 110_000), '')
+  for (const flags of [0x02, 0x12, 0x14, 0x04, 0x00]) assert.equal(ask(flags, 110_000), 'not-declared')
+  assert.equal(ask(0x18, 230_000), 'not-declared')
 })
 
 test('flows: known both ways, forgotten when silent, and a flood costs no more than its room', () => {
   const flows = createFlowTable()
   flows.remember(address(1), 0, TCP, 40_000, 80, 0)
-  assert.ok(flows.knows(address(1), 0, TCP, 40_000, 80, 7_000))
-  assert.ok(!flows.knows(address(1), 0, TCP, 80, 40_000, 7_000))
-  assert.ok(!flows.knows(address(2), 0, TCP, 40_000, 80, 7_000))
-  assert.ok(!flows.knows(address(1), 0, TCP, 40_000, 80, 20_000))
-  for (let n = 0; n < 100_000; n++) flows.remember(address(n & 255), 0, UDP, n & 0xffff, 1, n / 1000)
+  assert.ok(flows.knows(address(1), 0, TCP, 40_000, 80, 7_000_000))
+  assert.ok(!flows.knows(address(1), 0, TCP, 80, 40_000, 7_000_000))
+  assert.ok(!flows.knows(address(2), 0, TCP, 40_000, 80, 7_000_000))
+  assert.ok(!flows.knows(address(1), 0, TCP, 40_000, 80, 20_000_000))
+  for (let n = 0; n < 100_000; n++) flows.remember(address(n & 255), 0, UDP, n & 0xffff, 1, n)
   let left = 0
-  for (let n = 0; n < 100_000; n++) if (flows.knows(address(n & 255), 0, UDP, n & 0xffff, 1, 100)) left++
+  for (let n = 0; n < 100_000; n++) if (flows.knows(address(n & 255), 0, UDP, n & 0xffff, 1, 100_000)) left++
   assert.ok(left > 2000 && left <= 4096, `${left}`)
 })
 
 test('people reach declared ports and are answered; no workload opens anything to them; whoever is removed is cut off', () => {
   const person = Buffer.concat([Buffer.from([5, 1]), Buffer.alloc(13), Buffer.from([1])])
-  const firewall = createFirewall({ ...network, people: [person] }, -1000)
+  const firewall = createFirewall({ ...network, people: [person] }, -1_000_000)
   const segment = (from: Buffer, to: Buffer, source: number, destination: number) => {
     const payload = Buffer.alloc(20)
     payload.writeUInt16BE(source, 0)
@@ -132,7 +132,7 @@ test('rules: each port has its own askers; what may be reached elsewhere may not
         { from: [], people: true, ports: ports.slice(0, 1) },
       ],
     },
-    -1000,
+    -1_000_000,
   )
   const segment = Buffer.alloc(20)
   const ask = (from: Buffer, port: number) => {

@@ -1,5 +1,5 @@
 import type { Port } from '../daemon/local.ts'
-import { finishChecksum, type PacketBuffer, packetBuffer, readVnet } from '../daemon/offload.ts'
+import { finishChecksum, noOffload, type PacketBuffer, packetBuffer, readVnet } from '../daemon/offload.ts'
 import { HEADROOM } from '../daemon/plane-context.ts'
 import type { PortHooks } from '../daemon/ports.ts'
 import { adminProhibited, IPV6_HEADER, icmpError, isIcmpError } from '../wire/icmp.ts'
@@ -26,6 +26,7 @@ const GUEST_MAC = Buffer.from('027a6f730002', 'hex')
 const MULTICAST = 0xff
 /** Refusals told per second, to this card's guest and to those who try to reach it. */
 const REFUSALS = 50
+const offload = noOffload()
 const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
 
 /**
@@ -34,7 +35,7 @@ const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
  */
 export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, send }: PortHooks): Port {
   const siblings = createSiblings(identity.address, spec.network, performance.now())
-  const firewall = createFirewall(spec.network, performance.now() / 1000)
+  const firewall = createFirewall(spec.network, reactor.now)
   const gateway = gatewayOf(identity.address)
   const map = mappingOf(spec.network, identity.address)
   /** What stands for the IPv4 addresses of the guest and of the node's end of the link. */
@@ -63,7 +64,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
       : undefined
   let ours = createGateway(spec.network, { forward: egress?.ask })
   const traffic = { sent: 0, received: 0, ...(egress ? { outside: egress.traffic } : {}) }
-  const bucket = spec.network.rate === undefined ? undefined : createBucket(spec.network.rate, performance.now())
+  const bucket = spec.network.rate === undefined ? undefined : createBucket(spec.network.rate, reactor.now)
   let refusals = REFUSALS
   let nextSecond = 0
   let heldUntil = 0
@@ -156,7 +157,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
     const isSaid =
       readUpper(bytes, at, length, upper) && upper.protocol === UDP && upper.destinationPort === SIBLINGS_PORT
     if (!isSaid || !source.equals(gatewayOf(source))) count('not-here')
-    else if (siblings.heard(source, bytes.subarray(upper.at, at + length), performance.now())) follow()
+    else if (siblings.heard(source, bytes.subarray(upper.at, at + length), reactor.now)) follow()
   }
 
   function tellOther(error: Buffer): void {
@@ -172,8 +173,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
     const room = frameLength - ETHERNET
     bytes.copy(guestMac, 0, at + 6, at + 12)
     if (type === IPV4 && egress && isBeyond(bytes, packet, room)) {
-      const now = performance.now()
-      if (egress.send(bytes, packet, room, now)) charge(room, now)
+      if (egress.send(bytes, packet, room, reactor.now)) charge(room)
     } else if (type === IPV4 && map) {
       const length = toIpv6(bytes, packet, room, map)
       if (length > 0) ipv6FromGuest(frame, packet - GROWTH, length)
@@ -188,9 +188,9 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
   }
 
   /** Counts what the guest sent; above its rate nothing more is read from its card for a while. */
-  function charge(length: number, now: number): void {
+  function charge(length: number): void {
     traffic.sent += length
-    if (bucket?.take(length, now) !== false) return
+    if (bucket?.take(length, reactor.now) !== false) return
     heldUntil = bucket.paidAt()
     wire?.pause()
   }
@@ -205,10 +205,9 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
       askedOfUs(bytes, at, length)
       return
     }
-    const now = performance.now()
-    const verdict = firewall.out(bytes, at, length, now / 1000)
+    const verdict = firewall.out(bytes, at, length, reactor.now)
     if (verdict === '') {
-      charge(length, now)
+      charge(length)
       send(frame, at, length)
     } else {
       count(verdict)
@@ -228,10 +227,9 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
         introduced(bytes, at, length)
         return
       }
-      const offload = readVnet(bytes, at)
-      if (offload && offload.checksumStart > 0) finishChecksum(packet, at, length, offload)
+      if (readVnet(bytes, at, offload) && offload.checksumStart > 0) finishChecksum(packet, at, length, offload)
       const here = isTo(bytes, at, identity.address) || isTo(bytes, at, own4)
-      const verdict = here ? firewall.in(bytes, at, length, performance.now() / 1000) : 'not-here'
+      const verdict = here ? firewall.in(bytes, at, length, reactor.now) : 'not-here'
       if (verdict === '') {
         toGuest(bytes, at, length)
         return

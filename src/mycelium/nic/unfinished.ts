@@ -1,4 +1,4 @@
-import { finishChecksum, type PacketBuffer, readVnet, VNET_HEADER } from '../daemon/offload.ts'
+import { finishChecksum, noOffload, type PacketBuffer, readVnet, VNET_HEADER } from '../daemon/offload.ts'
 import { checksum, IPV6_HEADER } from '../wire/icmp.ts'
 import { TCP, UDP } from './packet.ts'
 import { IPV4_HEADER } from './translate.ts'
@@ -14,10 +14,11 @@ const CHECKSUM_OFFSET = new Map([
   [UDP, 6],
 ])
 
+const offload = noOffload()
+
 /** Finishes what a machine left to its card in the frame at AT, behind its virtio header; false for what we did not offer. */
 export function finish(frame: PacketBuffer, at: number, length: number): boolean {
-  const offload = readVnet(frame.bytes, at)
-  if (!offload || offload.gsoSize > 0) return false
+  if (!readVnet(frame.bytes, at, offload) || offload.gsoSize > 0) return false
   return offload.checksumStart === 0 || finishChecksum(frame, at, length, offload, ETHERNET + IPV4_HEADER)
 }
 

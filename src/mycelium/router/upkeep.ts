@@ -47,7 +47,11 @@ export function setSilent(state: RouterState, link: Link, now: number): void {
 /** Anything from a neighbour proves that it lives. */
 export function hear(state: RouterState, link: Link, now: number): void {
   link.heardAt = now
-  if (!link.silent && !link.suspect) return
+  if (link.silent || link.suspect) revive(state, link, now)
+}
+
+/** Apart from `hear`, which each packet calls: what a closure needs is made as its function begins. */
+function revive(state: RouterState, link: Link, now: number): void {
   withLink(state, link, now, () => {
     link.silent = false
     link.suspect = false

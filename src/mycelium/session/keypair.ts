@@ -25,6 +25,7 @@ export const NOT_AUTHENTIC = -1
 export const REPLAYED = -2
 
 export class Keypair implements Disposable {
+  /** Signed 32 bits: V8 makes an object of a larger number wherever it is handed on. */
   readonly localIndex: number
   readonly remoteIndex: number
   readonly weInitiated: boolean
@@ -45,8 +46,8 @@ export class Keypair implements Disposable {
     keys: TransportKeys,
     options: { local: number; remote: number; weInitiated: boolean; now: number; rekey?: Limits; reject?: Limits },
   ) {
-    this.localIndex = options.local
-    this.remoteIndex = options.remote
+    this.localIndex = options.local | 0
+    this.remoteIndex = options.remote | 0
     this.weInitiated = options.weInitiated
     this.createdAt = options.now
     this.#rekey = options.rekey ?? REKEY
@@ -83,7 +84,7 @@ export class Keypair implements Disposable {
     const nonceAt = end + TAG
     const counter = this.#counter++
     this.#bytes += inner
-    output.writeUInt32BE(this.remoteIndex, nonceAt)
+    output.writeInt32BE(this.remoteIndex, nonceAt)
     output.writeUInt32BE(Math.floor(counter / 2 ** 32), nonceAt + INDEX)
     output.writeUInt32BE(counter >>> 0, nonceAt + INDEX + 4)
     output.copy(this.#nonce, INDEX, nonceAt + INDEX, nonceAt + NONCE)
@@ -124,6 +125,6 @@ export class Keypair implements Disposable {
   }
 }
 
-/** Whom a body of LENGTH bytes at AT says it is for: the index where the legacy form has random bytes; -1 for none. */
+/** Whom a body of LENGTH bytes at AT says it is for: the index, signed, where the legacy form has random bytes; 0 for none. */
 export const indexOf = (body: Buffer, at: number, length: number): number =>
-  length >= NONCE ? body.readUInt32BE(at + length - NONCE) : -1
+  length >= NONCE ? body.readInt32BE(at + length - NONCE) : 0
