@@ -6,10 +6,15 @@ import { close, E, list, must, O, open, sys, writeAll } from './native.ts'
 
 /** Deeper trees are refused: the walk's memory is bounded by depth times directory size. */
 const DEPTH = 200
+/** Their files are made up as they are read, some without an end: what is below is carried where it is named, not with all else. */
+const MADE_UP = ['/proc', '/sys']
 
 /** SEEN gets each entry, parents before children, names sorted; a regular file's bytes are read from FILE. */
 export function walk(top: string, follow: boolean, seen: (entry: CopyEntry, file: string) => void): boolean {
   const linked = new Map<string, string>()
+  const found = factsOf(top, '', follow)
+  const left = new Set(MADE_UP.map((path) => factsOf(path, '', true)?.device))
+  left.delete(found?.device)
   const visit = (file: string, path: string, facts: Facts, depth: number): void => {
     const id = `${facts.device} ${facts.inode}`
     const first = facts.type !== 'directory' && facts.links > 1 ? linked.get(id) : undefined
@@ -19,16 +24,15 @@ export function walk(top: string, follow: boolean, seen: (entry: CopyEntry, file
     }
     if (facts.links > 1) linked.set(id, path)
     seen(entryOf(facts), file)
-    if (facts.type !== 'directory') return
+    if (facts.type !== 'directory' || left.has(facts.device)) return
     if (depth === DEPTH) throw new Error(`Copy ${path}: more than ${DEPTH} levels of directories`)
     for (const name of list(file).sort()) {
       const below = factsOf(`${file}/${name}`, path === '' ? name : `${path}/${name}`, false)
       if (below) visit(`${file}/${name}`, below.path, below, depth + 1)
     }
   }
-  const facts = factsOf(top, '', follow)
-  if (facts) visit(top, '', facts, 0)
-  return facts !== null
+  if (found) visit(top, '', found, 0)
+  return found !== null
 }
 
 const piece = new Uint8Array(65536)

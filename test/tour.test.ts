@@ -88,12 +88,18 @@ test('what is not a published name is published at its first use', () => {
 
 test('a file of variables is for the program alone: Node and the command take nothing from it', () => {
   const file = join(work, 'env')
-  writeFileSync(file, 'ZOS_HOME=/nowhere\nNODE_OPTIONS=--nonsense\n')
+  writeFileSync(file, 'ZOS_HOME=/nowhere\r\nNODE_OPTIONS=--nonsense\n')
   const shown = own.ok('run', '--rm', '--env-file', file, 'web', 'sh', '-c', 'echo $ZOS_HOME $NODE_OPTIONS')
   assert.equal(shown, '/nowhere --nonsense\n')
   const missing = own.zos('run', '--rm', '--env-file', `${file}s`, 'web', 'true')
   assert.deepEqual([missing.code, missing.err.split('\n').length], [125, 2])
   assert.match(missing.err, /^zos: Read --env-file ".*envs": ENOENT/)
+  writeFileSync(file, 'A B=1\n')
+  const spaced = own.zos('run', '--rm', '--env-file', file, 'web', 'true')
+  assert.deepEqual(
+    [spaced.code, spaced.err.split('\n')[0]],
+    [125, `zos: Read --env-file: "A B" has a space, and is no variable's name`],
+  )
 })
 
 test('ps, status, stats and store stat say what they promise', () => {

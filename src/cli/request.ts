@@ -63,18 +63,20 @@ function envOf(entries: readonly string[], files: readonly string[]): string[] {
   const lines = files.flatMap((file) => {
     try {
       // imported as a module it loads its promises, watchers and a reader of lines
-      return process.getBuiltinModule('node:fs').readFileSync(file, 'utf8').split('\n')
+      return process.getBuiltinModule('node:fs').readFileSync(file, 'utf8').split(/\r?\n/)
     } catch (cause) {
       throw usage(`Read --env-file "${file}": ${reasonOf(cause)}`)
     }
   })
-  return [...lines.map((l) => l.trimStart()).filter((l) => l !== '' && !l.startsWith('#')), ...entries].flatMap(
-    (entry) => {
-      if (checkVariable(entry).includes('=')) return [entry]
-      const value = process.env[entry]
-      return value === undefined ? [] : [`${entry}=${value}`]
-    },
-  )
+  const listed = lines.map((l) => l.trimStart()).filter((l) => l !== '' && !l.startsWith('#'))
+  const spaced = listed.find((l) => /\s/.test(l.split('=')[0]!))
+  if (spaced !== undefined)
+    throw usage(`Read --env-file: "${spaced.split('=')[0]}" has a space, and is no variable's name`)
+  return [...listed, ...entries].flatMap((entry) => {
+    if (checkVariable(entry).includes('=')) return [entry]
+    const value = process.env[entry]
+    return value === undefined ? [] : [`${entry}=${value}`]
+  })
 }
 
 function positive(text: string | undefined, what: string): number | undefined {

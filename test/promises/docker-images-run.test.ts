@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { busyboxTree, dockerArchive, ROOT, sha256, startNode, until } from '../harness.ts'
@@ -215,6 +224,11 @@ test('cp follows a link where it is asked to, and carries what files of /proc an
     assert.deepEqual(readFileSync(shown), node.ok(['exec', 'box', 'cat', path]).out)
     assert.ok(statSync(shown).size > 2, path)
   }
+  // of the whole tree they are folders, as an image has them
+  const all = join(node.work, 'all')
+  node.ok(['cp', 'box:/', all], { timeout: 120 })
+  assert.ok(existsSync(join(all, 'bin/busybox')))
+  assert.deepEqual([readdirSync(join(all, 'proc')), readdirSync(join(all, 'sys'))], [[], []])
   node.ok(['cp', '/proc/sys/kernel/ostype', 'box:/tmp/ostype'])
   assert.equal(node.ok(['exec', 'box', 'cat', '/tmp/ostype']).text, 'Linux\n')
 })

@@ -21,6 +21,7 @@ export class Engine {
   constructor(at: Surroundings) {
     this.#at = at
     at.volumes.ending = (id) => this.#all.get(id)?.ending ?? false
+    at.volumes.nameOf = (id) => this.#all.get(id)?.spec.name ?? id
     at.volumes.usedBy = (name, except) =>
       [...this.#all.values()].find(
         (w) => w.spec.id !== except && !w.removed && w.spec.volumes.some((v) => v.source === name),

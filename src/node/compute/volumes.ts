@@ -99,9 +99,12 @@ export class Volumes {
     for (let holder = this.#held.get(name); holder; holder = this.#held.get(name)) {
       const timer = new Promise<'late'>((resolve) => setTimeout(() => resolve('late'), HANDOVER).unref())
       if (this.#leaves(holder.workload) && (await Promise.race([holder.released, timer])) !== 'late') continue
-      throw new ZosError(`${action} volume "${name}": workload "${holder.workload}" uses it; stop that one first`, {
-        code: 'volume-in-use',
-      })
+      throw new ZosError(
+        `${action} volume "${name}": workload "${this.nameOf(holder.workload)}" uses it; stop that one first`,
+        {
+          code: 'volume-in-use',
+        },
+      )
     }
     // at once: several may have waited
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
@@ -125,6 +128,9 @@ export class Volumes {
 
   /** Whether WORKLOAD is on its way out, so that waiting for its volumes makes sense. Set by the engine. */
   ending: (workload: string) => boolean = () => false
+
+  /** What people call WORKLOAD. Set by the engine. */
+  nameOf: (workload: string) => string = (workload) => workload
 
   /** The id of a workload that is made with VOLUME, whether it runs or not, other than EXCEPT. Set by the engine. */
   usedBy: (volume: string, except?: string) => string | undefined = () => undefined
@@ -164,9 +170,12 @@ export class Volumes {
       this.find(name)
       const workload = options.named ? undefined : this.usedBy(name)
       if (workload === undefined) return this.#delete(name)
-      throw new ZosError(`Remove volume "${name}": workload "${workload}" is made with it; "zos rm" that one first`, {
-        code: 'volume-in-use',
-      })
+      throw new ZosError(
+        `Remove volume "${name}": workload "${this.nameOf(workload)}" is made with it; "zos rm" that one first`,
+        {
+          code: 'volume-in-use',
+        },
+      )
     })
   }
 
