@@ -7,9 +7,18 @@ import test from 'node:test'
 import { freePort, until } from '#sys'
 import { encodeControl } from '../wire/control.ts'
 import { Daemon } from './daemon.ts'
+import { hostOf } from './peers.ts'
 
 const PLACES = 512
 const hello = encodeControl({ type: 'hello', unicast: true, seqno: 1, interval: 30_000 })
+
+test('an IPv6 host has its /64, one on a local link only its address there', () => {
+  const host = (ip: string, scope?: number) => hostOf({ ip, port: 1, ...(scope ? { scope } : {}) })
+  assert.equal(host('2001:db8::1'), host('2001:db8::2:3'))
+  const different = ['2001:db8::1', '2001:db8:0:1::1', '192.0.2.1', '192.0.2.2'].map((ip) => host(ip))
+  different.push(host('fe80::1', 1), host('fe80::2', 1), host('fe80::1', 2))
+  assert.equal(new Set(different).size, different.length)
+})
 
 test('of all places of inbound peers one host keeps as many as others leave it, and its newest goes first', {
   timeout: 60_000,

@@ -13,7 +13,7 @@ import type { Beacon } from './beacon.ts'
 import { createCapture } from './capture.ts'
 import type { Local } from './local.ts'
 import { ownership } from './ownership.ts'
-import { createPeers } from './peers.ts'
+import { createPeers, hostOf } from './peers.ts'
 import { createPlane } from './plane.ts'
 import { type AskedCard, type OpenPort, openPort } from './ports.ts'
 import { createProbes, type ProbeResult } from './probe.ts'
@@ -100,7 +100,11 @@ export function createEngine(options: EngineOptions) {
         plane.receive(bytes, at, length)
       },
       up: (connection, rtt, endpoint) =>
-        router.linkUp(connection.id, { base: endpoint.ip.includes(':') ? COST_V6 : COST_V4, rtt }, performance.now()),
+        router.linkUp(
+          connection.id,
+          { base: endpoint.ip.includes(':') ? COST_V6 : COST_V4, rtt, host: hostOf(endpoint) },
+          performance.now(),
+        ),
       down: (connection) => router.linkDown(connection.id, performance.now()),
       fault: (name) => {
         faults[name] = (faults[name] ?? 0) + 1

@@ -38,8 +38,12 @@ export type PeersEvents = Omit<ConnectionEvents, 'closed'> & {
 const sameHost = (a: SocketAddress, b: SocketAddress): boolean =>
   a.scope === b.scope && (a.ip === b.ip || (ipv6Bytes(a.ip)?.equals(ipv6Bytes(b.ip) ?? Buffer.alloc(0)) ?? false))
 
-/** An IPv6 host has the rest of its /64 to itself. */
-const hostOf = ({ ip }: SocketAddress): string => ipv6Bytes(ip)?.toString('latin1', 0, 8) ?? ip
+/** An IPv6 host has the rest of its /64 to itself, unless it is one of those on a link of ours. */
+export function hostOf({ ip, scope }: SocketAddress): string {
+  const bytes = ipv6Bytes(ip)
+  if (!bytes) return ip
+  return scope ? `${scope} ${ip}` : bytes.toString('latin1', 0, 8)
+}
 
 export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: number) => number | null) {
   const inbound = new Map<Connection, { since: number; endpoint: Endpoint }>()

@@ -142,7 +142,7 @@ test('tables and queries are bounded, floods of requests are not multiplied', ()
   const { router, update, sent } = lone()
   router.linkUp(1, { base: 10, rtt: 0 }, 0)
   router.linkUp(2, { base: 10, rtt: 0 }, 0)
-  for (let i = 0; i < 10; i++) router.receive(1, update(simSubnet(i), 5), 0)
+  for (let i = 0; i < 10; i++) router.receive(i < 5 ? 1 : 2, update(simSubnet(i), 5), 0)
   assert.equal(router.entries.size, 3)
   assert.equal(router.counters.tableFull, 7)
   sent.length = 0

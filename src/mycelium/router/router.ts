@@ -35,7 +35,7 @@ function receive(state: RouterState, link: Link, message: Message, now: number):
       link.rtt = (9 * link.rtt + now - link.helloAt) / 10
       break
     case 'update':
-      receiveUpdate(state, link.id, message, now)
+      receiveUpdate(state, link, message, now)
       break
     default:
       if (link.allowance-- <= 0) state.counters.requestsDropped++
@@ -88,9 +88,10 @@ export function createRouter(options: RouterOptions) {
 
     isOwn: (subnet: Subnet): boolean => state.origins.has(subnet),
 
-    linkUp(id: LinkId, cost: { base: number; rtt: number }, now: number): void {
+    linkUp(id: LinkId, to: { base: number; rtt: number; host?: string }, now: number): void {
       const link: Link = {
-        ...cost,
+        host: `link ${id}`,
+        ...to,
         id,
         helloSeqno: 0xffff,
         helloAt: now,

@@ -1,6 +1,7 @@
 import type { Subnet } from '../address.ts'
 import type { Message } from '../wire/control.ts'
 import { createRouter, type Router } from './router.ts'
+import type { RouterLimits } from './types.ts'
 
 /** A network of routers on a virtual clock: messages arrive in order after their link's delay, or die with the link. */
 
@@ -56,7 +57,10 @@ function eventQueue() {
   }
 }
 
-export function simulate(nodeCount: number, options: { announce?: (node: number) => boolean } = {}) {
+export function simulate(
+  nodeCount: number,
+  options: { announce?: (node: number) => boolean; limits?: Partial<RouterLimits> } = {},
+) {
   let now = 0
   let order = 0
   let messages = 0
@@ -70,6 +74,7 @@ export function simulate(nodeCount: number, options: { announce?: (node: number)
 
   const start = (node: number): Router =>
     createRouter({
+      ...(options.limits ? { limits: options.limits } : {}),
       owns: () => true,
       send: (id, message) => deliver(id, message),
       onSelected: (subnet) => checkLoop(node, subnet),

@@ -42,6 +42,8 @@ export type RouterState = {
   origins: Map<Subnet, Origin>
   links: Map<LinkId, Link>
   entries: Map<Subnet, Entry>
+  /** How many entries each host has. */
+  held: Map<string, number>
   queries: Map<Subnet, Query>
   /** Seqno requests passed on lately, by subnet and router id, and who waits for the answer. */
   seqnoRequests: Map<string, SeqnoRequest>
@@ -61,6 +63,7 @@ export const newState = (options: RouterOptions, limits = { ...defaultLimits, ..
   origins: new Map(),
   links: new Map(),
   entries: new Map(),
+  held: new Map(),
   queries: new Map(),
   seqnoRequests: new Map(),
   counters: { filtered: 0, unfeasible: 0, tableFull: 0, requestsDropped: 0 },

@@ -10,8 +10,9 @@ const SHORTEST_LIFETIME = 3 * 60_000
 /** A route replaces a usable one only when it is better by more than this, or leads straight to the owner. */
 const WORTH_SWITCHING = 10
 
-export const newEntry = (subnet: Subnet, now: number): Entry => ({
+export const newEntry = (subnet: Subnet, host: string, now: number): Entry => ({
   subnet,
+  host,
   routes: new Map(),
   selected: undefined,
   sources: new Map(),

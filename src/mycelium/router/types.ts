@@ -23,6 +23,8 @@ export type Source = { seqno: number; metric: number; expires: number }
 
 export type Entry = {
   subnet: Subnet
+  /** Who told of it first. */
+  host: string
   routes: Map<LinkId, Route>
   selected: Route | undefined
   sources: Map<RouterId, Source>
@@ -36,6 +38,8 @@ export type Entry = {
 
 export type Link = {
   id: LinkId
+  /** Where the other end is; other links may lead there too, and later ones. */
+  host: string
   /** Cost of the transport, before its round-trip time. */
   base: number
   /** Smoothed round-trip time in milliseconds. */

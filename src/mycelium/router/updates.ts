@@ -1,49 +1,42 @@
 import type { Message } from '../wire/control.ts'
 import { told } from './advertise.ts'
 import { INFINITE } from './numbers.ts'
+import { addEntry } from './room.ts'
 import { reselect } from './select.ts'
 import { answerWaiting, requestSeqno } from './seqno.ts'
 import { RETRACTED_HOLD, type RouterState, subnetOfPrefix } from './state.ts'
-import { hasRoomFor, isFeasible, newEntry } from './table.ts'
-import type { Entry, LinkId } from './types.ts'
+import { hasRoomFor, isFeasible } from './table.ts'
+import type { Entry, Link, LinkId } from './types.ts'
 
 type Update = Extract<Message, { type: 'update' }>
 
 /** RFC 8966 §3.5.3, with upstream's filters: what a neighbour says about a subnet. */
-export function receiveUpdate(state: RouterState, link: LinkId, m: Update, now: number): void {
+export function receiveUpdate(state: RouterState, link: Link, m: Update, now: number): void {
   const entry = entryFor(state, link, m, now)
   if (!entry) return
   const before = told(state, entry)
   const feasible = isFeasible(m, entry.sources.get(m.routerId))
   if (!feasible) state.counters.unfeasible++
-  if (!apply(state, entry, link, m, feasible, now)) return
+  if (!apply(state, entry, link.id, m, feasible, now)) return
   reselect(state, entry, now, before)
   answerWaiting(state, entry, m, now)
 }
 
-function entryFor(state: RouterState, link: LinkId, m: Update, now: number): Entry | undefined {
+function entryFor(state: RouterState, link: Link, m: Update, now: number): Entry | undefined {
   const subnet = subnetOfPrefix(m.prefix)
   const own = subnet ? state.origins.get(subnet) : undefined
   if (subnet && own && m.metric !== INFINITE && m.routerId !== own.routerId && state.options.owns(m.routerId, subnet))
-    state.options.onClash?.(subnet, link)
+    state.options.onClash?.(subnet, link.id)
   if (!subnet || own || (m.metric !== INFINITE && !state.options.owns(m.routerId, subnet))) {
     state.counters.filtered++
     return undefined
   }
   const known = state.entries.get(subnet)
   if (m.metric === INFINITE) return known
-  if (known) {
-    if (hasRoomFor(known, m.routerId, now)) return known
-    state.counters.tableFull++
-    return undefined
-  }
-  if (state.entries.size >= state.limits.subnets) {
-    state.counters.tableFull++
-    return undefined
-  }
-  const entry = newEntry(subnet, now)
-  state.entries.set(subnet, entry)
-  return entry
+  const entry = known ?? addEntry(state, link, subnet, now)
+  if (entry && hasRoomFor(entry, m.routerId, now)) return entry
+  state.counters.tableFull++
+  return undefined
 }
 
 /** Writes the offer into the table; false when it changes nothing. */

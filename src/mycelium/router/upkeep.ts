@@ -1,5 +1,6 @@
 import { told } from './advertise.ts'
 import { INFINITE, nextSeqno } from './numbers.ts'
+import { removeEntry } from './room.ts'
 import { reselect } from './select.ts'
 import { requestFresher } from './seqno.ts'
 import {
@@ -122,5 +123,5 @@ function sweepEntry(state: RouterState, entry: Entry, now: number): void {
     requestFresher(state, entry, now)
   }
   dropOldSources(entry, now)
-  if (entry.routes.size === 0 && entry.sources.size === 0) state.entries.delete(entry.subnet)
+  if (entry.routes.size === 0 && entry.sources.size === 0) removeEntry(state, entry)
 }
