@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import test from 'node:test'
+import test, { mock } from 'node:test'
 import { type KeyPair, newKeyPair } from '../identity.ts'
 import { INNER_HEADER, SEAL_OVERHEAD } from '../wire/seal.ts'
 import { decodeHandshake, encodeInitiation, encodeOffer, PROLOGUE } from './handshake.ts'
 import { indexOf, type Keypair } from './keypair.ts'
 import { initiate } from './noise.ts'
-import { createSession } from './session.ts'
+import { createSession, type Session } from './session.ts'
 
 /** Two ends on one clock. What they say waits in `wire` until `pass`; `lose` throws it away. */
 function two(limits: Parameters<typeof createSession>[3] = {}) {
@@ -36,7 +36,12 @@ function two(limits: Parameters<typeof createSession>[3] = {}) {
       limits,
     )
   }
-  const ends = [end(0), end(1)] as const
+  const ends: [Session, Session] = [end(0), end(1)]
+  /** Started anew: it knows nothing of before. */
+  const restart = (me: 0 | 1) => {
+    ends[me][Symbol.dispose]()
+    ends[me] = end(me)
+  }
   /** True when a body reaches the other end. */
   function deliver(to: 0 | 1, body: Buffer, isData = true): boolean {
     const pair = ends[to].opening(indexOf(body, 0, body.length), net.now)
@@ -57,7 +62,7 @@ function two(limits: Parameters<typeof createSession>[3] = {}) {
       pass()
     }
   }
-  return { ...net, net, ends, deliver, send, pass, run, lose: () => wire.splice(0) }
+  return { ...net, net, ends, restart, deliver, send, pass, run, lose: () => wire.splice(0) }
 }
 
 function seal(pair: Keypair, payload: Buffer): Buffer {
@@ -155,6 +160,42 @@ test('a replayed initiation makes nothing and is counted; so are forged, foreign
   t.ends[1].message(recorded, t.net.now + 3_000)
   assert.equal(t.counts['handshake-flood'], 2)
   assert.ok(t.send(0) && t.send(1), 'the session is as it was')
+})
+
+test('a node started anew with its clock set back is begun with instead, and all is quiet once there are keys', (t) => {
+  const net = two()
+  net.ends[0].begin(0)
+  net.run(200)
+  const before = Date.now()
+  t.after(() => mock.restoreAll())
+  mock.method(Date, 'now', () => before - 3_600_000 + net.net.now)
+  net.restart(0)
+  net.ends[0].begin(net.net.now)
+  net.run(500)
+  assert.equal(net.counts['handshake-replayed'], 1)
+  assert.ok(net.send(0) && net.send(1))
+  const [settled] = net.settled
+  net.run(60_000)
+  assert.deepEqual([net.counts, net.settled[0]], [{ 'handshake-replayed': 1 }, settled])
+})
+
+test('initiations recorded long ago, said again and again, make a node say few, as long ones and only meanwhile', () => {
+  const t = two()
+  t.ends[0].begin(0)
+  const recorded = t.wire[0]!.payload
+  t.run(200)
+  t.net.now = 121_000
+  assert.ok(t.send(0))
+  t.run(200)
+  for (let i = 0; i < 600; i++) {
+    t.ends[1].message(recorded, t.net.now)
+    t.ends[1].tick(t.net.now, true)
+    t.net.now += 100
+  }
+  assert.ok(t.wire.length >= 2 && t.wire.length <= 12, `${t.wire.length} in a minute`)
+  for (const { to, payload } of t.lose()) assert.ok(to === 0 && payload.length <= recorded.length)
+  for (const end = t.net.now + 60_000; t.net.now < end; t.net.now += 100) t.ends[1].tick(t.net.now, true)
+  assert.equal(t.wire.length, 0)
 })
 
 test('an initiation for every byte length is read or refused', () => {

@@ -23,6 +23,8 @@ const SUSPECT_AFTER = 5_000
 const RESPONDER_REKEY = 150_000
 /** Initiations of one other are looked at this often at most: each costs three X25519. */
 const INITIATION_EVERY = 100
+/** Who says an older time than before is answered by an initiation of our own this often: its clock may have been set back. */
+const INSTEAD_EVERY = 5_000
 
 export type SessionHooks = {
   /** Sends a handshake message, sealed in the legacy form. */
@@ -52,10 +54,13 @@ export function createSession(
   let current: Keypair | undefined
   let previous: Keypair | undefined
   let next: Keypair | undefined
-  let pending: (Initiation & { index: number; sentAt: number; since: number; patience: number }) | undefined
+  let pending:
+    | (Initiation & { index: number; sentAt: number; since: number; patience: number; repeats: boolean })
+    | undefined
   let newestTime = Number.NEGATIVE_INFINITY
   let saidTime = 0
   let lookedAt = Number.NEGATIVE_INFINITY
+  let insteadAt = Number.NEGATIVE_INFINITY
   /** Since when data has come without anything having gone; keepalives are no data, or they would never end. */
   let unspokenSince: number | undefined
   let hasSpoken = false
@@ -69,15 +74,18 @@ export function createSession(
     hooks.keepalive(pair)
   }
 
-  function begin(now: number): void {
-    if (pending && now - pending.sentAt < pending.patience) return
+  function begin(now: number, repeats = true): void {
+    if (pending && now - pending.sentAt < pending.patience) {
+      pending.repeats ||= repeats
+      return
+    }
     if (!hooks.mayHandshake()) return
     const index = randomInt(2 ** 32)
     saidTime = Math.max(Date.now(), saidTime + 1)
     const begun = initiate(own, remote, PROLOGUE, encodeOffer(index, saidTime))
     if (!begun) return
     const patience = pending ? Math.min(pending.patience * 2, LAST_RETRY) : FIRST_RETRY
-    pending = { ...begun, index, sentAt: now, since: pending?.since ?? now, patience }
+    pending = { ...begun, index, sentAt: now, since: pending?.since ?? now, patience, repeats }
     hooks.say(encodeInitiation(begun.message))
   }
 
@@ -88,11 +96,19 @@ export function createSession(
     const invited = readInitiation(own, message, PROLOGUE)
     const index = invited && offeredIndex(invited.payload)
     if (!invited?.remote.equals(remote) || index === undefined) return 'handshake-not-authentic'
-    if (offeredTime(invited.payload) <= newestTime) return 'handshake-replayed'
+    const time = offeredTime(invited.payload)
+    if (time <= newestTime) {
+      // it may be recorded: ours is as long, and not repeated unless another one comes
+      if (time < newestTime && now - insteadAt >= INSTEAD_EVERY) {
+        insteadAt = now
+        begin(now, false)
+      }
+      return 'handshake-replayed'
+    }
     const local = randomInt(2 ** 32)
     const answered = invited.answer(encodeOffer(local))
     if (!answered) return 'handshake-not-authentic'
-    newestTime = offeredTime(invited.payload)
+    newestTime = time
     drop(next)
     next = new Keypair(answered.keys, { local, remote: index, weInitiated: false, now, ...limits })
     hooks.say(encodeResponse(index, answered.message))
@@ -121,11 +137,11 @@ export function createSession(
   }
 
   return {
-    begin,
+    begin: (now: number): void => begin(now),
 
-    /** When the oldest initiation still without an answer was sent. */
+    /** When the oldest initiation was sent that an answer is still insisted on. */
     get pendingSince(): number | undefined {
-      return pending?.since
+      return pending?.repeats ? pending.since : undefined
     },
 
     get isUp(): boolean {
@@ -171,6 +187,8 @@ export function createSession(
       previous = current
       current = next
       next = undefined
+      // there are keys: ours may still be answered, but is needed no more
+      if (pending) pending.repeats = false
       hooks.settled()
     },
 
@@ -183,9 +201,9 @@ export function createSession(
       if (fault) hooks.count(fault)
     },
 
-    /** A few times a second. With PERSIST an initiation without an answer is repeated. */
+    /** A few times a second. With PERSIST an initiation without an answer is repeated, if keys are wanted. */
     tick(now: number, persist: boolean): void {
-      if (pending && persist) begin(now)
+      if (pending?.repeats && persist) begin(now)
       else if (pending && now - pending.sentAt >= LAST_RETRY) pending = undefined
       if (current?.isDead(now)) {
         drop(current)
