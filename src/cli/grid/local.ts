@@ -50,12 +50,11 @@ function readJson<T>(path: string): T | undefined {
 export function gridFacts(file?: string, joined?: GridFacts): GridFacts {
   const said = file || process.env.ZOS_GRID
   const path = said || join(gridDir(), 'grid.json')
-  const facts = readJson<GridFacts>(path) ?? (said ? undefined : joined)
+  const read = readJson<GridFacts | null>(path)
+  const facts = read === undefined && !said ? joined : read
   if (facts?.format === 'zos-grid/1') return facts
-  throw new ZosError(
-    `Find the grid: "${path}" ${facts ? 'does not describe one' : 'is not there'}; "zos grid up" makes a local one`,
-    { code: 'no-grid' },
-  )
+  const why = facts === undefined ? 'is not there' : 'does not describe one: it has no "format": "zos-grid/1"'
+  throw new ZosError(`Find the grid: "${path}" ${why}; "zos grid up" makes a local one`, { code: 'no-grid' })
 }
 
 export const localGrid = (): LocalGrid | undefined => readJson<LocalGrid>(join(gridDir(), 'local.json'))

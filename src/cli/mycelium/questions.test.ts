@@ -1,11 +1,13 @@
 // What the commands that ask a node say when nothing answers, or when they are asked for what they have not.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { test } from 'node:test'
-import { Daemon, describeIdentity, identityOf, parseEndpoint, serveApi } from '#mycelium'
+import { Daemon, describeIdentity, formatEndpoint, identityOf, parseEndpoint, serveApi } from '#mycelium'
 import { freePort, tryRun, until } from '#sys'
 
 const zos = resolve(import.meta.dirname, '../../../zos')
@@ -55,6 +57,25 @@ test('a silent address is told why, as far as the node knows; words too many and
     (await asked('send', '4aa::1', '--reply-to', '../../admin')).stderr,
     /^zos: Read message id "..\/..\/admin":/,
   )
+
+  // who is not connected is waited for, and said to be
+  const watch = async (peer: string, what: RegExp) => {
+    const child = spawn(zos, ['mycelium', 'capture', '--peer', peer], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const ended = once(child, 'exit')
+    stack.defer(() => void child.kill('SIGKILL'))
+    const text = { out: '', err: '' }
+    child.stdout.on('data', (data) => (text.out += data))
+    child.stderr.on('data', (data) => (text.err += data))
+    await until(`${what} of ${peer}`, 20_000, () => what.test(text.out + text.err))
+    assert.equal(child.exitCode, null)
+    child.kill('SIGINT')
+    await ended
+    return text
+  }
+  const unknown = await watch('tcp://192.0.2.9:1', /Waiting/)
+  assert.match(unknown.err, /^zos: No peer "tcp:\/\/192.0.2.9:1" is connected now; [^\n]*\n$/)
+  // three Hellos are three seconds: time enough to be told otherwise
+  assert.equal((await watch(formatEndpoint(endpoint), /(hello[\s\S]*){3}/i)).err, '')
 
   const mine = join(dir, 'mine.key')
   await writeFile(mine, far, { mode: 0o600 })
