@@ -11,7 +11,7 @@ export const arrows: Record<string, readonly string[]> = {
   sys: ['codec'],
   wire: ['codec'],
   cas: ['codec', 'sys'],
-  zosfs: ['npm', 'codec', 'sys', 'cas'],
+  zosfs: ['zod', 'codec', 'sys', 'cas'],
   vm: ['codec', 'sys', 'cas', 'zosfs'],
   mycelium: ['codec', 'sys'],
   contract: ['npm', 'codec', 'sys'],

@@ -1,17 +1,26 @@
-// What a program needs of zod that reads little and must be small: of these functions `./zos` makes a file of 33 kB, where all
-// of zod is 2.7 MB in memory. (tools/pack.ts; Node: "imports" in package.json, condition "packed".)
+// What a program needs of zod that reads little and must be small or start at once: of these functions `./zos` makes a file of
+// 40 kB, where all of zod is 2.7 MB in memory. (tools/pack.ts; Node: "imports" in package.json, condition "packed".)
 export {
+  _default,
   array,
   boolean,
   enum,
   exactOptional,
+  type infer,
   int,
+  literal,
   maximum,
   maxLength,
   minimum,
+  minLength,
+  number,
+  object,
+  optional,
   pipe,
+  prettifyError,
   regex,
   strictObject,
   string,
   transform,
+  type ZodMiniType,
 } from 'zod/mini'

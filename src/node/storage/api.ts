@@ -1,26 +1,30 @@
 import { ZosError } from '#codec'
-import { z } from '#npm'
 import type { Routes } from '#sys'
+import * as z from '#zod'
 import { bindingOf } from './export.ts'
 import type { StoragePlane } from './plane.ts'
 import { collectGarbage, collectHub, recompressStore, scrubStore, storeStat } from './upkeep.ts'
 
-const Put = z.object({ socket: z.string().min(1).max(107), uid: z.int().optional(), gid: z.int().optional() })
+const Put = z.object({
+  socket: z.string().check(z.minLength(1), z.maxLength(107)),
+  uid: z.optional(z.int()),
+  gid: z.optional(z.int()),
+})
 const Bind = z.object({ digest: z.string() })
 const Check = z.object({
   argv: z.array(z.string()),
-  env: z.array(z.string()).default([]),
-  cwd: z.string().default('/'),
+  env: z._default(z.array(z.string()), []),
+  cwd: z._default(z.string(), '/'),
 })
 /** KEEP: digests of manifests that something unknown to this process needs, such as stopped workloads. */
 const Gc = z.object({
-  grace: z.number().min(0).optional(),
-  keep: z.array(z.string().regex(/^[0-9a-f]{64}$/)).default([]),
-  hub: z.boolean().default(false),
-  untagged: z.boolean().default(false),
+  grace: z.optional(z.number().check(z.minimum(0))),
+  keep: z._default(z.array(z.string().check(z.regex(/^[0-9a-f]{64}$/))), []),
+  hub: z._default(z.boolean(), false),
+  untagged: z._default(z.boolean(), false),
 })
 
-function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+function parse<T>(schema: z.ZodMiniType<T>, body: unknown): T {
   const parsed = schema.safeParse(body)
   if (parsed.success) return parsed.data
   throw new ZosError(`Read request: ${z.prettifyError(parsed.error).replace(/\s+/g, ' ')}`, { code: 'bad-request' })

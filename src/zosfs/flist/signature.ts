@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { z } from '#npm'
+import * as z from '#zod'
 import { keyIdOf, type SigningKey, signedBy } from './keys.ts'
 import type { Library } from './library.ts'
 

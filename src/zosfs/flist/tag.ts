@@ -1,9 +1,11 @@
 import { canonicalJson, ZosError } from '#codec'
-import { z } from '#npm'
+import * as z from '#zod'
 import { keepSigningKey, keyIdOf, makeSigningKey, type SigningKey, signedBy, signingKey } from './keys.ts'
 import type { Library } from './library.ts'
 
-const hex32 = z.string().regex(/^[0-9a-f]{64}$/)
+const matching = (pattern: RegExp) => z.string().check(z.regex(pattern))
+const hex32 = matching(/^[0-9a-f]{64}$/)
+const hex64 = matching(/^[0-9a-f]{128}$/)
 
 const Tag = z.strictObject({
   format: z.literal('zos-tag/1'),
@@ -13,15 +15,15 @@ const Tag = z.strictObject({
   /** dm-verity root of the tree. */
   root: hex32,
   /** Bytes of file content. */
-  size: z.number().int().nonnegative(),
+  size: z.int().check(z.minimum(0)),
   /** Goes up by one or more with each publish under this name. */
-  counter: z.number().int().positive(),
+  counter: z.int().check(z.minimum(1)),
   /** Seconds since 1970. */
-  issued: z.number().int(),
-  expires: z.number().int(),
+  issued: z.int(),
+  expires: z.int(),
   /** The signer's public key. */
   key: hex32,
-  signature: z.string().regex(/^[0-9a-f]{128}$/),
+  signature: hex64,
 })
 
 /** A signed statement that a name means a manifest. */
@@ -31,8 +33,8 @@ const Rotation = z.strictObject({
   format: z.literal('zos-rotation/1'),
   from: hex32,
   to: hex32,
-  issued: z.number().int(),
-  signature: z.string().regex(/^[0-9a-f]{128}$/),
+  issued: z.int(),
+  signature: hex64,
 })
 
 /** A year: long enough for an image nobody touches, short enough that a frozen mirror is noticed. Seconds. */
