@@ -35,9 +35,12 @@ export async function openVmHost(options: VmHostOptions): Promise<VmHost> {
   // a VM's uid has to pass through to its own sockets, and sees nobody else's names
   await mkdir(runDir, { recursive: true, mode: 0o711 })
   await mkdir(vmDir, { recursive: true, mode: 0o711 })
-  const qemu = options.qemu ?? (await findQemu())
-  const spare = await ensureSpare(options.cacheDir, qemu)
-  const isolation = await openIsolation()
+  // workloads of a daemon that was killed wait for this
+  const finding = (async () => {
+    const qemu = options.qemu ?? (await findQemu())
+    return { qemu, spare: await ensureSpare(options.cacheDir, qemu) }
+  })()
+  const [{ qemu, spare }, isolation] = await Promise.all([finding, openIsolation()])
   const host: VmHost = {
     ...{ qemu, spare, kernel, initramfs, isolation, templatesDir, vmDir, awaitAgent },
     accel: options.accel ?? 'kvm',

@@ -43,7 +43,7 @@ export function openFavourites(
   host: VmHost,
   storage: Pick<Storage, 'bind' | 'check'>,
   blanks: Blanks,
-  empty: UpperTemplate,
+  empty: Promise<UpperTemplate>,
   log: (line: string) => void,
 ): Favourites {
   const seen = new Map<string, { favourite: Favourite; starts: number }>()
@@ -57,7 +57,7 @@ export function openFavourites(
       const { root, dataBlocks, hashStart } = await storage.bind(exportId, digest)
       // what goes into the template is verified first, as for any start
       const { paths } = await storage.check(exportId, command)
-      return makeImageTemplate(host, base, empty, {
+      return makeImageTemplate(host, base, await empty, {
         digest,
         root: socket,
         prepare: (agent) =>

@@ -73,7 +73,9 @@ export async function openMachines(
   const poolDir = join(at.home, 'pool')
   rmSync(poolDir, { recursive: true, force: true })
   mkdirSync(poolDir, { recursive: true, mode: 0o700 })
-  const empty = await makeUpperTemplate(poolDir)
+  // what is taken up needs none
+  const empty = makeUpperTemplate(poolDir)
+  empty.catch(() => {})
   const blanks = openBlanks(host, storage, at)
   const favourites = openFavourites(host, storage, blanks, empty, at.log)
   /** The image last started: more of its clones wait than of another one's. */
@@ -88,7 +90,7 @@ export async function openMachines(
     async create({ vmClass, favourite }) {
       const template = favourite && (await favourites.ensure(favourite))
       const upper = join(poolDir, `${randomBytes(8).toString('hex')}.ext4`)
-      await writeUpper(template?.upper ?? empty, upper)
+      await writeUpper(template?.upper ?? (await empty), upper)
       const epoch = storage.epoch()
       const bound = favourite ? { bound: (id: string) => storage.bind(id, favourite.digest) } : {}
       let fed: Fed | undefined
@@ -156,7 +158,7 @@ export async function openMachines(
       // a writable layer that was used before is not the one an image's template has mounted
       const first = !existsSync(upper)
       // one that is to hold more than what waits can is made for itself
-      const large = request.disk !== undefined && request.disk > empty.size
+      const large = request.disk !== undefined && request.disk > (await empty).size
       const favourite =
         first && !large && !request.readOnly && at.templates ? favourites.started(vmClass, request) : undefined
       if (favourite) {
@@ -174,7 +176,7 @@ export async function openMachines(
       }
       const machine = first && !large ? await claim({ vmClass }) : undefined
       if (machine) return machine
-      const layer = first && (large ? await makeUpperTemplate(poolDir, request.disk) : empty)
+      const layer = first && (large ? await makeUpperTemplate(poolDir, request.disk) : await empty)
       await (layer ? writeUpper(layer, upper) : mendUpper(upper))
       return wrap(await blanks.make(vmClass, { upper, volumes }, { note }), volumes.length, true)
     },

@@ -12,6 +12,9 @@ import { Volumes } from './volumes.ts'
 /** Longer than a guest gets to settle its file systems: then something hangs, such as a storage plane that does not answer. */
 const END_DEADLINE = 15_000
 
+/** How long machines that were taken up have the CPU to themselves before others are made to wait. Milliseconds. */
+const SETTLING = 2000
+
 /** All that runs workloads, whichever process it lives in: the one-node daemon or a node's compute plane. */
 export type Compute = {
   host: VmHost
@@ -20,6 +23,12 @@ export type Compute = {
   engine: Engine
   /** Ends every machine; what should run starts again with the next one opened. */
   end: () => Promise<void>
+}
+
+async function openHost({ home, run }: { home: string; run: string }): Promise<VmHost> {
+  const kernel = await ensureKernel({ cacheDir: CACHE })
+  const initramfs = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot })
+  return openVmHost({ home, runDir: run, cacheDir: CACHE, kernel, initramfs, awaitAgent })
 }
 
 /** Opens the workloads of HOME and takes up those that still run. WARM: classes kept ready before anyone asks. */
@@ -35,9 +44,7 @@ export async function openCompute(at: {
   log: (line: string) => void
 }): Promise<Compute> {
   const { home, run, log } = at
-  const [storage, kernel] = await Promise.all([at.storage, ensureKernel({ cacheDir: CACHE })])
-  const initramfs = await ensureInitramfs({ cacheDir: CACHE, modulesRoot: kernel.modulesRoot })
-  const host = await openVmHost({ home, runDir: run, cacheDir: CACHE, kernel, initramfs, awaitAgent })
+  const [storage, host] = await Promise.all([at.storage, openHost(at)])
   const volumes = new Volumes(home)
   const { templates, warm } = at
   const machines = await openMachines(host, storage, { home, run, templates, log, ...(warm ? { warm } : {}) })
@@ -53,7 +60,9 @@ export async function openCompute(at: {
   machines.endStrays(engine.records())
   await machines.removeOthers(engine.records())
   if (at.resume) engine.resume()
-  machines.refill()
+  // what was taken up hands over its output first: a restore takes a core for a while
+  if (engine.records().length === 0) machines.refill()
+  else setTimeout(machines.refill, SETTLING).unref()
   return {
     host,
     machines,

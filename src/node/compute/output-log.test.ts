@@ -30,3 +30,18 @@ test('records come back, a repeated one is not doubled, a torn one is cut off at
   assert.equal(text(path), 'one two three ')
   rmSync(dir, { recursive: true })
 })
+
+test('its end is found whatever lies before: records of all sizes, within a piece that is read, across two, larger than one', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'zos-log-'))
+  const path = join(dir, 'output.log')
+  let end = 0
+  for (let n = 0; n < 400; n++) {
+    const log = new OutputLog(path)
+    assert.equal(log.end, end)
+    const bytes = Buffer.alloc(n % 50 === 49 ? 9000 + n : 1 + ((n * 37) % 211), n)
+    log.append(1, end, bytes)
+    end += bytes.length
+    log.close()
+  }
+  rmSync(dir, { recursive: true })
+})

@@ -14,6 +14,8 @@ export type OutputRecord = {
 
 /** stream u8, length u32, offset u64, time f64, all little-endian. */
 const HEADER = 21
+/** Read at once to find records: many that are small, and little of one that is large. */
+const PIECE = 4096
 /** A file reaches this size, then becomes `output.log.1`; the one before that goes. */
 const ROTATE = 512 << 20
 
@@ -126,13 +128,21 @@ function* recordsOf(fd: number): Generator<OutputRecord> {
 /** Size up to the last whole record, and the offset after it; BEFORE when there is none. */
 function lastWhole(fd: number, before: number): { size: number; end: number } {
   const total = fstatSync(fd).size
-  const header = Buffer.alloc(HEADER)
+  const piece = Buffer.alloc(PIECE)
+  let from = 0
+  let held = 0
   let size = 0
   let end = before
-  while (size + HEADER <= total && readSync(fd, header, 0, HEADER, size) === HEADER) {
-    const length = header.readUInt32LE(1)
+  while (size + HEADER <= total) {
+    if (size + HEADER > from + held) {
+      from = size
+      held = readSync(fd, piece, 0, PIECE, from)
+      if (held < HEADER) break
+    }
+    const at = size - from
+    const length = piece.readUInt32LE(at + 1)
     if (size + HEADER + length > total) break
-    end = Number(header.readBigUInt64LE(5)) + length
+    end = Number(piece.readBigUInt64LE(at + 5)) + length
     size += HEADER + length
   }
   return { size, end }

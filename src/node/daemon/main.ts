@@ -1,5 +1,6 @@
 // The node daemon: keeps workloads as their specs say. Started detached by the first command; ends with `zos down`.
 import { mkdirSync, rmSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 import { reasonOf } from '#codec'
 import { serveUnix, within } from '#sys'
@@ -89,6 +90,8 @@ whenRemoved(lock, () => {
 try {
   const { host } = await opening
   log(`up: pid ${process.pid}, ${host.accel}`)
+  // otherwise written at the end, which one that is killed does not come to: its successors would compile all of it again
+  flushCompileCache()
 } catch (error) {
   log(`start: ${reasonOf(error)}`)
   // those who wait are told first
