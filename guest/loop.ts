@@ -75,7 +75,8 @@ export function everyTurn(work: () => boolean): void {
 export function turn(): void {
   let busy = false
   for (const work of idle) busy = work() || busy
-  const next = timers.reduce((least, t) => Math.min(least, t.at), Number.POSITIVE_INFINITY)
+  let next = Number.POSITIVE_INFINITY
+  for (let i = 0; i < timers.length; i++) next = Math.min(next, timers[i]!.at)
   const wait = busy ? 0 : next === Number.POSITIVE_INFINITY ? -1 : Math.max(0, Math.ceil(next - now()))
   const got = sys('epoll_pwait', poll, ready, BATCH, wait, null, 8)
   if (got < 0 && got !== -E.EINTR) must('Wait for events', got)

@@ -2,7 +2,7 @@ import { decodeUtf8 } from '../src/vm/agent/utf8.ts'
 
 /** Put on the global object by c/native.c. Strings become C strings, typed arrays pointers, null 0; results are -errno on failure. */
 declare const native: {
-  syscall(number: number, ...args: (number | string | Uint8Array | null)[]): number
+  syscall(number: number, ...args: Argument[]): number
   fork(flags: number, cgroup: number): number
   execve(path: string, argv: string[], env: string[]): number
   nr: Record<string, number>
@@ -64,11 +64,19 @@ export class SysError extends Error {
   }
 }
 
-type Argument = number | string | Uint8Array | null
+type Argument = number | string | Uint8Array | null | undefined
 
-/** One system call by name; gives its result or -errno. */
-export function sys(name: string, ...args: Argument[]): number {
-  return native.syscall(native.nr[name]!, ...args)
+/** One system call by name; gives its result or -errno. Not "...args": the engine would make an array of them and spread it again. */
+export function sys(
+  name: string,
+  a?: Argument,
+  b?: Argument,
+  c?: Argument,
+  d?: Argument,
+  e?: Argument,
+  f?: Argument,
+): number {
+  return native.syscall(native.nr[name]!, a, b, c, d, e, f)
 }
 
 /** RESULT of a call, or a SysError that says WHAT failed. */

@@ -75,14 +75,17 @@ export function getU32(bytes: Uint8Array, at: number): number {
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 }
 
+// a power is worked out each time by the engine in the guest
+const TWO_32 = 0x1_0000_0000
+
 /** Numbers up to 2^53: the upper bytes stay zero. */
 export function putU64(bytes: Uint8Array, at: number, value: number): void {
-  putU32(bytes, at, (value % 2 ** 32) >>> 0)
-  putU32(bytes, at + 4, Math.floor(value / 2 ** 32))
+  putU32(bytes, at, value >>> 0)
+  putU32(bytes, at + 4, Math.floor(value / TWO_32))
 }
 
 export function getU64(bytes: Uint8Array, at: number): number {
-  return getU32(bytes, at) + getU32(bytes, at + 4) * 2 ** 32
+  return getU32(bytes, at) + getU32(bytes, at + 4) * TWO_32
 }
 
 export function encodeFrame(type: number, stream: number, payload: Uint8Array): Uint8Array {
