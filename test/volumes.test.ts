@@ -1,6 +1,6 @@
 // Volumes as their users know them: what is in one stays, who uses it is known, it grows, and what nobody uses goes.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { busyboxTree, startNode, until } from './harness.ts'
@@ -33,7 +33,10 @@ test('a machine that waited takes volumes too, keeps them over a kill of the dae
   // proc(5): the time it started at, after the name in parentheses, in hundredths of a second since boot
   const started = Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')[19]) / 100
   assert.ok(started < asked, `QEMU is of ${started}, the command of ${asked}`)
-  process.kill(node.json<{ pid: number }>(['status', '--json']).pid, 'SIGKILL')
+  const daemon = node.json<{ pid: number }>(['status', '--json']).pid
+  process.kill(daemon, 'SIGKILL')
+  // on a busy machine it still takes a connection in, and what was told is not told again
+  await until('its end', 20, () => !existsSync(`/proc/${daemon}`))
   node.ok(['exec', 'taker', 'sh', '-c', 'echo more >> /d/x; sync'], { timeout: 60 })
   node.ok(['rm', '-f', 'taker'])
   node.ok(['volume', 'grow', 'late', '17g'])
