@@ -64,12 +64,13 @@ export function createEgress(options: EgressOptions) {
   function verdict(bytes: Buffer, at: number, length: number, now: number): string {
     const header = (bytes[at]! & 15) * 4
     if (bytes[at]! >> 4 !== 4 || header < IPV4_HEADER || length < header + UDP_HEADER) return 'nic-not-ip'
-    if (bytes.readUInt32BE(at + 12) !== own) return 'foreign-source'
+    // signed, addresses beyond 127 are small integers too; ours begin with 10
+    if (bytes.readInt32BE(at + 12) !== own) return 'foreign-source'
     // whose ports are not in it
     if (bytes.readUInt16BE(at + 6) & FRAGMENT_BITS) return 'egress-fragment'
     const protocol = bytes[at + 9]!
     if (protocol !== TCP && protocol !== UDP && protocol !== ICMP) return 'egress-protocol'
-    if (!isOutside(bytes.readUInt32BE(at + 16), now)) return 'egress-blocked'
+    if (!isOutside(bytes.readInt32BE(at + 16), now)) return 'egress-blocked'
     return protocol === TCP && bytes.readUInt16BE(at + header + 2) === SMTP ? 'egress-smtp' : ''
   }
 
@@ -94,7 +95,7 @@ export function createEgress(options: EgressOptions) {
 
   /** True for the answer to a question of the guest; it is handed over as what it was asked as. */
   function answersQuestion(bytes: Buffer, at: number, header: number, length: number): boolean {
-    if (bytes.readUInt32BE(at + 12) !== IPV4_GATEWAY) return false
+    if (bytes.readInt32BE(at + 12) !== IPV4_GATEWAY) return false
     const who = bytes[at + 9] === UDP ? asked.get(bytes.readUInt16BE(at + header + 2)) : undefined
     if (!who || bytes.readUInt16BE(at + header) !== DNS_PORT) return true
     asked.delete(bytes.readUInt16BE(at + header + 2))
@@ -112,10 +113,10 @@ export function createEgress(options: EgressOptions) {
     const isIpv4 = bytes.readUInt16BE(frame + 12) === IPV4 && room >= IPV4_HEADER + UDP_HEADER && bytes[at]! >> 4 === 4
     const header = isIpv4 ? (bytes[at]! & 15) * 4 : 0
     const length = isIpv4 ? Math.min(bytes.readUInt16BE(at + 2), room) : 0
-    if (header < IPV4_HEADER || length < header + UDP_HEADER || bytes.readUInt32BE(at + 16) !== own) count('egress-odd')
+    if (header < IPV4_HEADER || length < header + UDP_HEADER || bytes.readInt32BE(at + 16) !== own) count('egress-odd')
     else if (answersQuestion(bytes, at, header, length)) traffic.received += length
     // a UDP socket of passt takes datagrams of anybody
-    else if (!isOutside(bytes.readUInt32BE(at + 12), reactor.now)) count('egress-blocked')
+    else if (!isOutside(bytes.readInt32BE(at + 12), reactor.now)) count('egress-blocked')
     else {
       traffic.received += length
       toGuest(bytes, at, length)

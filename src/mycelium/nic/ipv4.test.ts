@@ -5,6 +5,7 @@ import { checksum } from '../wire/icmp.ts'
 import { tcp, twoNodes } from './guest.fixture.ts'
 import { mappingOf } from './mapping.ts'
 import { IPV4_GATEWAY, ipv4OfSlot } from './network.ts'
+import { createOutside, ipv4Number } from './outside.ts'
 import { TCP, UDP } from './packet.ts'
 import { errorToIpv4, GROWTH, toIpv4, toIpv6 } from './translate.ts'
 
@@ -144,4 +145,19 @@ test('a datagram without checksum gets one; fragments, options, lies about lengt
     errorToIpv4(six, map)
     toIpv4(six, 0, six.length, map)
   }
+})
+
+test('outside is what is neither special nor near this node, its number signed or not', () => {
+  const near = { first: ipv4Number('203.0.113.0'), last: ipv4Number('203.0.113.255') }
+  const isOutside = createOutside(() => [near])
+  const verdict = (address: string) => {
+    const [unsigned, signed] = [ipv4Number(address), ipv4Number(address) | 0].map((one) => isOutside(one, 0))
+    assert.equal(unsigned, signed, address)
+    return unsigned
+  }
+  for (const special of ['0.0.0.0', '10.1.2.3', '127.0.0.1', '169.254.169.254', '172.31.255.255', '192.168.0.1'])
+    assert.equal(verdict(special), false, special)
+  for (const special of ['203.0.113.9', '224.0.0.1', '255.255.255.255']) assert.equal(verdict(special), false, special)
+  for (const other of ['9.255.255.255', '11.0.0.0', '172.32.0.0', '203.0.114.0', '223.255.255.255'])
+    assert.equal(verdict(other), true, other)
 })

@@ -38,7 +38,13 @@ const local = (): Range[] =>
     addresses.flatMap((one) => (one.family === 'IPv4' && one.cidr ? [rangeOf(one.cidr)] : [])),
   )
 
-/** Tells which IPv4 addresses, as numbers, are outside: neither special nor near this node. LOOK: the ranges that are near. */
+function isIn(ranges: readonly Range[], address: number): boolean {
+  const ipv4 = address >>> 0
+  for (const { first, last } of ranges) if (ipv4 >= first && ipv4 <= last) return true
+  return false
+}
+
+/** Tells which IPv4 addresses, signed or not, are outside: neither special nor near this node. LOOK: the ranges that are near. */
 export function createOutside(look: () => Range[] = local) {
   let near: Range[] = []
   let lookAt = 0
@@ -47,7 +53,6 @@ export function createOutside(look: () => Range[] = local) {
       lookAt = now + LOOK_EVERY
       near = look()
     }
-    const holds = ({ first, last }: Range) => ipv4 >= first && ipv4 <= last
-    return !fixed.some(holds) && !near.some(holds)
+    return !isIn(fixed, ipv4) && !isIn(near, ipv4)
   }
 }

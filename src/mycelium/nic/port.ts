@@ -99,7 +99,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
   /** The packet at AT to the guest, as IPv4 if it is for its IPv4 address. */
   function toGuest(bytes: Buffer, at: number, length: number): void {
     if (!map || !isTo(bytes, at, own4)) put(IPV6, bytes, at, length)
-    else if (isIcmpError(bytes.subarray(at, at + length))) {
+    else if (isIcmpError(bytes, at, length)) {
       const error = errorToIpv4(bytes.subarray(at, at + length), map)
       if (error) put(IPV4, Buffer.concat([Buffer.alloc(HEADROOM), error]), HEADROOM, error.length)
     } else {
@@ -197,7 +197,7 @@ export function nicPort(spec: NicSpec, { reactor, identity, count, openCard, sen
 
   /** True for an IPv4 packet to an address that is none of the network's range. */
   const isBeyond = (bytes: Buffer, at: number, room: number): boolean =>
-    room >= IPV4_HEADER && bytes.readUInt32BE(at + 16) >>> 8 !== IPV4_GATEWAY >>> 8
+    room >= IPV4_HEADER && bytes.readInt32BE(at + 16) >> 8 !== IPV4_GATEWAY >> 8
 
   function ipv6FromGuest(frame: PacketBuffer, at: number, length: number): void {
     const { bytes } = frame

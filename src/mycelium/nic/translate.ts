@@ -60,6 +60,13 @@ function readdress(bytes: Buffer, at: number, before: number, now: number): void
   bytes.writeUInt16BE(finish(sum) || 0xffff, at)
 }
 
+/** Makes the checksum at FIELD of the payload at UPPER anew, the pseudo header having the sum PSEUDO. */
+function sumUp(bytes: Buffer, upper: number, payload: number, field: number, pseudo: number): void {
+  bytes.writeUInt16BE(0, upper + field)
+  const sum = checksum(bytes, upper, upper + payload, pseudo)
+  bytes.writeUInt16BE(finish(sum) || 0xffff, upper + field)
+}
+
 /**
  * Makes IPv6 of the IPv4 packet at BYTES[at, at+length), which then begins GROWTH bytes earlier. Gives its new length; 0
  * for what is not translated, the packet being spoilt.
@@ -87,17 +94,13 @@ export function toIpv6(bytes: Buffer, at: number, length: number, map: Mapping):
   from.copy(bytes, start + 8)
   to.copy(bytes, start + 24)
   const now = checksum(bytes, start + 8, start + 40)
-  const whole = () => {
-    bytes.writeUInt16BE(0, upper + field)
-    const sum = checksum(bytes, upper, upper + payload, now + payload + protocol)
-    bytes.writeUInt16BE(finish(sum) || 0xffff, upper + field)
-  }
   if (protocol === ICMPV6) {
     const type = bytes[upper]
     if (type !== ECHO_4 && type !== ECHO_REPLY_4) return 0
     bytes[upper] = type === ECHO_4 ? ECHO_6 : ECHO_REPLY_6
-    whole()
-  } else if (protocol === UDP && bytes.readUInt16BE(upper + field) === 0) whole()
+    sumUp(bytes, upper, payload, field, now + payload + protocol)
+  } else if (protocol === UDP && bytes.readUInt16BE(upper + field) === 0)
+    sumUp(bytes, upper, payload, field, now + payload + protocol)
   else readdress(bytes, upper + field, before, now)
   return IPV6_HEADER + payload
 }

@@ -26,8 +26,8 @@ export function checksum(bytes: Uint8Array, from: number, to: number, sum = 0): 
 }
 
 /** True for ICMPv6 errors themselves, which must not be answered by errors (RFC 4443 §2.4 e). */
-export const isIcmpError = (packet: Uint8Array): boolean =>
-  packet.length > IPV6_HEADER && packet[6] === ICMPV6 && packet[IPV6_HEADER]! < 128
+export const isIcmpError = (bytes: Uint8Array, at = 0, length = bytes.length): boolean =>
+  length > IPV6_HEADER && bytes[at + 6] === ICMPV6 && bytes[at + IPV6_HEADER]! < 128
 
 /** An IPv6 packet with an ICMPv6 error about OFFENDING, as much of which as fits is quoted. */
 export function icmpError(source: Uint8Array, to: Uint8Array, error: IcmpError, offending: Uint8Array): Buffer {
