@@ -19,6 +19,7 @@ test('metrics are lines Prometheus reads: declared once, labels escaped, unknown
       routes: 2,
       waitingBytes: 0,
       unreached: [{ subnet: '5ff::/64', error: 'no route', age: 1 }],
+      unreachedMore: 236,
       clashes: 4,
       packets: { spoofed: 3, 'odd "name"\\': 1 },
       routing: {},
@@ -39,6 +40,6 @@ test('metrics are lines Prometheus reads: declared once, labels escaped, unknown
   assert.equal(new Set(declared).size, declared.length)
   assert.ok(lines.includes('zos_mycelium_packets_total{reason="odd \\"name\\"\\\\"} 1'))
   assert.ok(lines.includes('zos_mycelium_peer_rtt_seconds{peer="tcp://1.2.3.4:9651",direction="out"} 0.0015'))
-  for (const line of ['zos_mycelium_unreached 1', 'zos_mycelium_key_clashes_total 4']) assert.ok(lines.includes(line))
+  for (const line of ['zos_mycelium_unreached 237', 'zos_mycelium_key_clashes_total 4']) assert.ok(lines.includes(line))
   assert.equal(lines.filter((line) => line.startsWith('zos_mycelium_peer_rtt_seconds')).length, 1)
 })

@@ -6,6 +6,7 @@ type Counted = {
   routes: number
   waitingBytes: number
   unreached: readonly unknown[]
+  unreachedMore: number
   clashes: number
   packets: Record<string, number>
   routing: Record<string, number>
@@ -38,7 +39,7 @@ export function prometheus(status: Counted, peers: readonly PeerStatus[]): strin
   metric('routes', 'gauge', 'Subnets with a route in use.', [['', status.routes]])
   metric('waiting_bytes', 'gauge', 'Packets that wait for a route.', [['', status.waitingBytes]])
   metric('unreached', 'gauge', 'Destinations of this node that failed last and have no route.', [
-    ['', status.unreached.length],
+    ['', status.unreached.length + status.unreachedMore],
   ])
   metric('key_clashes_total', 'counter', 'Times another node announced what is ours: two have one key.', [
     ['', status.clashes],

@@ -6,7 +6,6 @@ import {
   parseOverlayAddress,
   type RouteStatus,
   subnetOf,
-  type UnreachedStatus,
 } from '#mycelium'
 import { sleep } from '#sys'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
@@ -34,13 +33,11 @@ function oneAddress(command: string, rest: string[]): string {
 const probe = (address: string, hopLimit: number): Promise<ProbeResult> =>
   ask('POST', '/probe', { address, hopLimit, timeout: TIMEOUT })
 
-/** Why there may have been none, of what the node knows, and what to do. */
+/** Why no answer came though nothing is known to have failed, and what to do. */
 async function whySilent(address: string): Promise<string> {
   const subnet = formatSubnet(subnetOf(parseOverlayAddress(address)))
-  const { searching, unreached } = await ask<{ searching: string[]; unreached: UnreachedStatus[] }>('GET', '/status')
+  const { searching } = await ask<{ searching: string[] }>('GET', '/status')
   const route = (await ask<RouteStatus[]>('GET', '/routes')).find((r) => r.subnet === subnet && r.selected)
-  const failed = unreached.find((one) => one.subnet === subnet)?.error ?? route?.lastError
-  if (failed) return failed
   if (route) return `a route leads there by ${route.via}: its node may have just ended, or answers not everybody`
   if (!searching.includes(subnet)) return 'nothing is known of it; ping it again'
   return 'no route yet, it is still asked for: is its node up and connected to anybody?'
@@ -57,19 +54,19 @@ export async function ping(args: string[]): Promise<number> {
   if (!Number.isInteger(count) || count < 1 || count > 10_000)
     throw new ZosError(`zos mycelium ping: count "${flags.count}" is not a number from 1 to 10000`, { code: 'usage' })
   let answers = 0
-  let silent = false
+  let silent: Extract<ProbeResult, { outcome: 'timeout' }> | undefined
   for (let i = 1; i <= count; i++) {
     if (i > 1) await sleep(1_000)
     const result = await probe(address, 64)
     if (result.outcome === 'reply') answers++
-    silent = result.outcome === 'timeout'
+    silent = result.outcome === 'timeout' ? result : undefined
     if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`)
     else if (result.outcome === 'reply')
       process.stdout.write(`reply from ${result.from}: ${result.ms.toFixed(2)} ms, hop limit ${result.hopLimit}\n`)
     else if (result.outcome === 'error') process.stdout.write(`${result.from}: ${errorText(result)}\n`)
     else process.stdout.write(`no answer within ${TIMEOUT / 1000} s\n`)
   }
-  const why = answers === 0 && silent && !flags.json ? `: ${await whySilent(address)}` : ''
+  const why = answers === 0 && silent && !flags.json ? `: ${silent.lastError ?? (await whySilent(address))}` : ''
   if (!flags.json) process.stdout.write(`${answers} of ${count} answered${why}\n`)
   return answers > 0 ? 0 : 1
 }

@@ -7,7 +7,15 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { test } from 'node:test'
-import { Daemon, describeIdentity, formatEndpoint, identityOf, parseEndpoint, serveApi } from '#mycelium'
+import {
+  Daemon,
+  describeIdentity,
+  formatEndpoint,
+  identityOf,
+  parseEndpoint,
+  parseOverlayAddress,
+  serveApi,
+} from '#mycelium'
 import { freePort, tryRun, until } from '#sys'
 
 const zos = resolve(import.meta.dirname, '../../../zos')
@@ -42,11 +50,16 @@ test('a silent address is told why, as far as the node knows; words too many and
     nobody.stdout,
     /^no answer within 2 s\n0 of 1 answered: no route yet, it is still asked for: is its node/,
   )
+  const many = Array.from({ length: 24 }, (_, n) => parseOverlayAddress(`4bb:0:0:${n + 1}::1`))
+  await Promise.all(many.map((address) => daemon.probe(address, 64, 100)))
   await until('the search to end', 20_000, async () => !((await daemon.status()).searching as string[]).length)
   assert.match(
     (await asked('ping', '4aa::1', '-c', '1')).stdout,
     /\n0 of 1 answered: no route: it does not run, or no peer/,
   )
+  const rows = (await asked('routes')).stdout.split('\n')
+  assert.equal(rows.filter((row) => / none .* no route: it does not run/.test(row)).length, 20, rows.join('\n'))
+  assert.match(rows.at(-2)!, /^and 5 more were not reached, before these$/)
   const { subnet } = describeIdentity(identityOf(far))
   const there = await asked('ping', subnet.replace('/64', 'ffff'), '-c', '1')
   assert.match(there.stdout, /0 of 1 answered: a route leads there by tcp:/)

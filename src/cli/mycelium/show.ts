@@ -6,6 +6,8 @@ import { ask } from './api-path.ts'
 const jsonFlag = (command: string, args: string[]): boolean =>
   onlyFlags(`mycelium ${command}`, args, { json: JSON_FLAG }).json
 
+type NotReached = { unreached: UnreachedStatus[]; unreachedMore: number }
+
 const print = (json: boolean, value: unknown, text: () => string): number => {
   process.stdout.write(json ? `${JSON.stringify(value)}\n` : text())
   return 0
@@ -54,7 +56,7 @@ export async function routes(args: string[]): Promise<number> {
   ])
   if (json) return print(json, all, () => '')
   // what has no route is no row of the JSON
-  const { unreached } = await ask<{ unreached: UnreachedStatus[] }>('GET', '/status')
+  const { unreached, unreachedMore } = await ask<NotReached>('GET', '/status')
   const none = unreached.map(({ subnet, error, age }) => [
     subnet,
     'none',
@@ -67,7 +69,8 @@ export async function routes(args: string[]): Promise<number> {
     `${age} s ago: ${error}`,
   ])
   const header = ['SUBNET', 'VIA', 'METRIC', 'SEQNO', '', 'SEALING', 'AGE', 'EXPIRES', 'LAST ERROR']
-  return print(json, all, () => table(header, [...rows, ...none]))
+  const more = unreachedMore > 0 ? `and ${unreachedMore} more were not reached, before these\n` : ''
+  return print(json, all, () => table(header, [...rows, ...none]) + more)
 }
 
 export async function metrics(args: string[]): Promise<number> {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { ZosError } from '#codec'
 import { closeFd, permissions } from '#sys'
-import { formatSubnet } from '../address.ts'
+import { formatSubnet, subnetOf } from '../address.ts'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { describeIdentity, type Identity } from '../identity.ts'
 import type { NicNetwork } from '../nic/network.ts'
@@ -85,7 +85,11 @@ export function createEngine(options: EngineOptions) {
     now: () => reactor.now,
     tell: telling,
   })
-  const probes = createProbes(identity.address, (packet) => plane.sendOwn(packet))
+  const probes = createProbes(
+    identity.address,
+    (packet) => plane.sendOwn(packet),
+    (destination) => plane.unreached.get(subnetOf(destination))?.error ?? null,
+  )
   const rttOf = (id: number) => {
     const link = router.links.get(id)
     return link ? Math.round(link.rtt * 1000) / 1000 : null
@@ -199,7 +203,7 @@ export function createEngine(options: EngineOptions) {
       peersUp: peers.status().filter((peer) => peer.state === 'up').length,
       routes: [...router.entries.values()].filter((entry) => entry.selected).length,
       searching: [...router.queries.keys()].map(formatSubnet),
-      unreached: unreachedStatuses(router, plane),
+      ...unreachedStatuses(router, plane.unreached, performance.now()),
       clash: clash.words(performance.now()),
       clashes: clash.count,
       waitingBytes: plane.pending.bytes,

@@ -11,12 +11,17 @@ export type ProbeResult =
   | { outcome: 'reply'; from: string; hopLimit: number; ms: number }
   /** `type` and `code` of the ICMPv6 error, RFC 4443. */
   | { outcome: 'error'; from: string; type: number; code: number; ms: number }
-  | { outcome: 'timeout' }
+  /** Why packets to there failed the last time; null when none did. */
+  | { outcome: 'timeout'; lastError: string | null }
 
-type Waiting = { sentAt: number; until: number; done: (result: ProbeResult) => void }
+type Waiting = { destination: Buffer; sentAt: number; until: number; done: (result: ProbeResult) => void }
 
 /** Echo requests made by the daemon itself, for `ping` and `trace`; answers to them are kept from the kernel. */
-export function createProbes(source: Buffer, send: (packet: Buffer) => void) {
+export function createProbes(
+  source: Buffer,
+  send: (packet: Buffer) => void,
+  lastError: (destination: Buffer) => string | null,
+) {
   const id = randomInt(65536)
   let sequence = 0
   const waiting = new Map<number, Waiting>()
@@ -49,7 +54,7 @@ export function createProbes(source: Buffer, send: (packet: Buffer) => void) {
     probe(destination: Buffer, hopLimit: number, timeout: number, done: (result: ProbeResult) => void): void {
       sequence = (sequence + 1) & 0xffff
       const sentAt = performance.now()
-      waiting.set(sequence, { sentAt, until: sentAt + timeout, done })
+      waiting.set(sequence, { destination, sentAt, until: sentAt + timeout, done })
       send(echo(destination, hopLimit))
     },
 
@@ -77,7 +82,7 @@ export function createProbes(source: Buffer, send: (packet: Buffer) => void) {
       for (const [number, one] of waiting) {
         if (one.until <= now) {
           waiting.delete(number)
-          one.done({ outcome: 'timeout' })
+          one.done({ outcome: 'timeout', lastError: lastError(one.destination) })
         } else next = Math.min(next, one.until)
       }
       return next

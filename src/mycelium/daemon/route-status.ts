@@ -1,8 +1,9 @@
-import { formatSubnet } from '../address.ts'
+import { formatSubnet, type Subnet } from '../address.ts'
 import type { Router } from '../router/router.ts'
 import { metricVia } from '../router/table.ts'
 import type { Peers } from './peers.ts'
 import type { Plane } from './plane.ts'
+import type { Unreached } from './unreached.ts'
 
 export type RouteStatus = {
   subnet: string
@@ -43,14 +44,21 @@ export function routeStatuses(router: Router, plane: Plane, peers: Peers): Route
   )
 }
 
+/** AGE in seconds. */
 export type UnreachedStatus = { subnet: string; error: string; age: number }
 
-/** Destinations that packets of this node did not reach and that have no route now. Ages in seconds. */
-export function unreachedStatuses(router: Router, plane: Plane): UnreachedStatus[] {
-  const now = performance.now()
-  return [...plane.unreached].flatMap(([subnet, { error, at }]) =>
-    router.entries.get(subnet)?.selected
-      ? []
-      : [{ subnet: formatSubnet(subnet), error, age: Math.round((now - at) / 1000) }],
-  )
+/** Of destinations without a route so many are named: who scans a range makes more than anybody reads. */
+const NAMED = 20
+
+/** Destinations that packets of this node did not reach and that have no route now, newest first, and how many more. */
+export function unreachedStatuses(
+  router: Pick<Router, 'entries'>,
+  last: ReadonlyMap<Subnet, Unreached>,
+  now: number,
+): { unreached: UnreachedStatus[]; unreachedMore: number } {
+  const all = [...last].filter(([subnet]) => !router.entries.get(subnet)?.selected).reverse()
+  const unreached = all.slice(0, NAMED).map(([subnet, { error, at }]) => {
+    return { subnet: formatSubnet(subnet), error, age: Math.round((now - at) / 1000) }
+  })
+  return { unreached, unreachedMore: all.length - unreached.length }
 }

@@ -2,6 +2,7 @@
 const AGAIN = 600_000
 const WHILE = 60_000
 const LINES = 20
+const ENOUGH = 'more is not told of for a minute; look at "zos mycelium routes" and "zos mycelium peers"'
 /** Subjects remembered; the one told longest ago is forgotten. */
 const MOST = 256
 
@@ -19,6 +20,7 @@ export function createTelling(tell: (line: string) => void, now: () => number) {
       since = time
       left = LINES
     }
+    if (left === 0) tell(ENOUGH)
     if (left-- <= 0) return
     told.delete(subject)
     told.set(subject, { line, at: time })
