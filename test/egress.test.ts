@@ -7,10 +7,11 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
-import { callUnix, run, tryRun, until } from '#sys'
+import { callUnix, programFlags, run, tryRun, until } from '#sys'
 import { Guest } from '../src/mycelium/nic/guest.fixture.ts'
 import { ipv4OfSlot } from '../src/mycelium/nic/network.ts'
 import { ipv6Packet, UDP } from '../src/mycelium/nic/packet.ts'
+import { flags } from '../src/node/network/place.ts'
 import { answerTo, ipv4Packet, readAnswer, synTo, udpTo } from './egress-guest.ts'
 import { noNamespaces } from './overlay.ts'
 
@@ -49,8 +50,8 @@ const call = <T>(socket: string, method: string, path: string, body?: unknown) =
 
 async function startPlane(): Promise<void> {
   const main = resolve(import.meta.dirname, '../src/node/network/main.ts')
-  const flags = ['--disable-warning=ExperimentalWarning', main, '--run', sockets, '--hub', 'http://127.0.0.1:9']
-  const child = spawn('ip', ['netns', 'exec', node, process.execPath, ...flags], {
+  const args = [...programFlags(), ...flags(sockets), main, '--run', sockets, '--hub', 'http://127.0.0.1:9']
+  const child = spawn('ip', ['netns', 'exec', node, process.execPath, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   children.push(child)

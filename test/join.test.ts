@@ -8,6 +8,7 @@ import { after, before, test } from 'node:test'
 import { openKey } from '../src/contract/index.ts'
 import { ROOT, until } from './harness.ts'
 import { giveKeys, PASSPHRASE } from './keys.ts'
+import { askingLeft, NOTHING } from './left.ts'
 import { noNamespaces } from './overlay.ts'
 import { addressOf, startTalkers, type Talkers } from './talkers.ts'
 
@@ -37,8 +38,8 @@ after(() => {
 })
 
 /** `zos ARGS` until the test ends, and what it says. */
-function running(args: string[]): { child: ChildProcess; said: () => string } {
-  const env = { ...process.env, ZOS_HOME: grid.node.home, ZOS_PASSPHRASE: PASSPHRASE }
+function running(args: string[], more: NodeJS.ProcessEnv = {}): { child: ChildProcess; said: () => string } {
+  const env = { ...process.env, ZOS_HOME: grid.node.home, ZOS_PASSPHRASE: PASSPHRASE, ...more }
   const child = spawn(join(ROOT, 'zos'), args, { stdio: ['ignore', 'pipe', 'pipe'], env })
   started.push(child)
   let text = ''
@@ -77,7 +78,8 @@ test('a node lets in by the member set its group signed, and a removed member no
 test('a laptop that joins: what its person may reach answers by name, nothing else does', { skip }, async () => {
   const tun = `zj${process.pid % 100_000}`
   const api = `unix:${join(grid.node.work, 'join.sock')}`
-  const { child, said } = running(['join', '--grid', facts, '--as', 'alice', '--tun', tun, '--api', api])
+  const { env, left } = askingLeft(join(grid.node.work, 'left.json'))
+  const { child, said } = running(['join', '--grid', facts, '--as', 'alice', '--tun', tun, '--api', api], env)
   const resolver = await until('the laptop to be on the grid', 30, () => {
     assert.equal(child.exitCode, null, said())
     return /resolvectl dns \S+ ([0-9a-f:]+);/.exec(said())?.[1]
@@ -103,6 +105,7 @@ test('a laptop that joins: what its person may reach answers by name, nothing el
   assert.deepEqual(await until('its name', 30, () => names.resolve6('db.late.zos').catch(() => undefined)), [late])
   assert.equal(await dial(late, 80), 'open')
 
+  assert.deepEqual(await left(child), NOTHING)
   child.kill('SIGTERM')
   const [code] = await new Promise<[number | null]>((resolve) => child.once('exit', (c) => resolve([c])))
   assert.equal(code, 0, said())

@@ -4,7 +4,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { identityOf } from '../../src/mycelium/index.ts'
 import { openCards } from '../../src/node/compute/cards.ts'
-import { overlaySocket } from '../../src/node/network/place.ts'
+import { flags, overlaySocket } from '../../src/node/network/place.ts'
 import { callUnix, closeFd, makeTap, programFlags, until } from '../../src/sys/index.ts'
 
 const PROGRAM = resolve(import.meta.dirname, '../../src/node/network/main.ts')
@@ -21,7 +21,7 @@ export async function planeWithCards(
   count: number,
 ): Promise<ChildProcess> {
   const none = ['--hub', 'http://127.0.0.1:1', '--far', '', '--listen', '', '--peer', '']
-  const child = start([process.execPath, ...programFlags(), PROGRAM, '--run', dir, ...none], '/')
+  const child = start([process.execPath, ...programFlags(), ...flags(dir), PROGRAM, '--run', dir, ...none], '/')
   const taps: number[] = []
   child.once('exit', () => taps.forEach(closeFd))
   const socket = overlaySocket(dir)

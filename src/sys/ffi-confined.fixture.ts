@@ -18,7 +18,8 @@ import {
   socketPair,
   writeFd,
 } from '#sys'
-import { dropPages, enterNetwork, pollFds } from './ffi.ts'
+import { enterNetwork, pollFds } from './ffi.ts'
+import { trimHeap } from './ffi-trim.ts'
 
 const own = callable(64)
 const known = getRawPointer(own.buffer)
@@ -76,7 +77,7 @@ parentPort!.postMessage({
     peek: tried(() => getInt32(known)),
     memory: tried(() => toBuffer(known, 64, false)),
     namespace: tried(() => enterNetwork(0)),
-    forget: tried(() => dropPages(0, 0)),
+    trim: tried(() => trimHeap()),
     listen: tried(() => listenTcp({ ip: '127.0.0.1', port: 0 })),
     tun: tried(() => openTun({ name: 'zx', address: own, prefix: 7, mtu: 1400, offload: true, queue: 1 })),
     file: tried(() => readFileSync('/etc/hostname')),

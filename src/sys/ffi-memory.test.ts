@@ -4,21 +4,27 @@ import test from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { confine, tryRun } from '#sys'
 
-test('a confined thread moves packets and seals them, and has no other way to C, files, programs or the network', async () => {
-  const worker = new Worker(new URL('./ffi-confined.fixture.ts', import.meta.url), {
-    execArgv: ['--permission', '--allow-fs-read=*', '--allow-ffi', '--no-warnings'],
+const denied = 'ERR_ACCESS_DENIED'
+
+/** What the thread of FIXTURE says. */
+function said(fixture: string): Promise<Record<string, Record<string, unknown>>> {
+  const worker = new Worker(new URL(fixture, import.meta.url), {
+    execArgv: ['--permission', '--allow-fs-read=*', '--allow-fs-write=*', '--allow-ffi', '--no-warnings'],
   })
-  const { may, scopes, does } = await new Promise<Record<string, Record<string, unknown>>>((resolve, reject) => {
+  return new Promise((resolve, reject) => {
     worker.once('message', resolve).once('error', reject)
   })
-  const denied = 'ERR_ACCESS_DENIED'
+}
+
+test('a confined thread moves packets and seals them, and has no other way to C, files, programs or the network', async () => {
+  const { may, scopes, does } = await said('./ffi-confined.fixture.ts')
   assert.deepEqual(may, {
     library: denied,
     address: denied,
     peek: denied,
     memory: denied,
     namespace: 'confined',
-    forget: 'confined',
+    trim: 'confined',
     listen: 'confined',
     tun: 'tun-failed',
     file: denied,
@@ -27,6 +33,14 @@ test('a confined thread moves packets and seals them, and has no other way to C,
   })
   assert.deepEqual(scopes, [])
   assert.deepEqual(does, { packets: true, sealed: true, polled: true, reused: true, dialled: true })
+})
+
+test('a thread that opens for others has no ffi either: it keeps taps, TUNs and trimming, until it is confined further', async () => {
+  const { opening, confined } = await said('./ffi-opening.fixture.ts')
+  const neither = { library: denied, address: denied, leave: 'confined', listen: 'confined', thread: denied }
+  const bounded = { request: 'ffi-range', short: 'ffi-range', read: true }
+  assert.deepEqual(opening, { ...neither, ...bounded, trim: 'yes', taps: true, file: 'yes', scopes: ['fs'] })
+  assert.deepEqual(confined, { ...neither, ...bounded, trim: 'confined', taps: false, file: denied, scopes: [] })
 })
 
 test('a thread without a permission model cannot be confined, and says so', () => {

@@ -121,16 +121,17 @@ export function bounce(size: number): { readonly bytes: Buffer } {
   return made
 }
 
-const gone: Record<string, unknown>[] = []
+const gone: { own: Record<string, unknown>; opens: boolean }[] = []
 
-/** CALLS as long as this thread is not confined; after that each refuses. */
-export function untilConfined<T extends Record<string, unknown>>(calls: T): T {
+/** CALLS as long as this thread is not confined; after that each refuses, but those that OPEN where a thread keeps these. */
+export function untilConfined<T extends Record<string, unknown>>(calls: T, { opens = false } = {}): T {
   const own = { ...calls }
-  gone.push(own)
+  gone.push({ own, opens })
   return own
 }
 
 const SCOPES = ['ffi', 'fs', 'child', 'worker', 'net', 'addon', 'wasi', 'inspector'] as const
+export type Scope = Exclude<(typeof SCOPES)[number], 'ffi'>
 
 /** What this thread may still do, by Node's names; all of it where there is no permission model. */
 export const permissions = (): string[] => SCOPES.filter((scope) => process.permission?.has(scope) ?? true)
@@ -138,25 +139,28 @@ export const permissions = (): string[] => SCOPES.filter((scope) => process.perm
 /**
  * Takes node:ffi away from this thread, for good: no library can be loaded, no function looked up, no address of memory be had,
  * nothing be read or written by one. What stays are the calls that `ffi.ts` and `ffi-gcm.ts` keep, in ranges of memory that
- * were known before. So are files, processes, threads and Node's own sockets. The thread must have been started with a
+ * were known before; with OPENS also those that open taps and TUNs and give memory back. So are gone files, processes, threads
+ * and Node's own sockets, but what it KEEPS; it may be called again to keep less. The thread must have been started with a
  * permission model (`--permission`).
  */
-export function confine(): void {
+export function confine({ opens = false, keeps = [] }: { opens?: boolean; keeps?: readonly Scope[] } = {}): void {
   const { permission } = process
   if (!permission)
     throw new ZosError('Confine this thread: it was started without a permission model', {
       code: 'no-permission-model',
       kind: 'bug',
     })
-  for (const { size, made } of bounces) {
-    made.bytes = callable(size)
-    addressOf(made.bytes, 0)
-  }
+  if (!isConfined)
+    for (const { size, made } of bounces) {
+      made.bytes = callable(size)
+      addressOf(made.bytes, 0)
+    }
   isConfined = true
   for (const calls of gone)
-    for (const name of Object.keys(calls))
-      calls[name] = () => {
-        throw new ZosError(`Call ${name}: this thread is confined`, { code: 'confined', kind: 'bug' })
-      }
-  for (const scope of SCOPES) permission.drop(scope)
+    if (!(opens && calls.opens))
+      for (const name of Object.keys(calls.own))
+        calls.own[name] = () => {
+          throw new ZosError(`Call ${name}: this thread is confined`, { code: 'confined', kind: 'bug' })
+        }
+  for (const scope of SCOPES) if (scope === 'ffi' || !keeps.includes(scope)) permission.drop(scope)
 }

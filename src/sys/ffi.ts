@@ -1,5 +1,6 @@
 import { dlopen, toArrayBuffer } from 'node:ffi'
 import { addressOf, bounce, checkRange, locate, makeWords, scratch, untilConfined } from './ffi-memory.ts'
+import { STRUCT_SIZE, TUNSETOFFLOAD } from './ioctl.ts'
 
 /**
  * glibc functions Node has no binding for. Calling C is experimental in Node 26: nothing but the files ffi*.ts does. These are
@@ -10,6 +11,7 @@ const { functions: given } = dlopen('libc.so.6', {
   accept4: { arguments: ['i32', 'pointer', 'pointer', 'i32'], return: 'i32' },
   close: { arguments: ['i32'], return: 'i32' },
   connect: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
+  fsync: { arguments: ['i32'], return: 'i32' },
   getsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'pointer'], return: 'i32' },
   // what is called for each packet takes pointers alone (`ffi-gcm.ts`)
   poll: { arguments: ['pointer', 'pointer', 'pointer'], return: 'i32' },
@@ -24,16 +26,19 @@ const { functions: given } = dlopen('libc.so.6', {
 const libc = { ...given }
 const privileged = untilConfined(
   dlopen('libc.so.6', {
-    bind: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
     eventfd: { arguments: ['u32', 'i32'], return: 'i32' },
-    ioctl: { arguments: ['i32', 'u64', 'pointer'], return: 'i32' },
     listen: { arguments: ['i32', 'i32'], return: 'i32' },
-    madvise: { arguments: ['u64', 'u64', 'i32'], return: 'i32' },
-    malloc_trim: { arguments: ['u64'], return: 'i32' },
     sendmsg: { arguments: ['i32', 'pointer', 'i32'], return: 'i64' },
-    setns: { arguments: ['i32', 'i32'], return: 'i32' },
     unshare: { arguments: ['i32'], return: 'i32' },
   }).functions,
+)
+const opening = untilConfined(
+  dlopen('libc.so.6', {
+    bind: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
+    ioctl: { arguments: ['i32', 'u64', 'pointer'], return: 'i32' },
+    setns: { arguments: ['i32', 'i32'], return: 'i32' },
+  }).functions,
+  { opens: true },
 )
 
 /** Where this thread's errno lies. */
@@ -57,7 +62,7 @@ export function leaveNetwork(): boolean {
 }
 
 /** Moves this thread, and no other, into the network namespace that FD is open on: 0, -errno. */
-export const enterNetwork = (fd: number): number => result(privileged.setns(fd, CLONE_NEWNET))
+export const enterNetwork = (fd: number): number => result(opening.setns(fd, CLONE_NEWNET))
 
 /** What the calls below are given. */
 const words = makeWords(3)
@@ -119,14 +124,8 @@ function pollThrough(fds: Int32Array, count: number, timeoutMs: number): number 
   return n
 }
 
-/** Gives the kernel back what this process has freed: of itself glibc keeps most of it. A few milliseconds. */
-export const trimHeap = (): void => void privileged.malloc_trim(0n)
-
-/** bits/mman-linux.h */
-const MADV_DONTNEED = 4
-/** Forgets pages of a file that were only read; they are read again when touched. Of pages written to, that is lost. */
-export const dropPages = (start: number, length: number): number =>
-  privileged.madvise(BigInt(start), BigInt(length), MADV_DONTNEED)
+/** fsync(2), while this thread waits: 0, -errno. */
+export const syncFd = (fd: number): number => result(libc.fsync(fd))
 
 export const closeFd = (fd: number): void => void libc.close(fd)
 
@@ -153,18 +152,21 @@ export const socketFd = (family: number, type: number, protocol: number): number
 export const socketPairFd = (family: number, type: number, pair: Int32Array): number =>
   pair.length < 2 ? -1 : lend(pair, (at) => libc.socketpair(family, type, 0, at))
 export const bindFd = (fd: number, address: Uint8Array): number =>
-  lend(address, (at) => privileged.bind(fd, at, address.length))
+  lend(address, (at) => opening.bind(fd, at, address.length))
 export const connectFd = (fd: number, address: Uint8Array): number =>
   lend(address, (at) => libc.connect(fd, at, address.length))
 export const listenFd = (fd: number, backlog: number): number => result(privileged.listen(fd, backlog))
 export const eventFd = (flags: number): number => result(privileged.eventfd(0, flags))
-/** ARGUMENT must be as long as the request writes: the caller knows the struct. */
-export const ioctlFd = (fd: number, request: number, argument: Uint8Array): number =>
-  lend(argument, (at) => privileged.ioctl(fd, BigInt(request), at))
+/** ARGUMENT is the request's struct. */
+export function ioctlFd(fd: number, request: number, argument: Uint8Array): number {
+  // the kernel would write behind it
+  checkRange(argument, 0, STRUCT_SIZE[request] ?? Number.NaN)
+  return lend(argument, (at) => opening.ioctl(fd, BigInt(request), at))
+}
 
-/** ioctl(2) whose argument is a number, not a struct. */
-export const ioctlNumber = (fd: number, request: number, argument: number): number =>
-  result(privileged.ioctl(fd, BigInt(request), BigInt(argument)))
+/** Which segmentation is left to the reader and writer of the TUN FD. */
+export const setTunOffload = (fd: number, flags: number): number =>
+  result(opening.ioctl(fd, BigInt(TUNSETOFFLOAD), BigInt(flags)))
 
 /** accept4(2): the new descriptor, with the peer's sockaddr in ADDRESS (28 bytes or more); -errno. */
 export const acceptFd = (fd: number, address: Uint8Array, flags: number): number =>

@@ -2,16 +2,46 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { link, mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { ZosError } from '#codec'
+import { sleep } from './clock.ts'
+import { syncFd } from './ffi.ts'
+import { errnoMessage } from './socket.ts'
 
-/** Makes a rename or unlink in DIR last through a power cut. */
-export async function syncDirectory(dir: string): Promise<void> {
+/** Under a permission model Node has no fsync. What is written to a file opened by this is on disk when that is done. */
+const SYNCED = process.permission ? constants.O_DSYNC : 0
+
+async function syncNow(dir: string): Promise<void> {
   const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
-    await handle.sync()
+    if (!SYNCED) return await handle.sync()
+    const code = syncFd(handle.fd)
+    if (code < 0) throw new ZosError(`Sync "${dir}": ${errnoMessage(code)}`, { code: 'sync-failed', kind: 'node' })
   } finally {
     await handle.close()
   }
 }
+
+const soon = new Map<string, Promise<void>>()
+/** Milliseconds. */
+let rest = 0
+
+/** As the thread waits meanwhile: once for all who ask, and a fifth of the time at most. */
+function syncTogether(dir: string): Promise<void> {
+  const before = soon.get(dir)
+  if (before) return before
+  const syncing = sleep(rest).then(() => {
+    soon.delete(dir)
+    const begun = performance.now()
+    return syncNow(dir).finally(() => {
+      rest = 4 * (performance.now() - begun)
+    })
+  })
+  soon.set(dir, syncing)
+  return syncing
+}
+
+/** Makes a rename or unlink in DIR last through a power cut. */
+export const syncDirectory = (dir: string): Promise<void> => (SYNCED ? syncTogether(dir) : syncNow(dir))
 
 /**
  * Replaces PATH whole or not at all: temporary file beside it, fsync, rename. Creates missing folders.
@@ -25,10 +55,12 @@ export async function writeAtomic(
   const dir = dirname(path)
   await mkdir(dir, { recursive: true })
   const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`
-  const handle = await open(temporary, 'wx', options.mode ?? 0o644)
+  const synced = options.sync === false ? 0 : SYNCED
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | synced
+  const handle = await open(temporary, flags, options.mode ?? 0o644)
   try {
     await handle.writeFile(data)
-    if (options.sync !== false) await handle.sync()
+    if (options.sync !== false && !synced) await handle.sync()
     await handle.close()
     if (options.fresh) {
       await link(temporary, path)

@@ -19,7 +19,7 @@ export { collectGarbage, trimMemory } from './memory.ts'
 export { http } from './node-http.ts'
 export { freePort } from './port.ts'
 export { alive, type RunOptions, type RunResult, run, tryRun } from './process.ts'
-export { programFlags } from './program.ts'
+export { becomeConfinable, confinable, programFlags } from './program.ts'
 export { sendWithFd } from './send-fd.ts'
 export {
   acceptTcp,
@@ -36,5 +36,5 @@ export {
   tuneTcp,
 } from './socket.ts'
 export { byContent, filesBelow, withScratch } from './stamp.ts'
-export { makeTap, openTap, refusesTaps, type TapOptions } from './tap.ts'
+export { makeTap, OPENING_WRITES, openTap, refusesTaps, type TapOptions } from './tap.ts'
 export { openTun, type TunOptions } from './tun.ts'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { programParts } from './memory.ts'
+import { programParts } from './ffi-trim.ts'
 
 const mapping = (head: string, anonymous: number) =>
   `${head}\nSize:                100 kB\nAnonymous:       ${anonymous} kB\nVmFlags: rd mr mw me sd`

@@ -1,5 +1,6 @@
-import { statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { OPENING_WRITES } from './tap.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
@@ -16,4 +17,25 @@ export function programFlags(root = ROOT): string[] {
   )
   const fresh = sources.every((source) => packed > source)
   return ['--disable-warning=ExperimentalWarning', ...(fresh ? ['--conditions=packed'] : [])]
+}
+
+/** Node's flags for a program that `confine`s itself: until then it may do all that one of ours does, but write besides WRITES. */
+export const confinable = (...writes: readonly string[]): string[] => [
+  ...['--permission', '--allow-fs-read=*', ...writes.map((path) => `--allow-fs-write=${path}`)],
+  ...['--allow-child-process', '--allow-worker', '--allow-net', '--allow-ffi'],
+  // it gives up most of it
+  '--disable-warning=SecurityWarning',
+]
+
+/**
+ * Starts this program anew with these flags, as the same process; does nothing where it has them. For one that is found out to need
+ * them only as it runs: call it before there is anything that would be lost.
+ */
+export function becomeConfinable(): void {
+  if (process.permission) return
+  const { execPath, execArgv, argv } = process
+  // a process's memory is a file in /proc
+  const folders = readdirSync('/').filter((name) => name !== 'proc' && statSync(`/${name}`).isDirectory())
+  const writes = [...folders.map((name) => `/${name}`), ...OPENING_WRITES]
+  process.execve!(execPath, [execPath, ...execArgv, ...confinable(...writes), ...argv.slice(1)])
 }

@@ -1,21 +1,9 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { reasonOf, ZosError } from '#codec'
 import { bindFd, closeFd, enterNetwork, ioctlFd, setSocketOption, socketFd } from './ffi.ts'
+import { SIOCGIFINDEX, SIOCSIFFLAGS, SIOCSIFMTU, SIOCSIFTXQLEN, TUNSETIFF } from './ioctl.ts'
 import { errnoMessage } from './socket.ts'
-import {
-  check,
-  IFF_NO_PI,
-  IFF_UP,
-  IFF_VNET_HDR,
-  ifreq,
-  NAME_SIZE,
-  openTunDevice,
-  SIOCGIFINDEX,
-  SIOCSIFFLAGS,
-  SIOCSIFMTU,
-  SIOCSIFTXQLEN,
-  TUNSETIFF,
-} from './tun.ts'
+import { check, IFF_NO_PI, IFF_UP, IFF_VNET_HDR, ifreq, NAME_SIZE, openTunDevice, TUN_DRIVER } from './tun.ts'
 
 /** linux/if_tun.h, linux/if_packet.h, linux/if_ether.h, asm-generic/socket.h */
 const IFF_TAP = 0x0002
@@ -31,6 +19,9 @@ const SO_RCVBUFFORCE = 33
 const SO_SNDBUFFORCE = 32
 /** The largest a tap may have: 65535 less an Ethernet header. Only frames are bounded by it, nothing is configured. */
 const MTU = 0xffff - 14
+
+/** What opening taps and TUNs writes to. */
+export const OPENING_WRITES: readonly string[] = [TUN_DRIVER, '/proc/sys/net/ipv6/conf/*']
 
 /** In the network namespace at PATH this thread runs ACT, and is back where it was when this returns. */
 function within<T>(path: string, act: () => T): T {

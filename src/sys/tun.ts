@@ -1,29 +1,32 @@
 import { closeSync, openSync } from 'node:fs'
 import { codeOf, reasonOf, ZosError } from '#codec'
-import { closeFd, ioctlFd, ioctlNumber, socketFd } from './ffi.ts'
+import { closeFd, ioctlFd, setTunOffload, socketFd } from './ffi.ts'
+import {
+  IFREQ_SIZE,
+  IN6_IFREQ_SIZE,
+  SIOCGIFINDEX,
+  SIOCSIFADDR,
+  SIOCSIFFLAGS,
+  SIOCSIFMTU,
+  SIOCSIFTXQLEN,
+  TUNSETIFF,
+} from './ioctl.ts'
 import { errnoMessage } from './socket.ts'
 
-/** linux/if_tun.h, linux/sockios.h, linux/if.h */
-export const TUNSETIFF = 0x400454ca
-const TUNSETOFFLOAD = 0x400454d0
+/** linux/if_tun.h, linux/if.h */
 const IFF_TUN = 0x0001
 export const IFF_NO_PI = 0x1000
 export const IFF_VNET_HDR = 0x4000
 /** checksum, TCP over IPv4, TCP over IPv6 */
 const TUN_F_CSUM_TSO = 0x01 | 0x02 | 0x04
-export const SIOCGIFINDEX = 0x8933
-const SIOCSIFADDR = 0x8916
-export const SIOCSIFFLAGS = 0x8914
-export const SIOCSIFMTU = 0x8922
-export const SIOCSIFTXQLEN = 0x8943
 export const IFF_UP = 0x1
 const IFF_UP_RUNNING = IFF_UP | 0x40
 const AF_INET6 = 10
 const SOCK_DGRAM = 2
 const O_RDWR_NONBLOCK_CLOEXEC = 0o2 | 0o4000 | 0o2000000
-/** linux/if.h: IFNAMSIZ 16, sizeof(struct ifreq) 40 */
+export const TUN_DRIVER = '/dev/net/tun'
+/** linux/if.h: IFNAMSIZ */
 export const NAME_SIZE = 16
-const IFREQ_SIZE = 40
 
 export type TunOptions = {
   name: string
@@ -67,7 +70,7 @@ export function check(what: string, name: string, code: number): void {
 /** A descriptor on the kernel's TUN driver, for the interface NAME to be. */
 export function openTunDevice(name: string): number {
   try {
-    return openSync('/dev/net/tun', O_RDWR_NONBLOCK_CLOEXEC)
+    return openSync(TUN_DRIVER, O_RDWR_NONBLOCK_CLOEXEC)
   } catch (cause) {
     const hint = codeOf(cause) === 'ENOENT' ? ': load the kernel module "tun"' : ': run it as root'
     throw new ZosError(`Open TUN interface "${name}": ${reasonOf(cause)}${hint}`, {
@@ -103,7 +106,7 @@ function configure(fd: number, { name, address, prefix, mtu, offload, queue }: T
     ifreq(name, (b) => b.writeUInt16LE(flags, NAME_SIZE)),
   )
   check('Create TUN interface', name, created)
-  if (offload) check('Set offloads of TUN interface', name, ioctlNumber(fd, TUNSETOFFLOAD, TUN_F_CSUM_TSO))
+  if (offload) check('Set offloads of TUN interface', name, setTunOffload(fd, TUN_F_CSUM_TSO))
   const control = socketFd(AF_INET6, SOCK_DGRAM, 0)
   check('Configure TUN interface', name, control)
   try {
@@ -122,7 +125,7 @@ function configure(fd: number, { name, address, prefix, mtu, offload, queue }: T
     const index = ifreq(name)
     check('Configure TUN interface', name, ioctlFd(control, SIOCGIFINDEX, index))
     // struct in6_ifreq: address, prefix length u32, interface index i32
-    const request = Buffer.alloc(24)
+    const request = Buffer.alloc(IN6_IFREQ_SIZE)
     request.set(address)
     request.writeUInt32LE(prefix, 16)
     request.writeInt32LE(index.readInt32LE(NAME_SIZE), 20)

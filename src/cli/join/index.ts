@@ -2,7 +2,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ZosError } from '#codec'
 import { Daemon, formatAddress, gatewayOf, identityOf, type NicNetwork, parseEndpoint, serveApi } from '#mycelium'
-import { serveUnix } from '#sys'
+import { becomeConfinable, confine, serveUnix } from '#sys'
 import { parseFlags } from '../flags.ts'
 import { type Context, namedGroups, noteGroup, openContext, signer } from '../grid/context.ts'
 import { gridFacts } from '../grid/local.ts'
@@ -39,6 +39,7 @@ export default async function joinGrid(args: string[]): Promise<number> {
   })
   if (!flags.grid || !flags.as || rest.length > 0)
     throw new ZosError('zos join: write zos join --grid FILE --as KEY [--tun NAME]', { code: 'usage' })
+  becomeConfinable()
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
   const facts = gridFacts(flags.grid)
@@ -59,6 +60,8 @@ export default async function joinGrid(args: string[]): Promise<number> {
     peers: peers.map(parseEndpoint),
     port: { kind: 'tun', name: tun, network: NOTHING },
   })
+  // before the first byte of anybody is read on this thread
+  confine({ opens: true, keeps: ['fs', 'net'] })
   await connected(daemon)
   await using way = await wayBy(daemon, facts, joinDir())
   await using context = await openContext(flags.grid, way)

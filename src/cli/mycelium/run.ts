@@ -17,6 +17,7 @@ import {
   type Service,
   serveApi,
 } from '#mycelium'
+import { becomeConfinable, confine } from '#sys'
 import { parseFlags } from '../flags.ts'
 import { apiPath } from './api-path.ts'
 
@@ -97,6 +98,9 @@ export async function runNode(args: string[]): Promise<number> {
     throw new ZosError('zos mycelium run: --relayer needs --grid FILE: it posts to the chain of that grid', {
       code: 'usage',
     })
+  becomeConfinable()
+  // before the first byte of anybody is read
+  confine({ opens: true, keeps: ['fs', 'net', 'worker'] })
   const network = await networkOf(flags['network-name'], flags['network-key-file'])
   const endpoint = (text: string) => endpointIn(network, text)
   const listen = flags.listen.map(endpoint)
@@ -127,6 +131,8 @@ export async function runNode(args: string[]): Promise<number> {
     ...(flags.tun === undefined ? {} : { port: { kind: 'tun', name: flags.tun } }),
   })
   if (flags.relayer) await (await import('./words.ts')).relayWords(daemon.messages!, flags.grid!, warn, stop.signal)
+  // all threads are there, and none that had more can come
+  confine({ opens: true, keeps: ['fs', 'net'] })
   const server = await serveApi(daemon, socket)
   const { address } = describeIdentity(identityOf(secret))
   const where = listen.length ? `, listening on ${listen.map(formatEndpoint).join(', ')}` : ''

@@ -12,7 +12,6 @@ import type { SealingPolicy } from '../session/policy.ts'
 import { openStreams, type Streams } from '../streams/streams.ts'
 import { MESSAGE, STREAM } from '../wire/seal.ts'
 import type { Discovery } from './discovery.ts'
-import type { PrivateNetwork } from './network-key.ts'
 import { closeAgain, openCard, openFor } from './opening.ts'
 import type { DaemonOptions } from './options.ts'
 import type { PeerStatus } from './peers.ts'
@@ -34,7 +33,7 @@ type Parts = {
   messages: Messages | undefined
   streams: Streams
   untold: Int32Array
-  network: PrivateNetwork | undefined
+  tls: Worker | undefined
   tell: DaemonOptions['tell']
 }
 
@@ -53,8 +52,8 @@ export class Daemon implements AsyncDisposable {
   /** What it sends and receives as messages, when it was given a folder for them. */
   readonly messages: Messages | undefined
   #discovery: Discovery | undefined
-  /** In a private network, from its first connection on. */
-  #tls: Worker | undefined
+  /** In a private network. */
+  readonly #tls: Worker | undefined
   readonly #streams: Streams
   readonly #captures = new Set<(line: string) => void>()
   #nextId = 1
@@ -63,11 +62,12 @@ export class Daemon implements AsyncDisposable {
   /** Resolves when the thread has ended, rejects when it died of an error. */
   readonly ended: Promise<void>
 
-  private constructor(worker: Worker, wakeFd: number, { messages, streams, untold, network, tell }: Parts) {
+  private constructor(worker: Worker, wakeFd: number, { messages, streams, untold, tls, tell }: Parts) {
     this.#worker = worker
     this.messages = messages
     this.#streams = streams
     this.#wakeFd = wakeFd
+    this.#tls = tls
     worker.on('message', (event: ThreadEvent) => {
       if (event.event === 'noted') tell?.(event.line)
       if (event.event === 'captured') for (const take of this.#captures) take(event.line)
@@ -78,13 +78,17 @@ export class Daemon implements AsyncDisposable {
         if (told.type === STREAM) streams.receive(from, withBuffers(told.piece))
         else void messages?.receive(from, withBuffers(told.piece))
       }
-      if (event.event === 'secure' && network) this.#secure(network, event)
+      if (event.event === 'secure') this.#secure(event)
       if (event.event === 'open') this.#open(event.opening, event.card)
       if (event.event !== 'answer' && event.event !== 'refused') return
       const waiting = this.#waiting.get(event.id)
       this.#waiting.delete(event.id)
       if (event.event === 'answer') waiting?.done(event.value)
       else waiting?.failed(errorOf(event))
+    })
+    tls?.on('message', ({ connection, failure }: Secured) => {
+      // a thread that has ended asks no longer
+      this.#call({ call: 'secured', connection, failure }).catch(() => {})
     })
     this.ended = new Promise((resolve, reject) => {
       worker.once('error', reject)
@@ -111,7 +115,10 @@ export class Daemon implements AsyncDisposable {
     const messages = dir === undefined ? undefined : await openIn(dir, identity, send(MESSAGE))
     const streams = openStreams(identity, options.services ?? {}, send(STREAM), options.admission)
     const opened = port && openFor(secret, port)
-    const parts = { messages, streams, untold, network, tell: options.tell }
+    // now, as whoever started this node may soon start no more threads
+    const tls = network && startTls(network)
+    tls?.unref()
+    const parts = { messages, streams, untold, tls, tell: options.tell }
     const workerData: ThreadOptions = { secret, listen, peers, port: opened, sealing, isPrivate, wanted, untold }
     const worker = startThread(workerData)
     const started = await new Promise<Daemon>((resolve, reject) => {
@@ -122,6 +129,7 @@ export class Daemon implements AsyncDisposable {
       })
     }).catch((error: unknown) => {
       closeAgain(opened)
+      void tls?.terminate()
       throw error
     })
     daemon = started
@@ -179,12 +187,8 @@ export class Daemon implements AsyncDisposable {
     this.#call({ call: 'opened', opening, card }).catch(() => closeAgain(card))
   }
 
-  #secure(network: PrivateNetwork, { connection, fd, plainFd, client }: Securing): void {
-    this.#tls ??= startTls(network).on('message', ({ connection, failure }: Secured) => {
-      // a thread that has ended asks no longer
-      this.#call({ call: 'secured', connection, failure }).catch(() => {})
-    })
-    this.#tls.postMessage({ connection, fd, plainFd, client } satisfies Securing)
+  #secure({ connection, fd, plainFd, client }: Securing): void {
+    this.#tls?.postMessage({ connection, fd, plainFd, client } satisfies Securing)
   }
 
   async status(): Promise<Record<string, unknown>> {

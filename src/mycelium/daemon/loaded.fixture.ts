@@ -1,4 +1,5 @@
-// Two nodes of a private network on this thread's hands; says which modules it loaded, and what reached it from the other.
+// Two nodes of a private network on the hands of this thread, which confines itself once they are up; says which modules it loaded,
+// what reached it from the other, and what it may still do.
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { registerHooks } from 'node:module'
@@ -6,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { freePort } from '#sys'
+import { confine, freePort, permissions } from '#sys'
 import { identityOf } from '../identity.ts'
 
 const loaded: string[] = []
@@ -28,12 +29,14 @@ const served = { secret, listen: [endpoint], peers: [], network, services: { ech
   await using two = await Daemon.start({
     ...{ secret: randomBytes(32), listen: [], peers: [endpoint], network, messages: join(dir, 'two') },
   })
+  confine({ opens: true, keeps: ['fs', 'net'] })
   const { address } = identityOf(secret)
   const stream = two.dial(address, 'echo')
   stream.end('a word')
   const streamed = String(await buffer(stream))
   two.messages!.push({ to: address, topic: Buffer.from('news'), data: Buffer.from('a message') })
   const message = await one.messages!.take({}, { peek: false, timeout: 20_000 })
-  process.stdout.write(JSON.stringify({ loaded, streamed, message: String(message?.payload) }))
+  const left = permissions()
+  process.stdout.write(JSON.stringify({ loaded, streamed, message: String(message?.payload), left }))
 }
 rmSync(dir, { recursive: true })

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { permissions, run } from '#sys'
+import { confinable, permissions, run } from '#sys'
 import { Daemon } from './daemon.ts'
 
 test('the thread that reads what peers and machines send has no node:ffi, files, programs or sockets of Node', async () => {
@@ -19,11 +19,13 @@ const DECODERS = [
   ...['session/handshake', 'streams/decode', 'messages/decode', 'nic/dns', 'nic/announcement', 'nic/translate'],
 ]
 
-test('the main thread, which has node:ffi, loads nothing that takes apart what peers, machines and links send', async () => {
+test('the main thread needs no node:ffi once the others are there, and loads nothing that takes apart what is sent', async () => {
   const fixture = join(import.meta.dirname, 'loaded.fixture.ts')
-  const { stdout } = await run(process.execPath, ['--no-warnings', fixture], { timeout: 60_000 })
-  const said = JSON.parse(stdout.toString()) as { loaded: string[]; streamed: string; message: string }
+  const args = ['--no-warnings', ...confinable('*'), fixture]
+  const { stdout } = await run(process.execPath, args, { timeout: 60_000 })
+  const said = JSON.parse(stdout.toString()) as { loaded: string[]; streamed: string; message: string; left: string[] }
   assert.deepEqual([said.streamed, said.message], ['a word', 'a message'], 'all of it was taken apart somewhere')
+  assert.deepEqual(said.left, ['fs', 'net'])
   const isLoaded = (name: string) => said.loaded.some((url) => url.endsWith(`/mycelium/${name}.ts`))
   assert.deepEqual(['streams/streams', 'messages/messages', 'daemon/discovery'].map(isLoaded), [true, true, true])
   assert.deepEqual(DECODERS.filter(isLoaded), [])

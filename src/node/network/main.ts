@@ -1,11 +1,12 @@
 // The network plane of a node: the only one with a network, and without disks. Carries hub and chain to the planes that have
-// none, and the workloads' cards to the overlay.
+// none, and the workloads' cards to the overlay. To be started with `flags` (place.ts).
 // usage: node main.ts --run DIR --hub URL[,URL…] [--far SOCKET=PLACE[,…]] [--listen ENDPOINT[,…]] [--peer ENDPOINT[,…]]
 //        [--relayer ADDRESS]
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { parseEndpoint, parseOverlayAddress } from '#mycelium'
+import { confine } from '#sys'
 import { planeLog } from '../supervisor/log.ts'
 import { serveHubs } from './hubs.ts'
 import { nearNodes } from './near.ts'
@@ -31,6 +32,8 @@ const far = (values.far ? values.far.split(',') : []).map((said) => {
 const nameOf = (url: string): string => far.find(({ socket }) => url === `http+unix:${join(run, socket)}`)?.place ?? url
 const endpoints = (list: string | undefined) => (list ? list.split(',').map(parseEndpoint) : [])
 const sockets = { hubs: join(run, 'network.sock'), api: join(run, 'mycelium.sock'), overlay: overlaySocket(run) }
+// before the first byte of anybody is read; the overlay's threads are still to come
+confine({ opens: true, keeps: ['fs', 'net', 'child', 'worker'] })
 const near = nearNodes()
 const shown = whatIsShown()
 const hubs = hub.split(',').map((url) => ({ url, name: nameOf(url) }))

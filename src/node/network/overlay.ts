@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { ZosError } from '#codec'
 import { Daemon, type Endpoint, serveApi } from '#mycelium'
-import { serveUnix } from '#sys'
+import { confine, serveUnix } from '#sys'
 import * as z from '#zod'
 import { keepCards } from './cards.ts'
 import { serveFar } from './far.ts'
@@ -98,6 +98,8 @@ export async function serveOverlay(
     )
     await serveApi(daemon, api)
     await serveFar(daemon, run, far)
+    // all threads are there, and none that had more can come; programs: passt
+    confine({ opens: true, keeps: ['fs', 'net', 'child'] })
     return { daemon, cards: keepCards(daemon, run, log) }
   }
   const running = async (action: string) => {

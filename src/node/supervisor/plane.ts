@@ -12,6 +12,8 @@ export type PlaneSpec = {
   args: string[]
   /** In an empty network namespace, from its first instruction on and with all its threads. */
   isolated: boolean
+  /** For Node, besides those of all programs of ours. */
+  flags?: readonly string[]
   /** Besides this process's own environment. */
   environment?: Readonly<Record<string, string>>
 }
@@ -59,7 +61,8 @@ export function keepPlane(spec: PlaneSpec, at: { home: string; log: (line: strin
 
   const start = () => {
     const log = openLog(join(at.home, 'log'), spec.name)
-    const [file, ...args] = [...prefix(spec.isolated), process.execPath, ...programFlags(), spec.entry, ...spec.args]
+    const node = [process.execPath, ...programFlags(), ...(spec.flags ?? [])]
+    const [file, ...args] = [...prefix(spec.isolated), ...node, spec.entry, ...spec.args]
     const begun = Date.now()
     const started = spawn(file!, args, {
       stdio: ['ignore', log, log],

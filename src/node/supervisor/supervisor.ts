@@ -4,7 +4,7 @@ import { ZosError } from '#codec'
 import { callUnix, serveUnix, tryLock } from '#sys'
 import { places } from '#wire'
 import { whenRemoved } from '../lock.ts'
-import { ENVIRONMENT } from '../network/place.ts'
+import { ENVIRONMENT, flags } from '../network/place.ts'
 import { waysTo } from '../network/ways.ts'
 import { keepPlane, type Plane, type PlaneName, type PlaneSpec } from './plane.ts'
 
@@ -58,6 +58,7 @@ function planesOf({ home, listen, peers, relayer, ...at }: NodeOptions, run: str
         ...['--listen', listen.join(','), '--peer', peers.join(','), ...words],
       ],
       isolated: false,
+      flags: flags(run),
       environment: ENVIRONMENT,
     },
     {
