@@ -1,24 +1,16 @@
 // The overlay between real network namespaces: a line of three whose middle only relays. Needs root and /dev/net/tun.
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { accessSync, chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { createKeyFile, formatAddress, type Identity, type PeerStatus, type ProbeResult } from '#mycelium'
 import { callUnix, run, sleep, tryRun, until } from '#sys'
-import { asUser } from './as-user.ts'
+import { noNamespaces } from './overlay.ts'
 
 const zos = resolve(import.meta.dirname, '../zos')
-const mayRun = () => {
-  try {
-    accessSync('/dev/net/tun')
-    return process.getuid?.() === 0
-  } catch {
-    return false
-  }
-}
-const skip = mayRun() ? false : 'needs root and /dev/net/tun'
+const skip = noNamespaces()
 
 const work = mkdtempSync(join(tmpdir(), 'zos-line-'))
 const prefix = `zl${process.pid % 10000}`
@@ -296,37 +288,4 @@ test('a second node on the same port or API is refused with one line', { skip },
   assert.match(socket.stderr, /^zos: Serve the API on .*another daemon answers there.*\n$/)
   await stop(a, 'SIGTERM')
   assert.equal(a.child!.exitCode, 0)
-})
-
-test('what cannot be is told in one line: keys, addresses, peers, rights', { skip }, async () => {
-  const short = join(work, 'short.key')
-  writeFileSync(short, 'x')
-  const refused = async (pattern: RegExp, command: string[], args: string[], program = zos) => {
-    const [file, ...words] = [...command, program, 'mycelium', ...args] as [string, ...string[]]
-    const { code, stderr } = await tryRun(file, words, { timeout: 20_000 })
-    assert.notEqual(code, 0, args.join(' '))
-    assert.match(stderr, pattern)
-    assert.equal(stderr.trim().split('\n').length, 1, stderr)
-  }
-  const start = ['run', '--key-file', a.key, '--api', `unix:${work}/other.sock`]
-  await refused(/^zos: .*short\.key.*32/, [], ['inspect', short])
-  await refused(/^zos: .*missing\.key/, [], ['inspect', join(work, 'missing.key')])
-  await refused(/^zos: .*nowhere/, [], [...start, '--peer', 'tcp://nowhere:1:2'])
-  await refused(/^zos: .*quic/, [], [...start, '--peer', 'quic://10.92.1.1:9651'])
-  await refused(/^zos: .*not-an-address/, [], ['ping', 'not-an-address'])
-  await refused(/^zos: .*ZOS_MYCELIUM_API/, ['env', `ZOS_MYCELIUM_API=unix:${work}/nobody.sock`], ['status'])
-  // a user without the right to make interfaces: the key alone is theirs
-  const key = join(work, 'own.key')
-  copyFileSync(a.key, key)
-  chownSync(key, 65_534, 65_534)
-  chmodSync(work, 0o777)
-  const nobody = asUser(65_534, join(work, 'seen'), '--inh-caps=-all')
-  const env = ['env', `HOME=${work}`, `ZOS_HOME=${join(work, 'home')}`, `NODE_COMPILE_CACHE=${join(work, 'cache')}`]
-  const may = ['run', '--key-file', key, '--api', `unix:${work}/other.sock`, '--tun', 'zos7']
-  await refused(
-    /^zos: .*TUN interface "zos7": .*(run it as root|CAP_NET_ADMIN)/,
-    [...nobody.before, ...env],
-    may,
-    nobody.zos,
-  )
 })

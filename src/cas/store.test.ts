@@ -1,72 +1,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import {
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test, { after } from 'node:test'
-import {
-  type ChunkId,
-  chunkIdOf,
-  collect,
-  dirBackend,
-  leafHashes,
-  open,
-  openStore,
-  type Store,
-  type StoreOptions,
-  scrub,
-  seal,
-  startWorkers,
-  usage,
-  wholeBlocks,
-} from '#cas'
-import { sha256, type ZosError } from '#codec'
+import test from 'node:test'
+import { type ChunkId, chunkIdOf, collect, leafHashes, open, openStore, seal, usage, wholeBlocks } from '#cas'
+import { sha256 } from '#codec'
 import { until } from '#sys'
-
-const root = mkdtempSync(join(tmpdir(), 'zos-store-'))
-const workers = startWorkers(1)
-after(async () => {
-  await workers.close()
-  rmSync(root, { recursive: true })
-})
-
-let count = 0
-function make(options: Partial<StoreOptions> & { withHub?: boolean } = {}) {
-  const home = join(root, String(count++))
-  const hubDir = join(home, 'hub')
-  const hub = dirBackend(hubDir, { temporary: join(home, 'hub-tmp') })
-  const { withHub, ...rest } = options
-  const store = openStore({ dir: join(home, 'cas'), workers, ...(withHub ? { hub } : {}), ...rest })
-  const fileIn = (dir: string, id: ChunkId) => {
-    const hex = id.toString('hex')
-    return join(dir, hex.slice(0, 2), hex.slice(2))
-  }
-  return {
-    home,
-    store,
-    hub,
-    hubDir,
-    local: (id: ChunkId) => fileIn(store.dir, id),
-    remote: (id: ChunkId) => fileIn(hubDir, id),
-  }
-}
-
-function flip(path: string, at = Math.floor(statSync(path).size / 2)): void {
-  const bytes = readFileSync(path)
-  bytes[at]! ^= 1
-  writeFileSync(path, bytes)
-}
-
-const text = (size: number) => Buffer.alloc(size, 'the quick brown fox jumps over the lazy dog. ')
+import { make, putAndRead, root, text, workers } from './store.fixture.ts'
 
 test('what is put is got back in whole blocks, under the id of its leaves, once', async () => {
   const { store, local } = make()
@@ -145,97 +85,11 @@ test('a file is cut into chunks, its holes left out, by a thread or in steps; on
   }
 })
 
-/** Puts and gets: what a cache beside a hub holds after a read. */
-const putAndRead = async (store: Store, plain: Buffer) => {
-  const put = await store.put(plain)
-  await store.get(put.id)
-  return put
-}
-
-test('a bit flipped anywhere in a cached object is noticed and healed from the hub byte for byte', async () => {
-  const { store, local } = make({ withHub: true })
-  const puts = [
-    await putAndRead(store, text(70_000)),
-    await putAndRead(store, randomBytes(8192)),
-    await store.putBlob(text(50_000)),
-  ]
-  await store.getBlob(puts[2]!.id)
-  for (const [n, { id }] of puts.entries()) {
-    const good = readFileSync(local(id))
-    for (const at of [0, 1, good.length >> 1, good.length - 1]) {
-      flip(local(id), at)
-      const plain = n === 2 ? await store.getBlob(id) : await store.get(id)
-      assert.deepEqual(n === 2 ? sha256(plain) : chunkIdOf(leafHashes(plain)), id)
-      assert.deepEqual(readFileSync(local(id)), good)
-    }
-  }
-  writeFileSync(local(puts[0]!.id), '')
-  await store.get(puts[0]!.id)
-  assert.equal(store.counters.healed, 13)
-})
-
-test('damage with no good copy is refused with id and what was found', async () => {
-  const alone = make()
-  const { id } = await alone.store.put(text(70_000))
-  flip(alone.local(id))
-  await assert.rejects(alone.store.get(id), (error: ZosError) => {
-    assert.equal(error.code, 'chunk-corrupt')
-    assert.equal(error.details.id, id.toString('hex'))
-    assert.equal(error.details.where, 'local')
-    assert.ok(error.details.found)
-    return true
-  })
-  const both = make({ withHub: true })
-  const other = await putAndRead(both.store, text(70_000))
-  flip(both.remote(other.id))
-  assert.deepEqual(await both.store.get(other.id), wholeBlocks(text(70_000)), 'the good local copy serves')
-  rmSync(both.local(other.id))
-  await assert.rejects(both.store.get(other.id), (error: ZosError) => {
-    assert.deepEqual([error.code, error.details.where], ['chunk-corrupt', 'hub'])
-    return true
-  })
-  await assert.rejects(both.store.get(randomBytes(32)), { code: 'chunk-missing' })
-})
-
-test('a hub that is gone is source-away, and reading goes on when it is back', async () => {
-  const { store, hubDir } = make({ withHub: true })
-  const { id } = await store.put(text(70_000))
-  renameSync(hubDir, `${hubDir}.away`)
-  await assert.rejects(store.get(id), { code: 'source-away' })
-  renameSync(`${hubDir}.away`, hubDir)
-  assert.deepEqual(await store.get(id), wholeBlocks(text(70_000)))
-})
-
 test('a hundred readers of one missing chunk fetch it once', async () => {
   const { store } = make({ withHub: true })
   const { id } = await store.put(text(200_000))
   await Promise.all(Array.from({ length: 100 }, () => store.get(id)))
   assert.equal(store.counters.fetched, 1)
-})
-
-test('scrub heals each place from the other and removes what nobody has', async () => {
-  const { store, local, remote } = make({ withHub: true })
-  const [a, b, c] = [
-    await putAndRead(store, text(30_000)),
-    await putAndRead(store, text(40_000)),
-    await putAndRead(store, text(50_000)),
-  ]
-  flip(local(a.id))
-  flip(remote(b.id))
-  flip(local(c.id))
-  flip(remote(c.id))
-  const report = await scrub(store)
-  assert.equal(report.checked, 6)
-  assert.deepEqual(
-    report.healed.map(({ id, where }) => `${id} ${where}`).sort(),
-    [`${a.id.toString('hex')} local`, `${b.id.toString('hex')} hub`].sort(),
-  )
-  assert.deepEqual(
-    report.lost.map((l) => l.where),
-    ['local', 'hub'],
-  )
-  assert.equal((await store.put(text(50_000))).storedBytes, 0, 'the hub copy is left alone')
-  assert.equal((await scrub(store)).healed.length, 0)
 })
 
 test('collect removes the unreachable, and spares the young, the pinned and the just claimed', async () => {
