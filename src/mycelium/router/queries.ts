@@ -29,12 +29,18 @@ export function askOwn(state: RouterState): void {
 export function want(state: RouterState, subnet: Subnet, now: number): boolean {
   const known = state.queries.get(subnet)
   if (known) {
+    known.asker = undefined
     known.repeatAt = Math.min(known.repeatAt, now + QUERY_REPEAT)
     return true
   }
   if (state.queries.size >= state.limits.queries || state.searches <= 0) return false
   state.searches--
-  state.queries.set(subnet, { until: now + QUERY_TIMEOUT, repeatAt: now + QUERY_REPEAT, generation: 0 })
+  state.queries.set(subnet, {
+    until: now + QUERY_TIMEOUT,
+    repeatAt: now + QUERY_REPEAT,
+    generation: 0,
+    asker: undefined,
+  })
   ask(state, subnet, 0)
   return true
 }
@@ -67,19 +73,21 @@ export function receiveRouteRequest(state: RouterState, link: Link, m: Request, 
   const entry = state.entries.get(subnet)
   if (origin) announce(state, origin, [link.id])
   else if (entry?.selected) advertise(state, entry, now, [link.id])
-  else passOn(state, subnet, m.generation + 1, link.id, now)
+  else passOn(state, subnet, m.generation + 1, link, now)
 }
 
 /** The answer will be a new route, of which all neighbours hear: who asked need not be remembered. */
-function passOn(state: RouterState, subnet: Subnet, generation: number, from: LinkId, now: number): void {
+function passOn(state: RouterState, subnet: Subnet, generation: number, from: Link, now: number): void {
   if (generation >= MAX_GENERATION) return
   const query = state.queries.get(subnet)
+  if (query && query.asker !== from.host) query.asker = undefined
   if (query && query.generation <= generation) return
   if (!query && state.queries.size >= state.limits.queries) {
     state.counters.requestsDropped++
     return
   }
   const repeatAt = query?.repeatAt ?? Number.POSITIVE_INFINITY
-  state.queries.set(subnet, { until: now + FORWARDED_QUERY, repeatAt, generation })
-  ask(state, subnet, generation, from)
+  const asker = query ? query.asker : from.host
+  state.queries.set(subnet, { until: now + FORWARDED_QUERY, repeatAt, generation, asker })
+  ask(state, subnet, generation, from.id)
 }

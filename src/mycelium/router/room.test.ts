@@ -62,6 +62,37 @@ test('eight hosts that make up subnets one after another leave room for one that
   for (let n = 0; n < 30; n++) assert.equal(leadsOver(router, n), 100, `subnet ${n} of ${router.entries.size}`)
 })
 
+test('what a host asks for itself is no more wanted for that; what others ask for is', () => {
+  const router = start()
+  up(router, 1, 'hostile')
+  up(router, 2, 'honest')
+  const full = flood(router, 1, 1_000_000)
+  const request = (link: number, node: number, now: number) =>
+    router.receive(link, { type: 'route-request', generation: 0, prefix: { bytes: simSubnet(node), length: 64 } }, now)
+  let now = 0
+  for (let n = 0; n < 1_000; n++) {
+    if (n % 100 === 0) {
+      now += 1_000
+      router.tick(now)
+    }
+    request(1, 2_000_000 + n, now)
+    router.receive(1, update(2_000_000 + n), now)
+  }
+  assert.equal(router.queries.size, 1_000)
+  assert.equal(router.entries.size, full)
+  router.want(simSubnet(1), now)
+  request(2, 2, now)
+  for (const link of [1, 2]) request(link, 3, now)
+  request(1, 4, now)
+  router.want(simSubnet(4), now)
+  request(1, 5, now)
+  for (const node of [1, 2, 3, 4, 5]) router.receive(1, update(node), now)
+  assert.deepEqual(
+    [1, 2, 3, 4, 5].map((node) => leadsOver(router, node)),
+    [1, 1, 1, 1, undefined],
+  )
+})
+
 test('behind a neighbour that passes on what somebody made up, what is looked for is found', () => {
   // 0 makes subnets up; 1 and 2 are between it and 3, and 4 comes later
   const net = simulate(5, { limits: { subnets: 400 } })

@@ -64,6 +64,8 @@ export type Query = {
   /** Requests of our own are repeated; those of others are not. */
   repeatAt: number
   generation: number
+  /** The host that alone asks for it; undefined when this node does, or several do. */
+  asker: string | undefined
 }
 
 export type RouterOptions = {
