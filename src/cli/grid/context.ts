@@ -1,6 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { type Hub, type HubCall, hubCall, parseHttpPlace } from '#cas'
 import { codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
 import {
@@ -16,8 +13,7 @@ import {
   openRelayer,
   type Relayer,
 } from '#contract'
-import { writeAtomic } from '#sys'
-import { places } from '#wire'
+import { type GroupEntry, groupBook } from './group_book.ts'
 import { hubKey } from './hub_key.ts'
 import { type GridFacts, gridFacts, keysDir } from './local.ts'
 import { passphrase } from './passphrase.ts'
@@ -93,48 +89,6 @@ export async function signer(said: string | undefined, command: string): Promise
     throw new ZosError(`zos ${command}: "${wallet}" is no address of a contract wallet`, { code: 'usage' })
   const key = await openKey(keysDir(), name, await passphrase(`passphrase of "${name}"`))
   return wallet === undefined ? key : { ...key, address: wallet.toLowerCase() as Hex }
-}
-
-// ---- names of groups: this home's own address book; the chain knows groups by their id alone
-
-const groupsDir = () => join(places().home, 'groups')
-
-export type GroupEntry = { name: string; group: Hex; contract: Hex }
-
-function groupIn(file: string): GroupEntry {
-  const path = join(groupsDir(), file)
-  try {
-    const { name, group, contract } = JSON.parse(readFileSync(path, 'utf8')) as GroupEntry
-    if ([name, group, contract].every((field) => typeof field === 'string')) return { name, group, contract }
-  } catch (error) {
-    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error
-  }
-  throw new ZosError(
-    `Read "${path}": it is damaged; it holds a group's name and id alone: remove it, and say the id with --group`,
-    { code: 'bad-group-file' },
-  )
-}
-
-export function groupBook(): GroupEntry[] {
-  try {
-    return readdirSync(groupsDir())
-      .filter((f) => f.endsWith('.json'))
-      .sort()
-      .map(groupIn)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return []
-    throw error
-  }
-}
-
-export function checkGroupName(name: string): void {
-  if (!/^[a-z0-9][a-z0-9._-]{0,62}$/.test(name))
-    throw new ZosError(`Name group "${name}": take 1 to 63 of a–z, 0–9, ".", "_" and "-"`, { code: 'bad-group-name' })
-}
-
-export async function noteGroup(entry: GroupEntry): Promise<void> {
-  await mkdir(groupsDir(), { recursive: true, mode: 0o700 })
-  await writeAtomic(join(groupsDir(), `${entry.name}.json`), `${JSON.stringify(entry)}\n`)
 }
 
 /** The groups this home has names for on this grid. */

@@ -14,7 +14,8 @@ import {
 } from '#contract'
 import { type Flags, JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { checkGroupName, groupBook, groupNamed, namedGroups, noteGroup, openContext } from './context.ts'
+import { groupNamed, namedGroups, openContext } from './context.ts'
+import { checkGroupName, groupBook, noteGroup } from './group_book.ts'
 import { keysDir } from './local.ts'
 import { freezeOf, MEMBER, memberOf, thresholdsOf, warnOfContracts } from './terms.ts'
 
@@ -47,7 +48,11 @@ async function create(args: string[]): Promise<number> {
     throw new ZosError(`Create group "${name}": there is one of this name; take another`, { code: 'group-exists' })
   const { group, set } = await createGroup(context.grid, context.relayer, terms)
   await warnOfContracts(context.grid, set)
-  await noteGroup({ name, group, contract: context.facts.contract })
+  if (!(await noteGroup({ name, group, contract: context.facts.contract })))
+    throw new ZosError(
+      `Name group "${name}": another took the name meanwhile; this one is there, by its id: --group ${group}`,
+      { code: 'group-exists' },
+    )
   process.stdout.write(flags.json ? `${JSON.stringify({ name, group })}\n` : `${name}: ${group}\n`)
   return 0
 }
@@ -101,8 +106,8 @@ function ls(args: string[]): number {
   if (rest.length > 0) throw usage()
   const all = groupBook()
   const text = table(
-    ['NAME', 'GROUP'],
-    all.map((g) => [g.name, g.group]),
+    ['NAME', 'GROUP', 'GRID'],
+    all.map((g) => [g.name, g.group, g.contract]),
   )
   process.stdout.write(flags.json ? `${JSON.stringify(all)}\n` : text)
   return 0

@@ -1,7 +1,8 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { type HubCallOptions, keyName } from '#cas'
 import { type Domain, hubDomain, type Key, type Spec, signHubPass } from '#contract'
-import type { Context, GroupEntry } from './context.ts'
+import type { Context } from './context.ts'
+import type { GroupEntry } from './group_book.ts'
 import { hubKey } from './hub_key.ts'
 
 /** Seconds for which a member's word for a command is good, and after which it is given anew. */

@@ -14,7 +14,8 @@ import {
   undoOf,
 } from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
-import { type Context, type GroupEntry, groupOfDeployment, openContext, signer } from './context.ts'
+import { type Context, groupOfDeployment, openContext, signer } from './context.ts'
+import type { GroupEntry } from './group_book.ts'
 import { refuseShrunkTo } from './volumes.ts'
 
 /** A deployment a command is about, and who acts. */
