@@ -9,6 +9,7 @@ import { serveUnix } from '#sys'
 import { planeLog } from '../supervisor/log.ts'
 import { cardKeeper } from './cards.ts'
 import { keyOfNode, readConfig } from './config.ts'
+import { doubt } from './doubt.ts'
 import { type Leases, leaseHolder, RENEW } from './leases.ts'
 import { otherNodes } from './nodes.ts'
 import { pace } from './pace.ts'
@@ -32,8 +33,6 @@ const PASS = 500
 const BEAT = 300_000
 const BEAT_AGAIN = 30_000
 const WHOLE = 60_000
-/** After so long a chain that is behind what was seen of it has gone back. Milliseconds. */
-const BEHIND = 60_000
 
 const log = planeLog('provision')
 const text = { type: 'string' } as const
@@ -133,7 +132,7 @@ async function followChain(): Promise<void> {
   let chain: Awaited<ReturnType<typeof reach>> | undefined
   let looked = 0
   let saved = ''
-  let behind = 0
+  const standing = doubt()
   let news = Date.now()
   while (!stop.signal.aborted) {
     const begun = Date.now()
@@ -155,7 +154,7 @@ async function followChain(): Promise<void> {
         saved = next.cursor?.hash ?? ''
       }
       pinned = next
-      behind = 0
+      standing.trust()
       if (learnt) {
         news = begun
         slotsPace.hurry()
@@ -168,9 +167,8 @@ async function followChain(): Promise<void> {
       // everything runs on: what was agreed on before is still agreed on
       if (away !== reasonOf(error)) log(reasonOf(error))
       away = reasonOf(error)
-      behind = codeOf(error) === 'chain-behind' ? behind || begun : 0
-      // Where we stood may itself have been a lie. Events are hints, and consent never goes back: from the start, then.
-      if (codeOf(error) === 'chain-went-back' || (behind > 0 && begun - behind > BEHIND)) {
+      // events are hints, and consent never goes back: from the start, then
+      if (standing.isDue(codeOf(error), begun)) {
         pinned = { ...pinned, cursor: null }
         looked = 0
       }
