@@ -1,4 +1,4 @@
-// This home's names of groups: one name, one group, on each grid.
+// This home's names of groups: one name, one group, on each grid; and which group a command means that is told none.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -6,10 +6,23 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, beforeEach, test } from 'node:test'
-import { deployContracts, openEmbedded, openRelayer } from '#contract'
+import {
+  createFarm,
+  createGroup,
+  deployContracts,
+  draftTransition,
+  type Key,
+  openEmbedded,
+  openGrid,
+  openRelayer,
+  propose,
+  readConsent,
+  registerNode,
+} from '#contract'
 import { newKey } from '#keys'
 import { programFlags } from '#sys'
 import { groupBook, noteGroup } from '../src/cli/grid/group_book.ts'
+import { resources, slot } from '../src/contract/testing/world.ts'
 import { ROOT } from './harness.ts'
 import { PASSPHRASE } from './keys.ts'
 import { rpcProxy } from './lies.ts'
@@ -20,11 +33,14 @@ const work = mkdtempSync(join(tmpdir(), 'zos-groups-'))
 const home = join(work, 'home')
 process.env.ZOS_HOME = home
 const cost = { N: 2 ** 10, r: 8, p: 1 }
-await newKey(join(home, 'keys'), 'alice', PASSPHRASE, { cost })
+const keys: Key[] = []
+for (const name of ['alice', 'bob', 'node', 'owner'])
+  keys.push(await newKey(join(home, 'keys'), name, PASSPHRASE, { cost }))
 const engine = await openEmbedded({ dir: join(work, 'chain') })
 const server = await engine.serve({ port: 0 })
 const relayer = openRelayer()
 const { contract, since } = await deployContracts(engine, relayer)
+const grid = openGrid(engine, contract, { since })
 /** Is called when a command sends a transaction. */
 let sent = () => {}
 const chain = await rpcProxy(
@@ -83,4 +99,29 @@ test('a group whose name was taken while it was made is told by its id, and the 
   assert.ok(made, late.err)
   assert.deepEqual(groupBook(), [entry(id('a1'), contract)])
   assert.match((await zos('group', 'show', made)).out, /alice/)
+})
+
+test('a spec goes to the only group that has its name; where none has, it is asked which', async () => {
+  const [alice, bob, node, owner] = keys
+  const group = async (name: string, { address, seal }: Key) => {
+    const made = await createGroup(grid, relayer, { members: [{ address, seal }], threshold: 1 })
+    await noteGroup({ name, group: made.group, contract })
+    return made.group
+  }
+  await group('ours', alice!)
+  const theirs = await group('theirs', bob!)
+  const farm = await createFarm(grid, relayer, owner!.address, 'home')
+  const capacity = resources({ cpu: 4000, ram: 4096, ssd: 102400 })
+  await registerNode(grid, relayer, { node: node!, owner: owner! }, { farm, capacity, country: 'BE' })
+  const spec = join(work, 'web.yaml')
+  writeFileSync(spec, `name: web\nworkloads:\n  - { name: web, image: w, flist: ${'ab'.repeat(32)}, memory: 64m }\n`)
+  const nobodys = await zos('deploy', spec, '--as', 'alice')
+  assert.match(nobodys.err, /none of your groups has it; say with --group which of ours, theirs\n$/)
+  const { group: state, state: none } = await readConsent(grid, theirs, 'web')
+  const transition = draftTransition(state, none, 'deploy', { specRoot: id('5e'), slots: [slot(0, 1)] })
+  await propose(grid, relayer, bob!, { transition })
+  const foreign = await zos('deploy', spec, '--as', 'alice')
+  assert.match(foreign.err, /is not one of its members/)
+  const own = await zos('deploy', spec, '--as', 'bob')
+  assert.match(own.err, /^zos: Load "abab/, 'a member comes as far as the image, which is none here')
 })

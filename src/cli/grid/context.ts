@@ -117,18 +117,19 @@ export function groupNamed(context: Context, text: string | undefined): GroupEnt
   })
 }
 
-/** The group that has DEPLOYMENT when none is said: the only one. */
+/** The group that has DEPLOYMENT when none is said: the only one there is, or the only one that has it. */
 export async function groupOfDeployment(context: Context, name: string, said: string | undefined): Promise<GroupEntry> {
   if (said !== undefined) return groupNamed(context, said)
   const known = namedGroups(context)
-  if (known.length === 1) return known[0]!
+  if (known.length < 2) return groupNamed(context, undefined)
   const having: GroupEntry[] = []
   for (const g of known) if ((await listDeployments(context.grid, g.group)).includes(name)) having.push(g)
   if (having.length === 1) return having[0]!
+  const which = (groups: GroupEntry[]) => groups.map((g) => g.name).join(', ')
   throw new ZosError(
     having.length === 0
-      ? `Find deployment "${name}": none of your groups has it; say with --group which is meant`
-      : `Find deployment "${name}": say with --group which of ${having.map((g) => g.name).join(', ')}`,
+      ? `Find deployment "${name}": none of your groups has it; say with --group which of ${which(known)}`
+      : `Find deployment "${name}": say with --group which of ${which(having)}`,
     { code: 'which-group' },
   )
 }

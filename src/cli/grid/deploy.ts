@@ -20,7 +20,7 @@ import { places } from '#wire'
 import { checkSignature, openLibrary, resolveTag } from '#zosfs'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { type Context, groupNamed, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
+import { type Context, groupOfDeployment, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
 import type { Member } from './fetch.ts'
 import { keptFor, neighboursOf, reservedOf, stepOf } from './neighbours.ts'
 import { giveAddresses } from './network.ts'
@@ -136,8 +136,8 @@ export default async function deploy(args: string[]): Promise<number> {
     throw new ZosError('zos deploy: write zos deploy FILE --group GROUP --as KEY [--plan]', { code: 'usage' })
   const written = readSpec(file)
   await using context = await openContext()
-  const group = groupNamed(context, flags.group)
   const { name } = written
+  const group = await groupOfDeployment(context, name, flags.group)
   await using library = openLibrary({ home: places().home, hub: process.env.ZOS_HUB || undefined })
   const spec = await pin(written, library, flags)
   const wanted = slotsOf(spec)
