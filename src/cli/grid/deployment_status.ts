@@ -15,7 +15,8 @@ export type SlotView = {
   version: number
   state: 'reserved' | 'running' | 'failed' | 'stopped' | 'released'
   reason: string
-  since: string | null
+  /** When its node said so: what became of it since then, while its node was down, is not known. */
+  reported: string | null
   /** From when on its farmer may take it back, where notice of that was given. */
   notice?: string
 }
@@ -70,7 +71,7 @@ export async function viewOf(context: Context, group: `0x${string}`, name: strin
         s,
         notice && `its farmer may take it back from ${notice} on: "zos migrate ${name}/${s.index} --to NODE"`,
       ),
-      since: said ? new Date(said.time * 1000).toISOString() : null,
+      reported: said ? new Date(said.time * 1000).toISOString() : null,
       ...(notice === undefined ? {} : { notice }),
     }
   })
@@ -99,9 +100,9 @@ export async function deploymentStatus(args: string[]): Promise<number> {
       String(s.version),
       s.state,
       s.reason,
-      s.since ?? '',
+      s.reported ?? '',
     ])
-    process.stdout.write(table(['SLOT', 'NODE', 'FARM', 'COUNTRY', 'VERSION', 'STATE', 'REASON', 'SINCE'], rows))
+    process.stdout.write(table(['SLOT', 'NODE', 'FARM', 'COUNTRY', 'VERSION', 'STATE', 'REASON', 'REPORTED'], rows))
   }
   return 0
 }
