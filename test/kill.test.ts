@@ -35,12 +35,17 @@ function watchQueue(): { seen: () => { sum: number; looks: number } } & Disposab
 
 type Kill = { at: number; bytes: number; sum: number; looks: number }
 
-/** Bytes per second over each row of kills in which the machine was ours: two programs per core, ours included. */
-function ratesOf(kills: readonly Kill[]): number[] {
-  return kills.slice(ROW).flatMap((b, n) => {
+type Measured = { rate: number; least: number }
+
+/**
+ * Bytes per second over each row of kills, and what they must be at least: LEAST where the machine is ours (two programs per
+ * core, ours included); of a smaller share the square, since both the guest and the daemon's next start have only that.
+ */
+function ratesOf(kills: readonly Kill[]): Measured[] {
+  return kills.slice(ROW).map((b, n) => {
     const a = kills[n]!
-    const busy = (b.sum - a.sum) / (b.looks - a.looks) > 2 * availableParallelism()
-    return busy ? [] : [((b.bytes - a.bytes) / (b.at - a.at)) * 1000]
+    const share = Math.min(1, (2 * availableParallelism() * (b.looks - a.looks)) / (b.sum - a.sum))
+    return { rate: ((b.bytes - a.bytes) / (b.at - a.at)) * 1000, least: LEAST * share ** 2 }
   })
 }
 
@@ -73,14 +78,12 @@ test('logs at full speed, the daemon killed every second: no byte missing, none 
   assert.equal(sha256(out), expected.digest('hex'))
   // all of it within fewer kills is quick enough
   if (!nightly || kills.length <= ROW) return
-  const rates = ratesOf(kills)
-  const best = Math.max(...rates)
-  t.diagnostic(
-    rates.length > 0
-      ? `${(best / 1e6).toFixed(1)} MB/s in the best ten seconds`
-      : 'the machine was too busy to say how quick it is',
+  const { rate, least } = ratesOf(kills).reduce((best, one) =>
+    one.rate / one.least > best.rate / best.least ? one : best,
   )
-  assert.ok(rates.length === 0 || best >= LEAST, `${best} bytes per second`)
+  const said = `${(rate / 1e6).toFixed(1)} MB/s in the best ten seconds, at least ${(least / 1e6).toFixed(1)} as busy as the machine was`
+  t.diagnostic(said)
+  assert.ok(rate >= least, said)
 })
 
 test('the storage process killed: reads wait, nothing fails', async () => {
