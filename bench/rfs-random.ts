@@ -8,8 +8,8 @@ import { lacksRfs, mounted, type Packed, pack } from './rfs/peer.ts'
 import { debianRoots } from './roots.ts'
 import { type Benchmark, median } from './row.ts'
 
-const RUNS = 3
-const COUNT = 20_000
+const RUNS = 7
+const COUNT = 5_000
 
 /** What both have on the disk stays; what the kernel has of it in memory goes. */
 function dropPageCache(): void {
