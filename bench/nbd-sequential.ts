@@ -3,7 +3,7 @@ import type { Benchmark } from './row.ts'
 
 const MIB = 1 << 20
 /** Times the whole disk is read per run. */
-const ROUNDS = 7
+const ROUNDS = 5
 
 const bench: Benchmark = {
   name: 'nbd-sequential',
