@@ -33,10 +33,10 @@ test('one of three runs nothing, a stranger counts for nothing, two of three run
   await runs('web', 1)
   assert.equal(await grid.page('web/0'), PAGE)
   assert.deepEqual(j('proposals'), [], 'only what is open')
-  const { reported, ...slot } = j<{ slots: { reported: string }[] }>('status', 'web').slots[0]!
+  const { since, ...slot } = j<{ slots: { since: string }[] }>('status', 'web').slots[0]!
   const here = { node: 'node1', farm: 'farm1', country: 'BE' }
   assert.deepEqual(slot, { slot: 0, ...here, version: 1, state: 'running', reason: '' })
-  assert.ok(Math.abs(Date.parse(reported) - Date.now()) < 600_000)
+  assert.ok(Math.abs(Date.parse(since) - Date.now()) < 600_000)
   const [row] = grid.nodes()
   assert.deepEqual(Object.keys(row!.pids).sort(), ['compute', 'network', 'provision', 'storage'])
   const { pid, pids, ...named } = row!

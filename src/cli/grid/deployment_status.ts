@@ -15,8 +15,8 @@ export type SlotView = {
   version: number
   state: 'reserved' | 'running' | 'failed' | 'stopped' | 'released'
   reason: string
-  /** When its node said so: what became of it since then, while its node was down, is not known. */
-  reported: string | null
+  /** When its node said so; it says what changed, so of one that was down meanwhile this is not known. */
+  since: string | null
   /** From when on its farmer may take it back, where notice of that was given. */
   notice?: string
 }
@@ -71,7 +71,7 @@ export async function viewOf(context: Context, group: `0x${string}`, name: strin
         s,
         notice && `its farmer may take it back from ${notice} on: "zos migrate ${name}/${s.index} --to NODE"`,
       ),
-      reported: said ? new Date(said.time * 1000).toISOString() : null,
+      since: said ? new Date(said.time * 1000).toISOString() : null,
       ...(notice === undefined ? {} : { notice }),
     }
   })
@@ -100,9 +100,9 @@ export async function deploymentStatus(args: string[]): Promise<number> {
       String(s.version),
       s.state,
       s.reason,
-      s.reported ?? '',
+      s.since ?? '',
     ])
-    process.stdout.write(table(['SLOT', 'NODE', 'FARM', 'COUNTRY', 'VERSION', 'STATE', 'REASON', 'REPORTED'], rows))
+    process.stdout.write(table(['SLOT', 'NODE', 'FARM', 'COUNTRY', 'VERSION', 'STATE', 'REASON', 'SINCE'], rows))
   }
   return 0
 }

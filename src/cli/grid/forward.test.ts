@@ -4,7 +4,7 @@ import type { DeploymentView, SlotView } from './deployment_status.ts'
 import { notRunning } from './forward.ts'
 
 const said = (state: SlotView['state'], reason = '', deployment: DeploymentView['state'] = 'running'): string => {
-  const slot: SlotView = { slot: 0, node: 'n', farm: 'f', country: 'BE', version: 1, state, reason, reported: null }
+  const slot: SlotView = { slot: 0, node: 'n', farm: 'f', country: 'BE', version: 1, state, reason, since: null }
   return notRunning({ name: 'app', version: 1, state: deployment, slots: [slot] }, 0).message
 }
 
