@@ -105,7 +105,7 @@ export function makeTap(path: string, name: string): number {
     const request = ifreq(name, (b) => b.writeUInt16LE(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, NAME_SIZE))
     const code = ioctlFd(fd, TUNSETIFF, request)
     if (code >= 0) return fd
-    closeFd(fd)
+    closeSync(fd)
     throw new ZosError(`Create tap "${name}": ${errnoMessage(code)}`, { code: 'tap-failed', kind: 'node' })
   })
 }
@@ -121,6 +121,8 @@ export function refusesTaps(path: string, name: string): string | undefined {
   } catch (error) {
     return reasonOf(error)
   } finally {
-    for (const fd of [made, heard]) if (fd >= 0) closeFd(fd)
+    // what Node opened Node closes: a worker of it closes the rest at its end, whoever has those numbers by then
+    if (made >= 0) closeSync(made)
+    if (heard >= 0) closeFd(heard)
   }
 }
