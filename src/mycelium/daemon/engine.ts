@@ -103,12 +103,10 @@ export function createEngine(options: EngineOptions) {
         router.heard(connection.id, reactor.now)
         plane.receive(bytes, at, length)
       },
-      up: (connection, rtt, endpoint) =>
-        router.linkUp(
-          connection.id,
-          { base: endpoint.ip.includes(':') ? COST_V6 : COST_V4, rtt, host: hostOf(endpoint) },
-          performance.now(),
-        ),
+      up: (connection, rtt, endpoint) => {
+        const base = endpoint.ip.includes(':') ? COST_V6 : COST_V4
+        router.linkUp(connection.id, { base, rtt, host: hostOf(endpoint) }, performance.now())
+      },
       down: (connection) => router.linkDown(connection.id, performance.now()),
       fault: (name) => {
         faults[name] = (faults[name] ?? 0) + 1
