@@ -4,16 +4,9 @@ import { spawnSync } from 'node:child_process'
 import { dlopen, getRawPointer } from 'node:ffi'
 import { closeSync, openSync, renameSync, writeFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
+import { tried } from '../src/sys/tried.fixture.ts'
 
 const WITH_FFI = ['--permission', '--allow-fs-read=*', '--allow-ffi']
-const tried = (act: () => unknown): string => {
-  try {
-    act()
-    return 'yes'
-  } catch (error) {
-    return String((error as { code?: string }).code)
-  }
-}
 
 process.on('SIGUSR2', () => {
   const path = process.env.ZOS_LEFT!

@@ -20,21 +20,13 @@ import {
 } from '#sys'
 import { enterNetwork, pollFds } from './ffi.ts'
 import { trimHeap } from './ffi-trim.ts'
+import { tried } from './tried.fixture.ts'
 
 const own = callable(64)
 const known = getRawPointer(own.buffer)
 const listening = listenTcp({ ip: '127.0.0.1', port: 0 })
 
 confine()
-
-const tried = (act: () => unknown): string => {
-  try {
-    act()
-    return 'yes'
-  } catch (error) {
-    return String((error as { code?: string }).code)
-  }
-}
 
 /** Through memory that has an address here, or none. */
 function packets(room: (size: number) => Buffer): boolean {

@@ -15,15 +15,8 @@ import {
   trimMemory,
 } from '#sys'
 import { ioctlFd } from './ffi.ts'
+import { tried } from './tried.fixture.ts'
 
-const tried = (act: () => unknown): string => {
-  try {
-    act()
-    return 'yes'
-  } catch (error) {
-    return String((error as { code?: string }).code)
-  }
-}
 /** linux/sockios.h: it writes where its argument says, whatever that is. */
 const SIOCGIFCONF = 0x8912
 const taps = () => refusesTaps('/proc/self/ns/net', `zx${randomUUID().slice(0, 8)}`)
