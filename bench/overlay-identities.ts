@@ -40,8 +40,10 @@ async function measured(startAll: (dir: string) => Promise<ChildProcess[]>): Pro
   }
 }
 
-/** With the cache of compiled code that `zos` gives all its programs, and as a node starts this one. */
-const env = { ...process.env, ...ENVIRONMENT, NODE_COMPILE_CACHE: resolve(import.meta.dirname, '../.cache/compiled') }
+// the cache of compiled code that `zos` gives all its programs; the network plane's flags let it write there
+process.env.NODE_COMPILE_CACHE = resolve(import.meta.dirname, '../.cache/compiled')
+/** As a node starts this one. */
+const env = { ...process.env, ...ENVIRONMENT }
 const start = (args: string[], cwd: string) =>
   spawn('ip', ['netns', 'exec', NAMESPACE, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'ignore'] })
 
