@@ -1,6 +1,7 @@
 // The commands a newcomer is shown, in a home with a long name that is closed to others, as root and as somebody else.
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
@@ -14,6 +15,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { after, test } from 'node:test'
 import { asUser } from './as-user.ts'
 import { busyboxTree, dockerArchive, ROOT, sha256 } from './harness.ts'
@@ -137,15 +139,16 @@ test('a publish shows on a terminal how far it is, and elsewhere, when it is sho
   assert.equal(own.zos('publish', `dir:${tree}`, 'seen').err, '')
 })
 
-test('a terminal is one, of the size of the one it is used from', { skip: !hasScript && 'needs script' }, () => {
+test('a terminal is one, of the size of the one it is used from', { skip: !hasScript && 'needs script' }, async () => {
   const inside = `${join(ROOT, 'zos')} run --rm -it web sh -c 'tty; stty size; exit 3'`
-  const { status, stdout } = spawnSync('script', ['-qec', `stty rows 20 cols 70; ${inside}`, '/dev/null'], {
+  // its input stays open: at an end of it "script" types a sign of its own, which is echoed before our output or after
+  const script = spawn('script', ['-qec', `stty rows 20 cols 70; ${inside}`, '/dev/null'], {
     env: own.env,
-    encoding: 'utf8',
     timeout: 300_000,
   })
+  const [shown, [status]] = await Promise.all([text(script.stdout), once(script, 'close')])
   assert.equal(status, 3)
-  assert.match(stdout.replaceAll('\r', ''), /\/dev\/pts\/0\n20 70\n$/) // before it, what the outer terminal echoes
+  assert.equal(shown.replaceAll('\r', ''), '/dev/pts/0\n20 70\n')
 })
 
 test('logs -f goes on to the end; stop says what was asked for, and -t kills what does not listen', async () => {
