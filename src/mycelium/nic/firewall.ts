@@ -1,5 +1,5 @@
 import { IPV6_HEADER } from '../wire/icmp.ts'
-import { createFlowTable } from './flow-table.ts'
+import { createFlowTable, HERE, THERE } from './flow-table.ts'
 import type { NicNetwork } from './network.ts'
 import { FRAGMENT, ICMPV6, readUpper, TCP, UDP, type Upper } from './packet.ts'
 
@@ -25,7 +25,7 @@ const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
 export type Firewall = {
   out: (bytes: Buffer, at: number, length: number, now: number) => string
   in: (bytes: Buffer, at: number, length: number, now: number) => string
-  /** Decides by NETWORK from now on; what is open with those who are no longer in it is cut. */
+  /** Decides by NETWORK from now on; what is open that could not be opened by it is cut. */
   reform: (network: NicNetwork) => void
 }
 
@@ -73,9 +73,10 @@ export function createFirewall(network: NicNetwork, since: number): Firewall {
       // useless without its first fragment, which has the ports
       if (protocol === FRAGMENT) return rules.known.has(subnet(bytes, at + DESTINATION)) ? '' : 'not-a-member'
       const [own, other] = portsOf(protocol, true)
-      if (flows.knows(bytes, at + DESTINATION, protocol, own, other, now)) return ''
+      const opens = mayOpen(bytes, protocol, header, at + length)
+      if (!opens && flows.knows(bytes, at + DESTINATION, protocol, own, other, now)) return ''
       if (!rules.spokenTo.has(subnet(bytes, at + DESTINATION))) return 'not-a-member'
-      flows.remember(bytes, at + DESTINATION, protocol, own, other, now)
+      flows.remember(bytes, at + DESTINATION, protocol, own, other, now, HERE)
       return ''
     },
 
@@ -85,7 +86,8 @@ export function createFirewall(network: NicNetwork, since: number): Firewall {
       if (protocol === ICMPV6 && type < 128) return isError(bytes, header, at + length, true, now) ? '' : 'unasked'
       if (protocol === FRAGMENT) return rules.known.has(subnet(bytes, at + SOURCE)) ? '' : 'not-a-member'
       const [own, other] = portsOf(protocol, false)
-      if (flows.knows(bytes, at + SOURCE, protocol, own, other, now)) return ''
+      const opens = mayOpen(bytes, protocol, header, at + length)
+      if (!opens && flows.knows(bytes, at + SOURCE, protocol, own, other, now)) return ''
       const source = subnet(bytes, at + SOURCE)
       if (!rules.known.has(source)) return 'not-a-member'
       const before = now - since < TAKE_UP && isMidway(bytes, protocol, header, at + length)
@@ -94,19 +96,29 @@ export function createFirewall(network: NicNetwork, since: number): Firewall {
         const echo = protocol === ICMPV6 && type === ECHO_REQUEST
         if (!echo && !rules.open.get(portKey(protocol, port))?.has(source)) return 'not-declared'
       }
-      flows.remember(bytes, at + SOURCE, protocol, own, other, now)
+      flows.remember(bytes, at + SOURCE, protocol, own, other, now, before ? HERE | THERE : THERE)
       return ''
     },
 
     reform(now) {
       rules = rulesOf(now)
-      flows.keep(rules.known)
+      const { spokenTo, heard, open } = rules
+      const mayAsk = (who: string, protocol: number, own: number) =>
+        protocol === ICMPV6 ? heard.has(who) : open.get(portKey(protocol, own))?.has(who) === true
+      flows.keep(
+        (who, protocol, own, opened) =>
+          ((opened & HERE) !== 0 && spokenTo.has(who)) || ((opened & THERE) !== 0 && mayAsk(who, protocol, own)),
+      )
     },
   }
 }
 
 const isMidway = (bytes: Buffer, protocol: number, header: number, end: number): boolean =>
   protocol === TCP && header + TCP_HEADER <= end && (bytes[header + FLAGS]! & (SYN | RST | ACK)) === ACK
+
+/** A first TCP segment, or what may be one as its flags are in another fragment: no flow that is remembered lets it pass. */
+const mayOpen = (bytes: Buffer, protocol: number, header: number, end: number): boolean =>
+  protocol === TCP && (header + FLAGS >= end || (bytes[header + FLAGS]! & (SYN | ACK)) === SYN)
 
 /** Ports of the packet just read, the card's own first; an echo and its reply have one pair. */
 function portsOf(protocol: number, sent: boolean): [number, number] {

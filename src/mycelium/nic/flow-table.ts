@@ -1,8 +1,12 @@
 /** Connections remembered of one card: sets of four, the one unused for longest gives way. */
 const SETS = 1024
 const WAYS = 4
-/** 32-bit words of an entry: address, ports, protocol. */
+/** 32-bit words of an entry: address, ports, protocol and who opened it. */
 const WORDS = 6
+/** Who opened a flow; both, where it is not known. */
+export const HERE = 0x100
+export const THERE = 0x200
+const PROTOCOL = 0xff
 /** Milliseconds a connection may be silent. TCP: RFC 5382 §5 (2 h 4 min); UDP: RFC 4787 §4.3; others as UDP. */
 const TCP = 6
 const TCP_IDLE = 7_440_000
@@ -23,7 +27,7 @@ export function createFlowTable() {
       const entry = (set * WAYS + way) * WORDS
       if (
         table[entry + 4] === ports &&
-        table[entry + 5] === protocol &&
+        (table[entry + 5]! & PROTOCOL) === protocol &&
         table[entry] === a &&
         table[entry + 1] === b &&
         table[entry + 2] === c &&
@@ -35,14 +39,17 @@ export function createFlowTable() {
   }
 
   return {
-    /** Forgets all flows but those with one of the /64s KEPT (8 bytes, latin1). */
-    keep(kept: ReadonlySet<string>): void {
+    /** Forgets all flows but those KEPT: by the other side's /64 (8 bytes, latin1), protocol, the card's port and who opened it. */
+    keep(kept: (subnet: string, protocol: number, own: number, opened: number) => boolean): void {
       if (!entries || !seen) return
       const subnet = Buffer.alloc(8)
       for (let entry = 0; entry < seen.length; entry++) {
-        subnet.writeInt32LE(entries[entry * WORDS]!, 0)
-        subnet.writeInt32LE(entries[entry * WORDS + 1]!, 4)
-        if (!kept.has(subnet.toString('latin1'))) seen[entry] = Number.NEGATIVE_INFINITY
+        const at = entry * WORDS
+        subnet.writeInt32LE(entries[at]!, 0)
+        subnet.writeInt32LE(entries[at + 1]!, 4)
+        const what = entries[at + 5]!
+        if (!kept(subnet.toString('latin1'), what & PROTOCOL, entries[at + 4]! >>> 16, what & ~PROTOCOL))
+          seen[entry] = Number.NEGATIVE_INFINITY
       }
     },
 
@@ -55,7 +62,16 @@ export function createFlowTable() {
       return true
     },
 
-    remember(address: Buffer, at: number, protocol: number, own: number, other: number, now: number): void {
+    /** OPENED: HERE, THERE or both. */
+    remember(
+      address: Buffer,
+      at: number,
+      protocol: number,
+      own: number,
+      other: number,
+      now: number,
+      opened: number,
+    ): void {
       entries ??= new Int32Array(SETS * WAYS * WORDS)
       seen ??= new Float64Array(SETS * WAYS).fill(Number.NEGATIVE_INFINITY)
       const ports = (own << 16) | other
@@ -65,8 +81,9 @@ export function createFlowTable() {
         found = first
         for (let way = 1; way < WAYS; way++) if (seen[first + way]! < seen[found]!) found = first + way
         const [a, b, c, d] = words(address, at)
-        entries.set([a, b, c, d, ports, protocol], found * WORDS)
+        entries.set([a, b, c, d, ports], found * WORDS)
       }
+      entries[found * WORDS + 5] = protocol | opened
       seen[found] = now
     },
   }

@@ -4,7 +4,7 @@ import test from 'node:test'
 import { changed, FUZZ_RUNS } from '../fuzz.fixture.ts'
 import { createNames, readQuestion } from './dns.ts'
 import { createFirewall } from './firewall.ts'
-import { createFlowTable } from './flow-table.ts'
+import { createFlowTable, THERE } from './flow-table.ts'
 import { FRAGMENT, ICMPV6, ipv6Packet, readUpper, TCP, UDP, type Upper } from './packet.ts'
 
 const address = (n: number) => Buffer.concat([Buffer.from([4, n]), Buffer.alloc(13), Buffer.from([1])])
@@ -62,26 +62,32 @@ test('what members may not either: undeclared ports, protocols without ports, er
 })
 
 test('connections that were open before the card was attached go on; new ones do not get in that way', () => {
-  const ask = (flags: number, now: number) => {
+  const ask = (flags: number, now: number, firewall = createFirewall(network, 100_000), length = 20) => {
     const segment = Buffer.alloc(20)
     segment.writeUInt32BE(0x9c409c41)
     segment[13] = flags
     const packet = ipv6Packet(address(1), address(2), TCP, segment, 16)
-    return createFirewall(network, 100_000).in(packet, 0, packet.length, now)
+    return firewall.in(packet, 0, 40 + length, now)
   }
   assert.equal(ask(0x18, 110_000), '')
   for (const flags of [0x02, 0x12, 0x14, 0x04, 0x00]) assert.equal(ask(flags, 110_000), 'not-declared')
   assert.equal(ask(0x18, 230_000), 'not-declared')
+  // who pretends that one was open does not open it then, be it in pieces
+  const firewall = createFirewall(network, 100_000)
+  assert.equal(ask(0x10, 110_000, firewall), '')
+  assert.equal(ask(0x18, 300_000, firewall), '')
+  for (const flags of [0x02, 0x03, 0xc2]) assert.equal(ask(flags, 110_000, firewall), 'not-declared')
+  assert.equal(ask(0x18, 110_000, firewall, 8), 'not-declared')
 })
 
 test('flows: known both ways, forgotten when silent, and a flood costs no more than its room', () => {
   const flows = createFlowTable()
-  flows.remember(address(1), 0, TCP, 40_000, 80, 0)
+  flows.remember(address(1), 0, TCP, 40_000, 80, 0, THERE)
   assert.ok(flows.knows(address(1), 0, TCP, 40_000, 80, 7_000_000))
   assert.ok(!flows.knows(address(1), 0, TCP, 80, 40_000, 7_000_000))
   assert.ok(!flows.knows(address(2), 0, TCP, 40_000, 80, 7_000_000))
   assert.ok(!flows.knows(address(1), 0, TCP, 40_000, 80, 20_000_000))
-  for (let n = 0; n < 100_000; n++) flows.remember(address(n & 255), 0, UDP, n & 0xffff, 1, n)
+  for (let n = 0; n < 100_000; n++) flows.remember(address(n & 255), 0, UDP, n & 0xffff, 1, n, THERE)
   let left = 0
   for (let n = 0; n < 100_000; n++) if (flows.knows(address(n & 255), 0, UDP, n & 0xffff, 1, 100_000)) left++
   assert.ok(left > 2000 && left <= 4096, `${left}`)
@@ -109,6 +115,9 @@ test('people reach declared ports and are answered; no workload opens anything t
   assert.equal(ask(80), '')
   assert.equal(tell(80, 40_000), '')
   assert.equal(tell(40_001, 22), 'not-a-member')
+  const back = segment(address(2), person, 80, 40_000)
+  back[40 + 13] = 0x02
+  assert.equal(firewall.out(back, 0, back.length, 1), 'not-a-member', 'nor from the port it answers from')
   assert.equal(ask(80, address(1)), '')
   firewall.reform({ ...network, people: [] })
   assert.equal(ask(80), 'not-a-member')
@@ -155,4 +164,37 @@ test('rules: each port has its own askers; what may be reached elsewhere may not
   segment.writeUInt16BE(41_000, 2)
   const answer = ipv6Packet(elsewhere, address(2), TCP, segment, 16)
   assert.equal(firewall.in(answer, 0, answer.length, 1), '')
+})
+
+test('what a rule let in is cut when the rule is gone, whoever stays a member; what was opened from here goes on', () => {
+  const ports = [
+    { protocol: 'udp' as const, port: 53 },
+    { protocol: 'tcp' as const, port: 80 },
+  ]
+  const by = (from: number[], of = ports) => ({
+    ...network,
+    ports,
+    allow: [{ from: from.map(address), people: false, ports: of }],
+  })
+  const firewall = createFirewall(by([1, 3]), -1_000_000)
+  const pass = (way: 'in' | 'out', other: number, protocol: number, own: number, port: number) => {
+    const payload = Buffer.alloc(20)
+    payload.writeUInt16BE(way === 'in' ? port : own, 0)
+    payload.writeUInt16BE(way === 'in' ? own : port, 2)
+    payload[13] = 0x10
+    const [from, to] = way === 'in' ? [address(other), address(2)] : [address(2), address(other)]
+    const packet = ipv6Packet(from, to, protocol, payload, protocol === UDP ? 6 : 16)
+    return firewall[way](packet, 0, packet.length, 1)
+  }
+  const open = () => [pass('in', 1, UDP, 53, 9), pass('in', 1, TCP, 80, 9), pass('in', 3, UDP, 53, 9)]
+  assert.deepEqual(open(), ['', '', ''])
+  assert.equal(pass('out', 1, UDP, 4_000, 53), '')
+  firewall.reform(by([1, 3]))
+  assert.deepEqual(open(), ['', '', ''])
+  firewall.reform(by([1], ports.slice(1)))
+  assert.deepEqual(open(), ['not-declared', '', 'not-declared'])
+  assert.equal(pass('in', 1, UDP, 4_000, 53), '')
+  firewall.reform(by([3]))
+  assert.deepEqual(open(), ['not-declared', 'not-declared', ''])
+  assert.equal(pass('in', 1, UDP, 4_000, 53), '')
 })
