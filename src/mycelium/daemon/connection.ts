@@ -16,7 +16,7 @@ const USER_TIMEOUT = 20_000
  * What waits in the receiver's kernel has lost its order of urgency: on a near peer no more of it than a turn takes. A far
  * one needs a window as large as its round trip is long.
  */
-const UNREAD_NEAR = 384 << 10
+const UNREAD_NEAR = 96 << 10
 const NEAR = 5
 const NO_BYTES = Buffer.alloc(0)
 
