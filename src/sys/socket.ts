@@ -126,7 +126,7 @@ export function connectTcp(address: SocketAddress): number {
 
 const SUN_PATH = 108
 
-/** Two sockets that are each other's end, as a byte stream or as packets: descriptors. */
+/** Two sockets that are each other's end, as a byte stream or as packets: descriptors. Throws when there are none left. */
 export function socketPair(kind: 'stream' | 'packets'): [number, number] {
   const pair = new Int32Array(2)
   const type = kind === 'stream' ? SOCK_STREAM_NONBLOCK_CLOEXEC : SOCK_SEQPACKET | NONBLOCK_CLOEXEC
@@ -160,10 +160,10 @@ export function connectError(fd: number): number {
 
 const acceptAddress = Buffer.alloc(28)
 
-/** The next waiting connection and where it comes from; undefined when none waits. */
-export function acceptTcp(fd: number): { fd: number; peer: SocketAddress } | undefined {
+/** The next waiting connection and where it comes from; -errno (EAGAIN when none waits). */
+export function acceptTcp(fd: number): { fd: number; peer: SocketAddress } | number {
   const accepted = acceptFd(fd, acceptAddress, NONBLOCK_CLOEXEC)
-  return accepted < 0 ? undefined : { fd: accepted, peer: peerOf(acceptAddress) }
+  return accepted < 0 ? accepted : { fd: accepted, peer: peerOf(acceptAddress) }
 }
 
 export type TcpTuning = {

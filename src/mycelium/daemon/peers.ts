@@ -1,11 +1,14 @@
 import { ZosError } from '#codec'
-import { acceptTcp, closeFd, errnoMessage, ipv6Bytes, listenTcp, type SocketAddress, tcpRtt } from '#sys'
+import { acceptTcp, closeFd, EAGAIN, errnoMessage, ipv6Bytes, listenTcp, type SocketAddress, tcpRtt } from '#sys'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
 import { type Connection, type ConnectionEvents, createConnection } from './connection.ts'
 import { createDialling, type Secure } from './dialling.ts'
-import { READABLE, type Reactor } from './reactor.ts'
+import { READABLE, type Reactor, type Watch } from './reactor.ts'
 
 const MAX_INBOUND = 512
+/** Of a private network: handshakes under way, in all and of one host. They are strangers still, so no peer gives way to them. */
+const MAX_SECURING = 512
+const MAX_SECURING_OF_HOST = 8
 
 export type PeerState = 'up' | 'connecting' | 'down'
 export type PeerStatus = {
@@ -50,8 +53,10 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
   const connections = new Map<number, Connection>()
   const { secure } = events
   let nextId = 1
-  /** Inbound connections whose TLS handshake is under way. */
-  let securing = 0
+  /** Inbound connections whose TLS handshake is under way, by host. */
+  const securing = new Map<string, number>()
+  let securingAll = 0
+  const listeners: Watch[] = []
 
   function open(fd: number, endpoint: Endpoint, rtt: number, closed: (reason: string) => void): Connection {
     const connection = createConnection(reactor, fd, nextId++, formatEndpoint(endpoint), {
@@ -86,32 +91,51 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
     return true
   }
 
-  function accept(listener: number): void {
+  function accept(listener: Watch): void {
     for (let i = 0; i < 16; i++) {
-      const accepted = acceptTcp(listener)
-      if (!accepted) return
-      if (inbound.size + securing >= MAX_INBOUND) {
-        events.fault('too-many-inbound')
-        if (!makeRoom(accepted.peer)) {
-          closeFd(accepted.fd)
-          continue
+      const accepted = acceptTcp(listener.fd)
+      if (typeof accepted === 'number') {
+        // no descriptor is left, most likely: who waits goes on waiting, and is looked at again in a while
+        if (accepted !== -EAGAIN) {
+          events.fault('not-accepted')
+          listener.events = 0
         }
+        return
       }
-      const rtt = tcpRtt(accepted.fd)
-      if (!secure) {
-        welcome(accepted.fd, { scheme: 'tcp', ...accepted.peer }, rtt)
-        continue
-      }
-      securing++
-      secure(accepted.fd, false, (fd) => {
-        securing--
-        if (fd < 0) events.fault('not-of-this-network')
-        else welcome(fd, { scheme: 'tls', ...accepted.peer }, rtt)
-      })
+      if (secure) handshake(accepted.fd, accepted.peer, secure)
+      else welcome(accepted.fd, { scheme: 'tcp', ...accepted.peer }, tcpRtt(accepted.fd))
     }
   }
 
+  function handshake(fd: number, peer: SocketAddress, secure: Secure): void {
+    const host = hostOf(peer)
+    const under = securing.get(host) ?? 0
+    if (under >= MAX_SECURING_OF_HOST || securingAll >= MAX_SECURING) {
+      events.fault('too-many-handshakes')
+      closeFd(fd)
+      return
+    }
+    const rtt = tcpRtt(fd)
+    securing.set(host, under + 1)
+    securingAll++
+    secure(fd, false, (plain) => {
+      securingAll--
+      const left = securing.get(host)! - 1
+      if (left > 0) securing.set(host, left)
+      else securing.delete(host)
+      if (plain < 0) events.fault('not-of-this-network')
+      else welcome(plain, { scheme: 'tls', ...peer }, rtt)
+    })
+  }
+
   function welcome(fd: number, endpoint: Endpoint, rtt: number): void {
+    if (inbound.size >= MAX_INBOUND) {
+      events.fault('too-many-inbound')
+      if (!makeRoom(endpoint)) {
+        closeFd(fd)
+        return
+      }
+    }
     const connection = open(fd, endpoint, rtt, () => inbound.delete(connection))
     inbound.set(connection, { since: Date.now(), endpoint })
   }
@@ -144,7 +168,10 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
           `Listen on "${formatEndpoint(endpoint)}": ${errnoMessage(fd)}; give another address or port with --listen`,
           { code: 'listen-failed', kind: 'node', details: { errno: -fd } },
         )
-      return () => void reactor.watch(fd, READABLE, () => accept(fd))
+      return () => {
+        const watch = reactor.watch(fd, READABLE, () => accept(watch))
+        listeners.push(watch)
+      }
     },
 
     /** Takes over a connection made elsewhere. */
@@ -154,6 +181,7 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
     tick(now: number): number {
       const next = dialling.tick(now)
       for (const connection of connections.values()) connection.check(now)
+      for (const listener of listeners) listener.events = READABLE
       return next
     },
 

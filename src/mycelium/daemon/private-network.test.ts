@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { createServer, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import { freePort, until } from '#sys'
 import { Daemon } from './daemon.ts'
@@ -63,4 +63,33 @@ test('who says nothing, rubbish, or goes away in the middle holds no connection'
   await until('three tries', 30_000, () => n >= 4)
   assert.equal(await isUp(caller), false)
   assert.ok((await peerOf(caller))?.lastError)
+})
+
+test('whoever has not the key keeps nobody out who has it, however many handshakes it begins', async (t) => {
+  const port = await freePort()
+  const listener = await node(t, home, port, true)
+  const member = await node(t, home, port, false)
+  await until('a member is up', 20_000, () => isUp(member))
+  const sockets: Socket[] = []
+  let ended = 0
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  for (let i = 0; i < 600; i++) {
+    const socket = connect({ host: '127.0.0.1', port, localAddress: '127.0.0.2' })
+    sockets.push(
+      socket
+        .on('error', () => {})
+        .once('close', () => ended++)
+        .resume(),
+    )
+  }
+  await until('all but those of one host to be refused', 20_000, async () => {
+    const refused = (await faults(listener))['too-many-handshakes'] ?? 0
+    return refused >= 550 && ended >= 550
+  })
+  const late = await node(t, home, port, false)
+  await until('another member is up', 20_000, () => isUp(late))
+  assert.equal(await isUp(member), true)
+  assert.equal((await faults(listener))['too-many-inbound'], undefined)
 })

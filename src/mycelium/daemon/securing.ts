@@ -1,3 +1,4 @@
+import { reasonOf } from '#codec'
 import { closeFd, socketPair } from '#sys'
 import { tuneForPeers } from './connection.ts'
 import type { Securing } from './protocol.ts'
@@ -11,7 +12,15 @@ export function createSecuring(hand: (one: Securing) => void) {
   return {
     secure(fd: number, client: boolean, done: Done): void {
       tuneForPeers(fd)
-      const [own, plainFd] = socketPair('stream')
+      let pair: [number, number]
+      try {
+        pair = socketPair('stream')
+      } catch (error) {
+        closeFd(fd)
+        done(-1, reasonOf(error))
+        return
+      }
+      const [own, plainFd] = pair
       const connection = next++
       waiting.set(connection, { own, done })
       hand({ connection, fd, plainFd, client })
