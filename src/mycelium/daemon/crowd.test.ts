@@ -1,11 +1,16 @@
 // Whoever takes all places of inbound peers for itself keeps nobody else out.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import test from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
-import { freePort, until } from '#sys'
+import { callUnix, freePort, sleep, until } from '#sys'
+import { createKeyFile } from '../identity.ts'
 import { encodeControl } from '../wire/control.ts'
 import { Daemon } from './daemon.ts'
 import { hostOf } from './peers.ts'
@@ -60,4 +65,42 @@ test('of all places of inbound peers one host keeps as many as others leave it, 
     ),
   )
   assert.equal(((await daemon.status()).faults as Record<string, number>)['too-many-inbound'], 4)
+})
+
+test('a node that has no descriptor left for who dials it waits until it has one, and does not spin meanwhile', {
+  timeout: 60_000,
+}, async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'zos-crowd-'))
+  const [key, api] = [join(dir, 'a.key'), join(dir, 'a.sock')]
+  await createKeyFile(key)
+  const port = await freePort()
+  const run = `run --key-file ${key} --listen tcp://127.0.0.1:${port} --api unix:${api} --no-discovery`
+  const command = `ulimit -n 90; exec ${resolve(import.meta.dirname, '../../../zos')} mycelium ${run}`
+  const child = spawn('sh', ['-c', command], { stdio: 'ignore' })
+  const sockets: Socket[] = []
+  t.after(() => {
+    child.kill('SIGKILL')
+    for (const socket of sockets) socket.destroy()
+    rmSync(dir, { recursive: true, force: true })
+  })
+  type Status = { faults: Record<string, number>; peersUp: number }
+  const status = () => callUnix<Status>(api, 'GET', '/status').catch(() => undefined)
+  await until('it to run', 30_000, status)
+  const closed: Promise<unknown>[] = []
+  for (let i = 0; i < 120; i++) {
+    const socket = connect({ host: '127.0.0.1', port }).on('error', () => {})
+    sockets.push(socket)
+    closed.push(once(socket, 'connect'))
+    socket.resume().write(hello)
+  }
+  await Promise.all(closed)
+  await sleep(1_000)
+  for (const socket of sockets.slice(0, 60)) socket.destroy()
+  const rest = await until('those who waited', 20_000, async () => {
+    const now = await status()
+    return now?.peersUp === 60 ? now : undefined
+  })
+  // some a second, and thousands where it spins
+  const tries = rest.faults['not-accepted'] ?? 0
+  assert.ok(tries > 0 && tries < 1_000, `${tries} tries`)
 })
