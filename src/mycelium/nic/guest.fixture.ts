@@ -12,6 +12,8 @@ import { ipv4OfSlot, type NicNetwork } from './network.ts'
 import { ipv6Packet, TCP } from './packet.ts'
 
 const GUEST_MAC = '027a6f730002'
+/** Milliseconds until what is waited for does not come any more, however loaded the cores are. */
+export const LIMIT = 20_000
 
 /** A machine's end of its card: a unix socket with QEMU's framing. */
 export class Guest {
@@ -60,11 +62,11 @@ export class Guest {
   }
 
   async attached(): Promise<void> {
-    await until('the network plane', 3000, () => this.#socket !== undefined)
+    await until('the network plane', LIMIT, () => this.#socket !== undefined)
   }
 
   async detached(): Promise<void> {
-    await until('the network plane to let go', 3000, () => this.#socket === undefined)
+    await until('the network plane to let go', LIMIT, () => this.#socket === undefined)
   }
 
   raw(bytes: Buffer): void {
@@ -80,7 +82,7 @@ export class Guest {
 
   /** The packet of the next frame. */
   async next(type = '86dd'): Promise<Buffer> {
-    const frame = await until('a frame', 3000, () => this.received.shift(), 2)
+    const frame = await until('a frame', LIMIT, () => this.received.shift(), 2)
     assert.equal(frame.toString('hex', 0, 14), `${GUEST_MAC}027a6f730001${type}`)
     return frame.subarray(14)
   }

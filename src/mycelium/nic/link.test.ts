@@ -90,7 +90,7 @@ test('any kernel finds out by itself what its card leads to', { skip: lacking },
   await one.up()
   await two.up()
   const learnt = (who: typeof one) =>
-    until('the route of an advertisement', 10_000, async () => {
+    until('the route of an advertisement', 30_000, async () => {
       const said = await who.says('ip', '-6', 'route', 'show', 'dev', 'eth0')
       return /^400::\/7 /m.test(said) ? said : undefined
     })
@@ -100,7 +100,7 @@ test('any kernel finds out by itself what its card leads to', { skip: lacking },
   assert.equal((await one.says('cat', '/proc/sys/net/ipv6/conf/eth0/mtu')).trim(), '65000')
   await t.test('the node, and another slot, by IPv6 and IPv4, in packets as large as the link takes', async () => {
     for (const { pings, identity } of [one, two])
-      await until('its address to be its own', 5000, () => pings(formatAddress(gatewayOf(identity.address)), '56'))
+      await until('its address to be its own', 30_000, () => pings(formatAddress(gatewayOf(identity.address)), '56'))
     assert.ok(await one.pings(formatAddress(two.identity.address), '64952'))
     assert.ok(!(await one.pings(formatAddress(two.identity.address), '64953')), 'larger than the link')
     assert.ok(await one.pings(formatIpv4(IPV4_GATEWAY), '56'))
@@ -110,7 +110,7 @@ test('any kernel finds out by itself what its card leads to', { skip: lacking },
   await t.test('who takes the address of another is told that it is taken, and nobody answers to its own', async () => {
     const taken = formatAddress(two.identity.address)
     await one.says('ip', 'addr', 'add', `${taken}/128`, 'dev', 'eth0')
-    await until('the address to be refused', 5000, async () => /dadfailed/.test(await one.says('ip', '-6', 'addr')))
+    await until('the address to be refused', 30_000, async () => /dadfailed/.test(await one.says('ip', '-6', 'addr')))
     assert.doesNotMatch(await two.says('ip', '-6', 'addr'), /dadfailed/)
   })
 })

@@ -4,7 +4,7 @@ import test from 'node:test'
 import { sleep, until } from '#sys'
 import type { Daemon } from '../daemon/daemon.ts'
 import { checksum } from '../wire/icmp.ts'
-import { tcp, twoNodes } from './guest.fixture.ts'
+import { LIMIT, tcp, twoNodes } from './guest.fixture.ts'
 import { gatewayOf, ipv4OfSlot } from './network.ts'
 import { ICMPV6, ipv6Packet, UDP } from './packet.ts'
 
@@ -57,15 +57,15 @@ test('cards of two nodes and of one: members reach declared ports and get answer
   await t.test('nobody speaks in the name of another', async () => {
     cache.send(tcp(db.identity, web.identity, 40_003, 80))
     stranger.send(tcp(db.identity, web.identity, 40_003, 80))
-    await web.nothing()
     const counted = async (node: Daemon) => ((await node.status()).packets as Record<string, number>)['foreign-source']
-    assert.deepEqual([await counted(one), await counted(two)], [1, 1])
+    for (const node of [one, two]) await until('it to be counted', LIMIT, async () => (await counted(node)) === 1)
+    await web.nothing()
     cache.received.length = 0
     stranger.received.length = 0
   })
   await t.test('large packets go whole, and an echo comes back', async () => {
     // the question is asked by what went before
-    await until('a large packet', 3000, async () => {
+    await until('a large packet', LIMIT, async () => {
       web.send(tcp(web.identity, db.identity, 40_000, 80, 30_000))
       return until('it', 200, () => db.received.find((f) => f.length > 30_000)).catch(() => undefined)
     })
@@ -116,7 +116,7 @@ test('names, a machine that leaves and comes back, and one that talks nonsense',
     return db.received.length > 0
   }
   // the packet thread is given the card a moment after the machine sees it connected: what comes before is lost
-  await until('a frame for who came back', 3000, arrives)
+  await until('a frame for who came back', LIMIT, arrives)
   await db.next()
 
   db.raw(Buffer.from('ffffffff00', 'hex'))
@@ -131,5 +131,5 @@ test('names, a machine that leaves and comes back, and one that talks nonsense',
   assert.equal(await two.detach(db.identity.publicKey.toString('hex')), true)
   await attach(two, db, network)
   db.received.length = 0
-  await until('an answer after all that', 5000, arrives)
+  await until('an answer after all that', LIMIT, arrives)
 })

@@ -28,7 +28,7 @@ test('a card sends what is booked for it, and its machine waits with the rest', 
   await db.next() // keys are agreed on by now
   const begun = performance.now()
   for (let n = 0; n < 1_000; n++) web.send(packet)
-  while (db.received.length < 1_000 && performance.now() - begun < 10_000) await sleep(5)
+  while (db.received.length < 1_000 && performance.now() - begun < 60_000) await sleep(5)
   assert.equal(db.received.length, 1_000, 'nothing is lost')
   const took = performance.now() - begun
   const due = (1_000 * packet.length - (64 << 10)) / 1_000

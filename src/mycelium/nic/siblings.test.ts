@@ -4,12 +4,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
-import { sleep, until } from '#sys'
+import { freePort, sleep, until } from '#sys'
 import { Daemon } from '../daemon/daemon.ts'
 import { changed, FUZZ_RUNS } from '../fuzz.fixture.ts'
 import { identityOf } from '../identity.ts'
 import { announce, readAnnouncement } from './announcement.ts'
-import { Guest, tcp } from './guest.fixture.ts'
+import { Guest, LIMIT, tcp } from './guest.fixture.ts'
 import { ipv4OfSlot, type NicNetwork } from './network.ts'
 import { createSiblings } from './siblings.ts'
 
@@ -123,13 +123,11 @@ test('an announcement of many comes in pieces; cut off, changed or made up it ha
   )
 })
 
-const port = 33_000 + Math.floor(Math.random() * 5_000)
-
 test('between two nodes: a replica that comes later is let in, and is found by name', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'zos-siblings-'))
   t.after(() => rmSync(dir, { recursive: true, force: true }))
   const [w0, w1, d0, d1] = ['w0', 'w1', 'd0', 'd1'].map((n) => new Guest(t, dir, n)) as [Guest, Guest, Guest, Guest]
-  const endpoint = { scheme: 'tcp', ip: '127.0.0.1', port } as const
+  const endpoint = { scheme: 'tcp', ip: '127.0.0.1', port: await freePort() } as const
   const one = await Daemon.start({ secret: randomBytes(32), listen: [endpoint], peers: [] })
   t.after(() => one[Symbol.asyncDispose]())
   const two = await Daemon.start({ secret: randomBytes(32), listen: [], peers: [endpoint] })
@@ -160,7 +158,7 @@ test('between two nodes: a replica that comes later is let in, and is found by n
   await one.reform(w0.identity.publicKey.toString('hex'), webs(w0, w1))
   await until(
     'the later web to be let in',
-    5_000,
+    LIMIT,
     () => {
       w1.send(tcp(w1.identity, d0.identity, 40_001, 80))
       return d0.received.shift()
@@ -170,7 +168,7 @@ test('between two nodes: a replica that comes later is let in, and is found by n
   await two.reform(d0.identity.publicKey.toString('hex'), dbs(d0, d1))
   await until(
     'the later db to be reached',
-    5_000,
+    LIMIT,
     () => {
       w0.send(tcp(w0.identity, d1.identity, 40_002, 80))
       return d1.received.shift()

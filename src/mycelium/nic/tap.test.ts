@@ -11,7 +11,7 @@ import { Daemon } from '../daemon/daemon.ts'
 import { packetBuffer, VNET_HEADER } from '../daemon/offload.ts'
 import { type Identity, identityOf } from '../identity.ts'
 import { checksum } from '../wire/icmp.ts'
-import { Guest, tcp } from './guest.fixture.ts'
+import { Guest, LIMIT, tcp } from './guest.fixture.ts'
 import { ipv4OfSlot, type NicNetwork } from './network.ts'
 import { ICMPV6, ipv6Packet, TCP } from './packet.ts'
 import { finish, leave } from './unfinished.ts'
@@ -59,7 +59,7 @@ class Machine {
     assert.ok(n > 0 || n === -EAGAIN, String(n))
     return n > 0 ? frame.subarray(VNET_HEADER + ETHERNET.length, n) : undefined
   }
-  next = (): Promise<Buffer> => until('a frame', 5000, () => this.take(), 2)
+  next = (): Promise<Buffer> => until('a frame', LIMIT, () => this.take(), 2)
 }
 
 async function machineAndGuest(t: TestContext, rate?: number) {
@@ -132,7 +132,7 @@ test('a machine on a tap: large packets, checksums that it left, coming back', {
   await sleep(50)
   machine.comeBack()
   const again = tcp(machine.identity, guest.identity, 40_002, 80)
-  await until('the network plane to come back', 5000, () => machine.send(Buffer.from(again)) && guest.received.shift())
+  await until('the network plane to come back', LIMIT, () => machine.send(Buffer.from(again)) && guest.received.shift())
   assert.equal(await counted('odd-offload'), undefined)
 })
 
@@ -165,7 +165,7 @@ test('a tap hears nothing of this node, and what was not offered to it is droppe
   cut[0] = 1
   cut[1] = 4
   assert.ok(machine.send(large, cut) > 0)
-  await until('it to be counted', 5000, async () => (await counted('odd-offload')) === 1)
+  await until('it to be counted', LIMIT, async () => (await counted('odd-offload')) === 1)
   await sleep(100)
   assert.equal(machine.take(), undefined)
   assert.deepEqual(guest.received, [])
@@ -176,7 +176,9 @@ test('above its rate a machine on a tap loses packets, and its stream goes on', 
   const packet = tcp(machine.identity, guest.identity, 40_000, 80, 1_300)
   machine.send(packet)
   await guest.next()
+  const begun = performance.now()
   for (let n = 0; n < 3_000; n++) machine.send(packet)
+  const took = performance.now() - begun
   let got = 0
   let quiet = 0
   while (quiet < 40) {
@@ -185,7 +187,8 @@ test('above its rate a machine on a tap loses packets, and its stream goes on', 
     quiet = now === 0 ? quiet + 1 : 0
     await sleep(25)
   }
-  assert.ok(got > 100 && got < 2_000, `${got} packets of 3000 waited`)
+  // besides what waited, those that the rate lets through while loaded cores draw the sending out
+  assert.ok(got > 100 && got < Math.min(2_000 + took * 0.75, 3_000), `${got} packets of 3000 in ${took} ms`)
   machine.send(packet)
   await guest.next()
 })

@@ -119,17 +119,21 @@ test('bytes pass no faster than their share', async (t) => {
 })
 
 test('what is too long, or says nothing, is ended and counted', async (t) => {
+  const LARGE: Share = { ...SMALL, bytes: 1 << 20 }
+  let rank: Rank = 'stranger'
   const { dial, status } = pair(
     t,
-    createAdmission(() => 'stranger', { ...shares, stranger: { ...SMALL, bytes: 1 << 20 } }),
+    createAdmission(() => rank, { ...shares, stranger: LARGE, member: { ...LARGE, idle: 60_000 } }),
   )
   const silent = dial()
   const [idle] = await once(silent.resume(), 'error')
   assert.match(String(idle), /nothing said for 0.4 s/)
+  // which no pause of loaded cores ends before
+  rank = 'member'
   const long = dial()
   long.on('error', () => {})
   long.resume().write(randomBytes(200_000))
   await until('it to be cut', 10_000, () => long.destroyed)
-  await until('all of it to be counted', 10_000, () => status().open.stranger === 0)
+  await until('all of it to be counted', 10_000, () => status().open.member === 0)
   assert.deepEqual(status().counters, { opened: 2, idle: 1, 'too-much': 1 })
 })
