@@ -240,7 +240,7 @@ test('ranges, batches, an upload that goes on where it ended, and what is counte
   assert.match(text, /# TYPE zos_hub_sent_bytes_total counter/)
 })
 
-test('hostile clients are bounded: slow, huge, many, and not speaking the language', { timeout: 60_000 }, async () => {
+test('hostile clients are bounded: slow, huge, many, and not speaking the language', { timeout: 180_000 }, async () => {
   const h = await hub()
   const { port } = h.place as { port: number }
   const sockets: Socket[] = []

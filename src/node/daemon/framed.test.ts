@@ -10,7 +10,7 @@ import { framed } from './framed.ts'
 const dir = mkdtempSync(join(tmpdir(), 'zos-framed-'))
 after(() => rmSync(dir, { recursive: true }))
 
-test('a command that is gone is noticed while nothing is written to it', { timeout: 30_000 }, async (t) => {
+test('a command that is gone is noticed while nothing is written to it', { timeout: 120_000 }, async (t) => {
   const begun = Promise.withResolvers<void>()
   const closed = Promise.withResolvers<void>()
   const serve = framed(async (stream) => {

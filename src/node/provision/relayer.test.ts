@@ -15,7 +15,7 @@ const posted: Answer = { state: 'posted', tx: `0x${'11'.repeat(32)}`, block: 7 }
 const messagesIn = async (dir: string) => (await readdir(dir)).filter((name) => name.endsWith('.message'))
 
 test('a word goes to the relayer as a message and its answer comes back; a late answer does not stay here', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using stack = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'zos-carry-'))

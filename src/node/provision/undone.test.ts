@@ -30,7 +30,7 @@ const [me, owner] = ['node', 'owner'].map((name) => keyOf(name, Buffer.alloc(32,
 const capacity = { cpu: 4000, ram: 4096, ssd: 4096, hdd: 0, uplink: 0, gpu: 0, ipv4: 0 }
 const root = `0x${'01'.repeat(32)}` as const
 
-test('a report whose block is undone is said again, one that becomes final is not', { timeout: 60_000 }, async (t) => {
+test('a report whose block is undone is said again, one that becomes final is not', { timeout: 180_000 }, async (t) => {
   await using stack = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'zos-undone-'))
   stack.defer(() => rm(dir, { recursive: true, force: true }))

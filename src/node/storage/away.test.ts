@@ -25,7 +25,7 @@ test('kill -9 and restart under a reader; everything posted again', async () => 
   ]).finally(() => {
     finished = true
   })
-  await until('reads', 5000, async () => ((await n.call('GET', '/exports/vm-1')).requests as number) > 0)
+  await until('reads', 20_000, async () => ((await n.call('GET', '/exports/vm-1')).requests as number) > 0)
   assert.equal(finished, false)
   n.child.kill('SIGKILL')
   await sleep(200)
@@ -69,16 +69,21 @@ async function hubProcess(dir: string, port = 0) {
   const main = join(import.meta.dirname, '../../hub/main.ts')
   const wanted = port || (await freePort())
   const child = spawn(process.execPath, [...programFlags(), main, '--dir', dir, '--port', `${wanted}`])
-  await until('the hub', 10_000, () =>
-    fetch(`http://127.0.0.1:${wanted}/`).then(
-      () => true,
-      () => false,
-    ),
-  )
   const exit = new Promise((resolve) => child.once('exit', resolve))
   const kill = async () => {
     child.kill('SIGKILL')
     await exit
+  }
+  const answers = () =>
+    fetch(`http://127.0.0.1:${wanted}/`).then(
+      () => true,
+      () => false,
+    )
+  try {
+    await until('the hub', 60_000, answers)
+  } catch (error) {
+    await kill()
+    throw error
   }
   return { port: wanted, kill, [Symbol.asyncDispose]: kill }
 }
@@ -95,7 +100,7 @@ test('the hub is killed in the middle of a read and stays away for seconds: the 
   const reading = run('qemu-img', ['convert', '-r', '2M', '-O', 'raw', '--image-opts', whole, out]).finally(() => {
     finished = true
   })
-  await until('reads', 5000, async () => (await stat()).requests > 0)
+  await until('reads', 20_000, async () => (await stat()).requests > 0)
   await hub.kill()
   await sleep(3000)
   assert.equal(finished, false)
@@ -113,7 +118,7 @@ test('what a start touched is kept beside the manifest: a node that never ran it
   await first.call('POST', '/exports/vm-1/bind', { digest: published.digest })
   await run('qemu-io', ['-r', '-c', 'read 3M 1M', '--image-opts', image])
   await first.call('POST', '/exports/vm-1/ready')
-  await until('the trace', 6000, () => existsSync(join(hub, 'traces', published.digest)))
+  await until('the trace', 20_000, () => existsSync(join(hub, 'traces', published.digest)))
 
   await using server = await hubProcess(hub)
   await using n = await node({ hub: `http://127.0.0.1:${server.port}` })
@@ -125,7 +130,7 @@ test('what a start touched is kept beside the manifest: a node that never ran it
   assert.ok(order.length >= 8, `${order.length} extents`)
   await until(
     'the prefetch',
-    5000,
+    20_000,
     async () => (await n.call<{ fetched: number }>('GET', '/status')).fetched > order.length,
   )
   assert.deepEqual([(await stat()).requests, (await stat()).selfContained], [0, false])

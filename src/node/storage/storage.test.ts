@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { run, tryRun } from '#sys'
+import { run, tryRun, until } from '#sys'
 import { chunkFile, flip, idsOf, MAIN, node, published, put, top } from './storage.fixture.ts'
 
 test('an export is made, bound, checked and read; the same calls again change nothing', async () => {
@@ -114,7 +114,8 @@ test('a damaged chunk no start needs is an I/O error to who reads it, and the lo
     `of=${out}`,
   ])
   assert.notEqual(read.code, 0)
-  assert.match(n.log(), new RegExp(`export "vm-1": a read failed: "/data-7": .*${id}`))
+  const said = new RegExp(`export "vm-1": a read failed: "/data-7": .*${id}`)
+  await until('what it logged to come', 10_000, () => said.test(n.log()))
   assert.ok(((await n.call('GET', '/exports/vm-1')).errors as number) > 0)
 })
 
