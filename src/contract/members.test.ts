@@ -37,7 +37,7 @@ async function agree(w: World, group: Hex, name: string, kind: 'deploy' | 'updat
 }
 
 test('passkeys approve on chain and offline: two of three, without any secp256k1 key', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   await w.node('n')
@@ -94,7 +94,7 @@ test('a passkey’s signature has one form; each other byte of it is refused', (
 })
 
 test('a contract wallet counts with a proven state alone, and offline the log says so', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   const { grid, relayer, members } = w
@@ -131,7 +131,7 @@ test('a contract wallet counts with a proven state alone, and offline the log sa
 })
 
 test('weights and roles: a heavy member, a member who may only stop, one who may only read', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   const { grid, relayer } = w

@@ -24,7 +24,7 @@ const WRITES = [
   ...['setFarm', 'setGroup', 'setNodeState'],
 ]
 
-test('I10: who deployed the contract, and who relays, can do nothing for a group', { timeout: 60_000 }, async () => {
+test('I10: who deployed the contract, and who relays, can do nothing for a group', { timeout: 180_000 }, async () => {
   await using w = await openWorld()
   // this account put the contract on the chain, and carries every transaction
   const { grid, relayer } = w

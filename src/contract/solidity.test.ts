@@ -53,7 +53,7 @@ test('the committed artifact is what the sources compile to', () => {
   assert.ok(code.length <= 600, `${code.length} lines of code: small enough to be read whole`)
 })
 
-test('two groups race for the last GiB: exactly one wins', { timeout: 60_000 }, async () => {
+test('two groups race for the last GiB: exactly one wins', { timeout: 180_000 }, async () => {
   await using w = await openWorld()
   const { grid } = w
   const n = await w.node('n', { ram: 1024 })
@@ -77,7 +77,7 @@ test('two groups race for the last GiB: exactly one wins', { timeout: 60_000 }, 
   assert.equal((await readNode(grid, n.id))!.used.ram, 1024)
 })
 
-test('members change while an update is in flight: the old epoch’s approvals die', { timeout: 60_000 }, async () => {
+test('members change while an update is in flight: the old epoch’s approvals die', { timeout: 180_000 }, async () => {
   await using w = await openWorld()
   const { grid, relayer, members } = w
   const n = await w.node('n')
@@ -198,7 +198,7 @@ test('nodes: only their own key and their farm’s owner change them; heartbeats
   assert.equal((await readDeployment(grid, group, 'web')).version, 2)
 })
 
-test('gas per operation is the snapshot’s', { timeout: 60_000 }, async () => {
+test('gas per operation is the snapshot’s', { timeout: 180_000 }, async () => {
   await using w = await openWorld()
   const { grid, relayer } = w
   const gas: Record<string, number> = {}

@@ -9,7 +9,7 @@ import test from 'node:test'
 import { promisify } from 'node:util'
 import { openEmbeddedChain } from './engine/embedded.ts'
 
-test('with ZOS_TEST_RPC a suite makes its contract, its nodes and its groups there', { timeout: 120_000 }, async () => {
+test('with ZOS_TEST_RPC a suite makes its contract, its nodes and its groups there', { timeout: 180_000 }, async () => {
   const dir = await mkdtemp(join(tmpdir(), 'zos-rpc-'))
   try {
     await using engine = await openEmbeddedChain({ dir })

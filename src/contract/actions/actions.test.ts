@@ -19,7 +19,7 @@ import {
 } from './index.ts'
 
 test('a group deploys, freezes, thaws, updates, undoes, migrates and cancels; its log verifies', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   const { grid, relayer, members } = w
@@ -99,7 +99,7 @@ test('a group deploys, freezes, thaws, updates, undoes, migrates and cancels; it
   assert.equal(verifyLog(await exportLog(grid, group, 'web')).state.status, 'wiped')
 })
 
-test('what the contract would refuse is not proposed', { timeout: 60_000 }, async () => {
+test('what the contract would refuse is not proposed', { timeout: 180_000 }, async () => {
   await using w = await openWorld()
   const { grid, relayer, members } = w
   const n1 = await w.node('n1', {}, 'DE')

@@ -30,7 +30,7 @@ import { send, write } from './relayer.ts'
 type Hex = `0x${string}`
 
 test('a group that the contract takes and nobody can read keeps no list from anybody', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   const { grid, relayer, members } = w
@@ -49,7 +49,7 @@ test('a group that the contract takes and nobody can read keeps no list from any
 })
 
 test('a deployment with more names than we take hides no other from its node or its group', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   const { grid, relayer, members } = w
@@ -73,7 +73,7 @@ test('a deployment with more names than we take hides no other from its node or 
 })
 
 test('a signature that no log can hold stops nobody’s deployment: it is no signature', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   const { grid, relayer, members } = w
@@ -108,7 +108,7 @@ test('a signature that no log can hold stops nobody’s deployment: it is no sig
 })
 
 test('a registration counts once, also behind a change of key; and no words of a node hurt who reads them', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   const { grid, relayer, owner } = w
@@ -141,7 +141,7 @@ test('a registration counts once, also behind a change of key; and no words of a
   )
 })
 
-test('an old report posted again by anyone changes nothing', { timeout: 60_000 }, async () => {
+test('an old report posted again by anyone changes nothing', { timeout: 180_000 }, async () => {
   await using w = await openWorld()
   const { grid, relayer } = w
   const n = await w.node('n')
@@ -157,7 +157,7 @@ test('an old report posted again by anyone changes nothing', { timeout: 60_000 }
 })
 
 test('a migration that takes its time keeps no node from an operator who gives notice', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   const { grid } = w

@@ -4,7 +4,7 @@ import type { Engine } from '../engine/types.ts'
 import { openWorld, root, slot } from '../testing/world.ts'
 import { openGrid, proveDeployment, readConsent, readDeployment } from './index.ts'
 
-test('state is proven under the block’s root; any false word in a proof is refused', { timeout: 60_000 }, async () => {
+test('state is proven under the block’s root; any false word in a proof is refused', { timeout: 180_000 }, async () => {
   await using w = await openWorld()
   const { grid } = w
   const n = await w.node('n')

@@ -45,7 +45,7 @@ async function providers(stack: AsyncDisposableStack, ways: How[]) {
 }
 
 const honest: How = async (_, __, ask) => ({ result: await ask() })
-const onEmbedded = { skip: process.env.ZOS_TEST_RPC ? 'the embedded chain alone' : false, timeout: 60_000 }
+const onEmbedded = { skip: process.env.ZOS_TEST_RPC ? 'the embedded chain alone' : false, timeout: 180_000 }
 
 test('too many requests: asked again later, as said; whoever says it for ever is named', onEmbedded, async () => {
   await using stack = new AsyncDisposableStack()
@@ -72,7 +72,7 @@ test('too many requests: asked again later, as said; whoever says it for ever is
     callRpc(urls[0]!, 'eth_chainId', [], 700),
     /too much was asked of it: (status 429|Too Many|compute)/,
   )
-  assert.ok(performance.now() - begun < 3000)
+  assert.ok(performance.now() - begun < 10_000)
 })
 
 test('ranges of logs shrink until they are taken, and no block is left out', onEmbedded, async () => {

@@ -16,7 +16,7 @@ const MIB = 1 << 20
 
 test('logs of more bytes than one answer gives are read piece by piece, by several at once', {
   skip: process.env.ZOS_TEST_RPC ? 'the embedded chain alone' : false,
-  timeout: 120_000,
+  timeout: 180_000,
 }, async () => {
   await using w = await openWorld()
   const { grid, relayer, members } = w
@@ -35,7 +35,7 @@ test('logs of more bytes than one answer gives are read piece by piece, by sever
 })
 
 test('answers that nobody fetches hold so many bytes and no more; with them gone others are served again', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const dir = await mkdtemp(join(tmpdir(), 'zos-readers-'))
   const socketPath = join(dir, 'rpc.sock')
@@ -63,9 +63,10 @@ test('answers that nobody fetches hold so many bytes and no more; with them gone
     const slow = Array.from({ length: 24 }, () => ask())
     for (const req of slow) req.on('response', (res) => res.pause())
     await until('the answers that may wait', 20_000, async () => (await status(ask())) === 503)
+    const held = () => slow.filter((req) => (req as { res?: { statusCode: number } }).res?.statusCode === 200).length
+    await until('who was given one to hear of it', 20_000, () => held() >= 7)
     await sleep(200)
-    const held = slow.filter((req) => (req as { res?: { statusCode: number } }).res?.statusCode === 200).length
-    assert.equal(held, 7, 'answers of 4 MiB and a little that wait')
+    assert.equal(held(), 7, 'answers of 4 MiB and a little that wait')
     assert.equal(await status(ask('small')), 200, 'who asks for a little is served')
     for (const req of slow) req.destroy()
     const batch = request({ socketPath, method: 'POST', path: '/', agent: false })

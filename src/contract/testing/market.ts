@@ -15,6 +15,8 @@ export type Market = {
   balance: bigint
   count: number
   pool: Map<number, Waiting>
+  /** All that the pool has taken, in that order. */
+  offers: Waiting[]
   /** What is in blocks, in their order. */
   mined: { nonce: number; data: Hex; fee: bigint }[]
   /** What estimates throw. */
@@ -47,6 +49,7 @@ export function openMarket(): Market {
     if (before && (now.tip * 10n < before.tip * 11n || now.fee * 10n < before.fee * 11n))
       throw fault('replacement transaction underpriced')
     market.pool.set(n, { ...now, nonce: n })
+    market.offers.push({ ...now, nonce: n })
     return now.hash
   }
   const pending = () => {
@@ -75,7 +78,7 @@ export function openMarket(): Market {
       async [Symbol.asyncDispose]() {},
     },
     ...{ base: 10n ** 9n, balance: 10n ** 18n, count: 0 },
-    ...{ pool: new Map(), mined: [], refuses: undefined, deaf: [] },
+    ...{ pool: new Map(), offers: [], mined: [], refuses: undefined, deaf: [] },
     mine() {
       block++
       for (;;) {

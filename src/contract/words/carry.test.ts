@@ -71,7 +71,7 @@ const codeOf = (answer: Answer | undefined): string | undefined =>
   answer?.state === 'refused' ? answer.code : answer?.state
 
 test('words of many nodes: signs of life in one transaction, reports as they come; what is old is not posted again', {
-  timeout: 120_000,
+  timeout: 180_000,
 }, async () => {
   const { w, grid, members, group, carrier, take, spent, reportOf } = await world()
   await using _ = w
@@ -117,7 +117,7 @@ test('words of many nodes: signs of life in one transaction, reports as they com
   assert.equal(carrier.counters.transactions, 6)
 })
 
-test('junk, foreign keys and floods: nothing is spent, others are not kept waiting', { timeout: 120_000 }, async () => {
+test('junk, foreign keys and floods: nothing is spent, others are not kept waiting', { timeout: 180_000 }, async () => {
   const { w, grid, members, carrier, take, spent, reportOf } = await world()
   await using _ = w
   const [a, b] = members as [Member, Member]
@@ -162,7 +162,7 @@ test('junk, foreign keys and floods: nothing is spent, others are not kept waiti
 })
 
 test('reports of several nodes do not wait for each other: they can be in one block', {
-  timeout: 120_000,
+  timeout: 180_000,
   skip: process.env.ZOS_TEST_RPC ? 'holds transactions back on the embedded chain' : false,
 }, async () => {
   const { w, grid, members, reportOf } = await world()
