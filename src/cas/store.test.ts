@@ -133,7 +133,7 @@ test('over its limit the cache drops the longest unused, never pins or what the 
     await putAndRead(store, randomBytes(30_000))
     await new Promise((done) => setTimeout(done, 5))
   }
-  await until('the cache to shrink', 5000, async () => (await usage(store.local)).bytes <= 100_000)
+  await until('the cache to shrink', 20_000, async () => (await usage(store.local)).bytes <= 100_000)
   assert.ok(statSync(local(first.id)).size > 0)
   assert.ok(statSync(local(only.id)).size > 0)
   assert.ok(store.counters.evicted >= 4)

@@ -66,7 +66,7 @@ test('a file that cannot take its name leaves nothing behind', async () => {
   )
 })
 
-test('a refusal that is cut off is an error of whoever opens a stream, too', { timeout: 20_000 }, async (t) => {
+test('a refusal that is cut off is an error of whoever opens a stream, too', { timeout: 120_000 }, async (t) => {
   const server = createServer((socket) =>
     socket.once('data', () => socket.end('HTTP/1.1 400 Refused\r\ncontent-length: 100\r\n\r\n{"error"')),
   )

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { until } from '#sys'
 import type { VmClass } from './args.ts'
 import { createPool, type PoolOptions } from './pool.ts'
 
@@ -105,7 +106,7 @@ test('what waits is polished when nobody wants anything, and cannot be claimed m
   pool.refill()
   await new Promise((done) => setTimeout(done, 100))
   assert.deepEqual([pool.size(), polished.length], [2, 0], 'not so soon after a start')
-  await new Promise((done) => setTimeout(done, 600))
+  await until('one to be polished', 10_000, () => polished.length > 0)
   assert.equal(polished.length, 1)
   const other = pool.claim(small)
   assert.ok(other && !polished.includes(other))

@@ -29,7 +29,7 @@ async function printed(command: (args: string[]) => Promise<number>, args: strin
 }
 
 test('zos grid contract, farm create, node register: a grid on any chain; again with the same folder is the same node', {
-  timeout: 120_000,
+  timeout: 180_000,
 }, async () => {
   await using stack = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'zos-begin-'))

@@ -33,7 +33,7 @@ const capacity = { cpu: 4000, ram: 4096, ssd: 4096, hdd: 0, uplink: 0, gpu: 0, i
 const SOON = 30_000
 
 test('nodes by their record, people by their group; known they stay while the chain is away or an RPC keeps something back', {
-  timeout: 120_000,
+  timeout: 180_000,
 }, async () => {
   await using stack = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'zos-known-'))

@@ -21,7 +21,7 @@ import { freePort, tryRun, until } from '#sys'
 const zos = resolve(import.meta.dirname, '../../../zos')
 
 test('a silent address is told why, as far as the node knows; words too many and paths for ids are refused', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async () => {
   await using stack = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'zos-questions-'))
@@ -40,7 +40,7 @@ test('a silent address is told why, as far as the node knows; words too many and
   await until('a route', 20_000, async () => (await daemon.routes()).length > 0)
   const env = { ...process.env, ZOS_HOME: dir, ZOS_MYCELIUM_API: `unix:${socket}` }
   const asked = async (...words: string[]) => {
-    const { code, stdout, stderr } = await tryRun(zos, ['mycelium', ...words], { env, timeout: 20_000 })
+    const { code, stdout, stderr } = await tryRun(zos, ['mycelium', ...words], { env, timeout: 60_000 })
     return { code, stdout: stdout.toString(), stderr }
   }
 

@@ -32,7 +32,7 @@ const capacity = { cpu: 4000, ram: 4096, ssd: 4096, hdd: 0, uplink: 0, gpu: 0, i
 const topic = Buffer.from(WORDS_TOPIC)
 
 test('words that come as messages are posted and answered; strangers and other topics get nothing; a relayer that was away catches up', {
-  timeout: 120_000,
+  timeout: 180_000,
 }, async () => {
   await using stack = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'zos-words-'))

@@ -108,7 +108,8 @@ async function onTerminal(reply: string): Promise<{ shown: string; code: number 
   let shown = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     shown += text
-    if (reply !== '' && shown.includes('[Y/n]')) child.stdin.end(reply)
+    // its input stays open: at an end of it "script" types a sign of its own, which may be echoed last
+    if (reply !== '' && shown.includes('[Y/n]')) child.stdin.write(reply)
     if (shown.includes('[Y/n]')) reply = ''
   })
   const [code] = (await once(child, 'close')) as [number | null]
