@@ -242,14 +242,7 @@ test('rubbish, hostile and unfinished frames cost only their own connection, wit
   }
   for (const bytes of Object.values(hostile)) await rubbish(bytes)
   const { faults } = await api<{ faults: Record<string, number> }>(a, 'GET', '/status')
-  for (const name of [
-    'bad-version',
-    'bad-type',
-    'control-too-long',
-    'bad-control-header',
-    'bad-data-header',
-    'bad-message',
-  ])
+  for (const name of ['bad-version', ...Object.keys(hostile).slice(1, -1)])
     assert.ok(faults[name]! >= 1, `${name} in ${JSON.stringify(faults)}`)
   const through = await ping(a, addressOf(c), '-c', '20', '-i', '0.02')
   assert.match(through.stdout.toString(), / 0% packet loss/)
@@ -286,6 +279,18 @@ test('a second node on the same port or API is refused with one line', { skip },
   assert.match(tun.stderr, /^zos: Create TUN interface "zos0": .*another program holds it.*\n$/)
   const socket = await again('--api', `unix:${a.api}`)
   assert.match(socket.stderr, /^zos: Serve the API on .*another daemon answers there.*\n$/)
-  await stop(a, 'SIGTERM')
-  assert.equal(a.child!.exitCode, 0)
+  await stop(b, 'SIGTERM')
+  assert.equal(b.child!.exitCode, 0)
+})
+
+test('its interface goes down and comes up: all as before; it is deleted: the node says so and ends', {
+  skip,
+}, async () => {
+  start(b)
+  for (const state of ['down', 'up']) await ip('-n', a.ns, 'link', 'set', 'zos0', state)
+  await reaches(a, c, 20)
+  await ip('-n', a.ns, 'link', 'del', 'zos0')
+  await until('it to end', 20_000, () => a.child!.exitCode !== null)
+  assert.equal(a.child!.exitCode, 1)
+  assert.match(a.log, /^zos: Read TUN interface "zos0": it is gone; .*\n$/m)
 })

@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { closeFd, ioctlFd, setTunOffload, socketFd } from './ffi.ts'
 import {
@@ -98,6 +98,15 @@ export function openTun(options: TunOptions): number {
   }
 }
 
+/** Who takes the interface down and up again finds the address there: otherwise the kernel forgets it, and nobody gives another. */
+function keepAddress(name: string): void {
+  try {
+    writeFileSync(`/proc/sys/net/ipv6/conf/${name}/keep_addr_on_down`, '1')
+  } catch {
+    // in some containers nothing there may be written
+  }
+}
+
 function configure(fd: number, { name, address, prefix, mtu, offload, queue }: TunOptions): void {
   const flags = IFF_TUN | IFF_NO_PI | (offload ? IFF_VNET_HDR : 0)
   const created = ioctlFd(
@@ -122,6 +131,7 @@ function configure(fd: number, { name, address, prefix, mtu, offload, queue }: T
       )
     set(SIOCSIFMTU, mtu)
     set(SIOCSIFTXQLEN, queue)
+    keepAddress(name)
     const index = ifreq(name)
     check('Configure TUN interface', name, ioctlFd(control, SIOCGIFINDEX, index))
     // struct in6_ifreq: address, prefix length u32, interface index i32

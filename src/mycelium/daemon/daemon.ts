@@ -26,6 +26,8 @@ type CallBody = ThreadCall extends infer C ? (C extends ThreadCall ? Omit<C, 'id
 
 const errorOf = ({ message, code, kind, details }: Failure) => new ZosError(message, { code, kind, details })
 
+const hasEnded = () => new ZosError('Ask the overlay node: it has ended', { code: 'ended', kind: 'node' })
+
 const ONE = Buffer.from(new BigUint64Array([1n]).buffer)
 
 /** What lives on this side of the packet thread. */
@@ -92,8 +94,15 @@ export class Daemon implements AsyncDisposable {
     })
     this.ended = new Promise((resolve, reject) => {
       worker.once('error', reject)
+      worker.on('message', (event: ThreadEvent) => {
+        if (event.event !== 'failed') return
+        this.#ended = true
+        reject(errorOf(event))
+      })
       worker.once('exit', () => {
         this.#ended = true
+        for (const { failed } of this.#waiting.values()) failed(hasEnded())
+        this.#waiting.clear()
         resolve()
       })
     })
@@ -150,8 +159,7 @@ export class Daemon implements AsyncDisposable {
   }
 
   #call<T>(call: CallBody): Promise<T> {
-    if (this.#ended)
-      return Promise.reject(new ZosError('Ask the overlay node: it has ended', { code: 'ended', kind: 'node' }))
+    if (this.#ended) return Promise.reject(hasEnded())
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { done: resolve as (value: unknown) => void, failed: reject })
@@ -281,7 +289,8 @@ export class Daemon implements AsyncDisposable {
       this.#ended = true
       await stopped
     }
-    await this.ended
+    // why, is for who waits for that
+    await this.ended.catch(() => {})
     await this.#tls?.terminate()
   }
 }

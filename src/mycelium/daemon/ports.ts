@@ -1,4 +1,5 @@
-import { callable, readFd, writeFd } from '#sys'
+import { ZosError } from '#codec'
+import { callable, EAGAIN, readFd, writeFd } from '#sys'
 import type { Identity } from '../identity.ts'
 import { guarded } from '../nic/guarded.ts'
 import type { NicNetwork, NicSpec } from '../nic/network.ts'
@@ -40,7 +41,14 @@ export type PortHooks = {
 
 export function openPort(spec: OpenPort, hooks: PortHooks): Port {
   if (spec.kind === 'nic') return nicPort(spec, hooks)
-  const open = (with_: PortHooks) => fdPort(spec.fd, with_)
+  const open = (with_: PortHooks) =>
+    fdPort(spec.fd, with_, (code) => {
+      throw new ZosError(`Read TUN interface "${spec.name}": it is gone; somebody has deleted it, start this again`, {
+        code: 'tun-lost',
+        kind: 'node',
+        details: { errno: -code },
+      })
+    })
   return spec.network ? guarded(spec.network, hooks, open) : open(hooks)
 }
 
@@ -53,14 +61,25 @@ const ROOM = HEADROOM + IPV6_HEADER + MAX_PACKET + 1
 const incoming = packetBuffer(ROOM, callable(ROOM))
 const offload = noOffload()
 
-/** A port whose other side is a descriptor that gives and takes a packet at a time, as a TUN's does. It is closed with it. */
-export function fdPort(fd: number, { reactor, count, send }: Pick<PortHooks, 'reactor' | 'count' | 'send'>): Port {
+/**
+ * A port whose other side is a descriptor that gives and takes a packet at a time, as a TUN's does. It is closed with it. LOST
+ * gets the errno when there is nothing behind it any more, and would get it again and again.
+ */
+export function fdPort(
+  fd: number,
+  { reactor, count, send }: Pick<PortHooks, 'reactor' | 'count' | 'send'>,
+  lost: (code: number) => void = () => {},
+): Port {
   const { bytes } = incoming
   const watch = reactor.watch(fd, READABLE, () => {
     let taken = 0
     for (let i = 0; i < BATCH && taken < BATCH_BYTES; i++) {
       const n = readFd(fd, bytes, HEADROOM - VNET_HEADER, VNET_HEADER + IPV6_HEADER + MAX_PACKET)
-      if (n <= 0) return
+      if (n === -EAGAIN) return
+      if (n <= 0) {
+        lost(n)
+        return
+      }
       taken += n
       const length = n - VNET_HEADER
       const isKnown = readVnet(bytes, HEADROOM, offload)
