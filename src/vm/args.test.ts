@@ -81,6 +81,13 @@ test('the uid is given up by the option this QEMU has', () => {
   assert.deepEqual([all(args, '-runas'), all(args, '-run-with')], [[], ['user=9:9']])
 })
 
+test('an emulated kernel does not try its timer, which stands still while the emulator waits for a CPU', () => {
+  assert.match(kernelCommandLine('tcg', recent), / no_timer_check\b/)
+  assert.doesNotMatch(kernelCommandLine('kvm', recent), /no_timer_check/)
+  const args = qemuArgs({ ...base, boot: { vmlinux: '/k', initramfs: '/i', append: 'tsc_early_khz=5' } })
+  assert.match(all(args, '-append')[0]!, / tsc_early_khz=5$/)
+})
+
 test('cmpxchg16b is kept from the guest kernel where TCG gets it wrong, and only there', () => {
   assert.match(kernelCommandLine('tcg', old), /clearcpuid=cx16/)
   assert.doesNotMatch(kernelCommandLine('tcg', recent), /cx16/)

@@ -68,9 +68,10 @@ const COMMON_WORDS = [
 
 /**
  * Under TCG code costs time when it is seen first (10 µs per block, 48,000 blocks for a start), and speculation is not
- * the guest's: one VM is one workload, so its kernel guards no secrets of others from it.
+ * the guest's: one VM is one workload, so its kernel guards no secrets of others from it. Whether its timer ticks is not tried:
+ * while the emulator waits for a CPU it does not, and the kernel would give up. Other hypervisors' guests leave that out too.
  */
-const TCG_WORDS = ['tsc=reliable', 'mitigations=off']
+const TCG_WORDS = ['tsc=reliable', 'mitigations=off', 'no_timer_check']
 
 /**
  * TCG before QEMU 8 leaves garbage in RFLAGS after `cmpxchg16b`; an interrupt right behind one (SLUB's fast path) then

@@ -5,7 +5,8 @@ import { pipeline } from 'node:stream/promises'
 import { codeOf } from '#codec'
 import { run, until } from '#sys'
 import type { VmClass } from './args.ts'
-import { awaitBoot } from './boot.ts'
+import { awaitBoot, bootOf, clockWords } from './boot.ts'
+import { checkClock } from './guest-clock.ts'
 import type { VmHost } from './host.ts'
 import type { Machine } from './machine.ts'
 import { setCapabilities } from './restore.ts'
@@ -13,8 +14,8 @@ import { type MachineSpec, PLACEHOLDER, spawnQemu } from './spawn.ts'
 
 /** A cold boot takes 3 s under TCG on an idle core; a minute means a drowning machine or a guest that hangs. */
 const BOOT_DEADLINE = 60_000
-/** Emulators have bugs that strike now and then; a guest that fails twice has another reason. */
-const ATTEMPTS = 2
+/** Emulators have bugs that strike now and then; a guest that fails three times has another reason. */
+const ATTEMPTS = 3
 
 /** Boots a guest whose RAM is the file TO.ram, waits for its agent and saves its devices to TO.state. */
 export async function bootAndSave(
@@ -38,10 +39,12 @@ export async function bootAndSave(
           start: 'cold',
           tied: true,
           memory: { path: to.ram, share: true },
-          boot: { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path },
+          // should what this machine says of its clock be wrong, the guest finds out for itself
+          boot: bootOf(host, attempt === 1 ? clockWords(host) : ''),
         },
       )
       await awaitBoot(host, machine, BOOT_DEADLINE, signal)
+      await checkClock(machine.agentSocket, signal)
       await saveState(machine, to.state)
       return await flush(to.ram)
     } catch (error) {

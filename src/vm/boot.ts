@@ -1,6 +1,18 @@
 import { reasonOf } from '#codec'
+import type { QemuInput } from './args.ts'
 import type { VmHost } from './host.ts'
 import type { Machine } from './machine.ts'
+
+/** What a guest boots, with APPEND on its kernel's command line. */
+export const bootOf = ({ kernel, initramfs }: VmHost, append: string): NonNullable<QemuInput['boot']> => ({
+  vmlinux: kernel.vmlinux,
+  initramfs: initramfs.path,
+  append,
+})
+
+/** Tells an emulated guest's kernel how fast its TSC counts. */
+export const clockWords = ({ accel, tscKhz }: VmHost): string =>
+  accel === 'tcg' && tscKhz !== undefined ? `tsc_early_khz=${tscKhz}` : ''
 
 /**
  * Waits until the agent of a guest that boots answers. A guest that ends or hangs instead is reported with its

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf, ZosError } from '#codec'
 import { until } from '#sys'
+import { bootOf, clockWords } from './boot.ts'
 import type { VmHost } from './host.ts'
 import { identify, isRunning, killProcess, processesWith } from './identity.ts'
 import { type Machine, type MachineRecord, qmpSocketOf, watchMachine } from './machine.ts'
@@ -11,10 +12,8 @@ import { type MachineSpec, spawnQemu } from './spawn.ts'
 import type { Template } from './template.ts'
 
 /** Boots the kernel: 3 s under TCG. The agent answers when it is up. */
-export function coldBoot(host: VmHost, spec: MachineSpec, options: { append?: string } = {}): Promise<Machine> {
-  const boot = { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path, ...options }
-  return spawnQemu(host, spec, { start: 'cold', boot })
-}
+export const coldBoot = (host: VmHost, spec: MachineSpec): Promise<Machine> =>
+  spawnQemu(host, spec, { start: 'cold', boot: bootOf(host, clockWords(host)) })
 
 /**
  * Restores TEMPLATE with copy-on-write memory and SPEC's own disks. It runs when this resolves (`paused`: it waits

@@ -18,6 +18,8 @@ export type VmHost = AsyncDisposable & {
   accel: Accel
   /** Why this accelerator, for people. */
   accelReason: string
+  /** How fast the processor's TSC counts, where that is known. */
+  tscKhz: number | undefined
   kernel: Kernel
   initramfs: Initramfs
   isolation: Isolation

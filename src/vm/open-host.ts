@@ -2,7 +2,8 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { chooseAccel, PROBE_DEADLINE } from './accel.ts'
 import type { Accel } from './args.ts'
-import { awaitBoot } from './boot.ts'
+import { awaitBoot, bootOf } from './boot.ts'
+import { tscKhz } from './guest-clock.ts'
 import type { Initramfs, VmHost } from './host.ts'
 import { openIsolation } from './isolation.ts'
 import type { Kernel } from './kernel.ts'
@@ -45,6 +46,7 @@ export async function openVmHost(options: VmHostOptions): Promise<VmHost> {
     ...{ qemu, spare, kernel, initramfs, isolation, templatesDir, vmDir, awaitAgent },
     accel: options.accel ?? 'kvm',
     accelReason: 'as asked for',
+    tscKhz: tscKhz(),
     [Symbol.asyncDispose]: () => isolation[Symbol.asyncDispose](),
   }
   if (options.accel) return settled(host)
@@ -67,8 +69,7 @@ async function probeBoot(host: VmHost, signal: AbortSignal): Promise<void> {
     root: PLACEHOLDER,
     upper: PLACEHOLDER,
   }
-  const boot = { vmlinux: host.kernel.vmlinux, initramfs: host.initramfs.path }
-  await using machine = await spawnQemu(host, spec, { start: 'cold', tied: true, boot })
+  await using machine = await spawnQemu(host, spec, { start: 'cold', tied: true, boot: bootOf(host, '') })
   // a vCPU that KVM cannot run stops the guest instead of ending it
   const stopped = Promise.withResolvers<never>()
   stopped.promise.catch(() => {})

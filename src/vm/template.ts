@@ -37,8 +37,9 @@ function baseKey(host: VmHost): string {
     qemu: host.qemu.text,
     accel: host.accel,
     card: host.isolation.cards,
-    // a KVM guest saw this very processor; TCG's is the same everywhere
-    cpu: host.accel === 'kvm' ? hostCpu() : '',
+    // a KVM guest saw this very processor; TCG's is the same everywhere but for how fast it counts, which is found anew
+    // at each boot of this machine, not quite the same
+    cpu: host.accel === 'kvm' ? hostCpu() : Math.round((host.tscKhz ?? 0) / 25_000),
   }
   return sha256Hex(Buffer.from(canonicalJson(facts))).slice(0, 32)
 }

@@ -6,6 +6,7 @@ import test from 'node:test'
 import { connectAgent } from './agent/index.ts'
 import { awaitAgent } from './await-agent.ts'
 import { adoptMachine, killStrays, spawnMachine } from './clone.ts'
+import { clockRate } from './guest-clock.ts'
 import { ensureInitramfs } from './initramfs.ts'
 import { ensureKernel } from './kernel.ts'
 import { openVmHost } from './open-host.ts'
@@ -24,11 +25,17 @@ test('a template is made once and its clones answer, apart from each other and f
   const dir = mkdtempSync(join(tmpdir(), 'vm-'))
   const kernel = await ensureKernel({ cacheDir })
   const initramfs = await ensureInitramfs({ cacheDir, modulesRoot: kernel.modulesRoot })
+  let boots = 0
   const host = await openVmHost({
     ...{ home: join(dir, 'home'), runDir: join(dir, 'run'), cacheDir, kernel, initramfs },
     accel: 'tcg',
-    awaitAgent,
+    awaitAgent: (socket, signal) => {
+      boots++
+      return awaitAgent(socket, signal)
+    },
   })
+  // a guest that takes a wrong word for it has a clock of four times the speed, and becomes no template
+  host.tscKhz = Math.round(host.tscKhz! / 4)
   t.after(async () => {
     killStrays(host)
     await host[Symbol.asyncDispose]()
@@ -36,6 +43,7 @@ test('a template is made once and its clones answer, apart from each other and f
   })
   const makers = await Promise.all([ensureTemplate(host, vmClass), ensureTemplate(host, vmClass)])
   assert.equal(makers[0], makers[1], 'concurrent makers are one')
+  assert.equal(boots, 2)
   const template = makers[0]
   assert.deepEqual(readdirSync(host.templatesDir), [template.key])
   await sweepTemplates(host)
@@ -56,6 +64,8 @@ test('a template is made once and its clones answer, apart from each other and f
       })
       await using agent = await connectAgent(machine.agentSocket, { fresh: true })
       assert.equal(agent.state.phase, 'idle')
+      const { least, most } = await clockRate(agent)
+      assert.ok(least < 1.01 && most > 0.99, `its clock goes ${least} to ${most} times as fast as ours`)
     }
     assert.deepEqual(readdirSync(host.vmDir), [])
   })

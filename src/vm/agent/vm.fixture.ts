@@ -5,6 +5,7 @@ import { chmod, copyFile, mkdir, open, readFile, stat, symlink, truncate, writeF
 import { join, resolve } from 'node:path'
 import { run } from '#sys'
 import { type CardLink, DISK_SIZE, qemuArgs } from '../args.ts'
+import { tscKhz } from '../guest-clock.ts'
 import { ensureInitramfs } from '../initramfs.ts'
 import { ensureKernel } from '../kernel.ts'
 import { findQemu } from '../qemu.ts'
@@ -86,7 +87,7 @@ export async function bootVm(dir: string, root: Root, memoryMiB = 256, card?: Te
       modules: disk(3),
       volumes: [disk(2)],
     },
-    boot: { vmlinux: kernel.vmlinux, initramfs: initramfs.path },
+    boot: { vmlinux: kernel.vmlinux, initramfs: initramfs.path, append: `tsc_early_khz=${tscKhz() ?? 0}` },
   })
   const at = args.indexOf('ringbuf,id=console,size=65536')
   args[at] = `file,id=console,path=${join(dir, 'console')}`
