@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
+import { freePort } from '#sys'
 import { groupNamed, openContext } from '../src/cli/grid/context.ts'
 import { viewOf } from '../src/cli/grid/deployment_status.ts'
 import { places } from '../src/wire/index.ts'
@@ -69,7 +70,6 @@ export async function startGrid(nodes: number, threshold: string[] = ['2']): Pro
     const context = await openContext()
     return viewOf(context, groupNamed(context, 'team').group, name)
   }
-  let port = 20_000 + (process.pid % 10_000)
   const grid: Grid = {
     node,
     z,
@@ -99,7 +99,7 @@ export async function startGrid(nodes: number, threshold: string[] = ['2']): Pro
       }) as Promise<View>,
     nodes: () => j<{ nodes: NodeView[] }>('grid', 'status').nodes,
     async page(slot) {
-      const at = port++
+      const at = await freePort()
       const child = spawn(join(ROOT, 'zos'), ['forward', slot, `${at}:80`], {
         stdio: 'ignore',
         env: { ...process.env, ...env, ZOS_HOME: node.home },
@@ -124,7 +124,7 @@ export async function startGrid(nodes: number, threshold: string[] = ['2']): Pro
     mkdirSync(join(node.work, 'tree'))
     const tree = busyboxTree(join(node.work, 'tree'), {
       'www/index.html': PAGE,
-      'bin/web': '#!/bin/sh\nhttpd -p 80 -h /www\nwhile true; do date +%s; usleep 100000; done\n',
+      'bin/web': '#!/bin/sh\ntrap "exit 0" TERM\nhttpd -p 80 -h /www\nwhile true; do date +%s; usleep 100000; done\n',
     })
     const image = dockerArchive(join(node.work, 'web.tar'), tree, { Cmd: ['sh', '/bin/web'] })
     node.ok(['publish', image, 'web'], { timeout: 300 })

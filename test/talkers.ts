@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { freePort } from '#sys'
 import { busyboxTree, dockerArchive, type Node, ROOT, startNode, until } from './harness.ts'
 import { giveKeys, PASSPHRASE } from './keys.ts'
 
@@ -10,7 +11,7 @@ printf 'Content-Type: text/plain\\r\\n\\r\\n'
 eval "$(httpd -d "$QUERY_STRING")" 2>&1
 echo "exit $?"
 `
-const SERVE = 'hostname >/www/index.html; exec httpd -f -p 80 -h /www'
+const SERVE = 'trap "exit 0" TERM; hostname >/www/index.html; httpd -f -p 80 -h /www & wait'
 
 type View = { slots: { slot: number; state: string }[] }
 export type NodeView = { name: string; pids: Record<'provision' | 'storage' | 'compute' | 'network', number> }
@@ -41,19 +42,23 @@ export async function startTalkers(nodes: number, groups: string[]): Promise<Tal
   const node = startNode()
   const env = { ZOS_PASSPHRASE: PASSPHRASE }
   const forwards: ChildProcess[] = []
-  const ports = new Map<string, number>()
+  const ports = new Map<string, Promise<number>>()
   const z = (...args: string[]) => {
     const said = node.zos(args, { env, timeout: 300 })
     if (said.code !== 0) throw new Error(`zos ${args.join(' ')}: exit ${said.code}: ${said.err.slice(-600)}`)
     return said.text
   }
-  let next = 20_000 + (process.pid % 10_000)
 
-  function forward(slot: string, group: string): number {
+  function forward(slot: string, group: string): Promise<number> {
     const known = ports.get(slot)
     if (known !== undefined) return known
-    const port = next++
-    ports.set(slot, port)
+    const made = forwarded(slot, group)
+    ports.set(slot, made)
+    return made
+  }
+
+  async function forwarded(slot: string, group: string): Promise<number> {
+    const port = await freePort()
     const args = ['forward', slot, `${port}:80`, '--group', group]
     const at = { ...process.env, ...env, ZOS_HOME: node.home }
     forwards.push(spawn(join(ROOT, 'zos'), args, { stdio: 'ignore', env: at }))
@@ -83,7 +88,7 @@ export async function startTalkers(nodes: number, groups: string[]): Promise<Tal
     },
     run: (slot, group, command) =>
       until(`an answer of ${slot}`, 60, async () => {
-        const url = `http://127.0.0.1:${forward(slot, group)}/cgi-bin/run?${encodeURIComponent(command)}`
+        const url = `http://127.0.0.1:${await forward(slot, group)}/cgi-bin/run?${encodeURIComponent(command)}`
         // its body may be what comes too late
         const text = fetch(url, { signal: AbortSignal.timeout(30_000) }).then((answer) => answer.text())
         return text.catch(() => undefined)

@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { freePort } from '#sys'
 import { busyboxTree, dockerArchive, ROOT, sha256, startNode, until } from '../harness.ts'
 
 const node = startNode()
@@ -82,7 +83,7 @@ test('megabytes of input and output arrive whole', () => {
 })
 
 test('a server answers through its port; exec, cp and logs reach it; stop lets it end well', async () => {
-  const port = 20000 + Math.floor(Math.random() * 12000)
+  const port = await freePort()
   node.ok(['run', '-d', '--name', 'site', '-p', `${port}:80`, 'web'])
   const page = await until('the page', 60, () =>
     fetch(`http://127.0.0.1:${port}/`).then(
