@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Daemon, parseEndpoint, parseServicePlace, SHARES } from '#mycelium'
 import { callUnix } from '#sys'
+import { places } from '#wire'
 import { type Grid, startGrid } from './grid.ts'
 import { busyboxTree, ROOT, until } from './harness.ts'
 import { PASSPHRASE } from './keys.ts'
@@ -24,6 +25,7 @@ let facts: string
 let capture: string
 let relay: number
 let joined: ChildProcess
+let stranger: Daemon | undefined
 
 const ip = (...args: string[]) => execFileSync('ip', args)
 const environment = () => ({ ...process.env, ZOS_HOME: home, ZOS_PASSPHRASE: PASSPHRASE })
@@ -51,6 +53,13 @@ function running(...args: string[]): { child: ChildProcess; said: () => string }
 const page = (url: string): string => {
   const script = `fetch('${url}',{signal:AbortSignal.timeout(10000)}).then(r=>r.text()).then(t=>process.stdout.write(t),e=>process.stdout.write(String(e.cause?.code??e)))`
   return String(inside([process.execPath, '-e', script]).stdout)
+}
+
+type Streams = { counters: Record<string, number>; open: Record<string, number> }
+/** What the relay says of its streams. */
+const streams = async (): Promise<Streams> => {
+  const api = join(grid!.node.home, 'grid/relay/api.sock')
+  return (await callUnix<{ streams: Streams }>(api, 'GET', '/status')).streams
 }
 
 /** What was captured of FILTER, a line for each frame. */
@@ -86,7 +95,8 @@ before(async () => {
   for (const name of readdirSync(keys))
     if (name.startsWith('bob')) copyFileSync(join(keys, name), join(home, 'keys', name))
 })
-after(() => {
+after(async () => {
+  await stranger?.[Symbol.asyncDispose]()
   for (const child of children) child.kill('SIGTERM')
   grid?.[Symbol.dispose]()
   spawnSync('ip', ['netns', 'del', NS])
@@ -120,7 +130,8 @@ test('a person deploys, approves, looks and forwards from a machine that reaches
   bob('publish', tree, 'bobs')
   const spec = join(grid!.node.work, 'shop.yaml')
   const lines = ['name: shop', 'workloads:', '  - name: web', '    image: bobs', '    memory: 64m', '    ports: [80]']
-  writeFileSync(spec, [...lines, '    args: [httpd, -f, -p, "80", -h, /www]', ''].join('\n'))
+  const serve = ['sh', '-c', 'trap "exit 0" TERM; httpd -f -p 80 -h /www & wait']
+  writeFileSync(spec, [...lines, `    args: ${JSON.stringify(serve)}`, ''].join('\n'))
   bob('deploy', spec, '--as', 'bob')
   second('alice')
   await runs('shop', 1)
@@ -148,22 +159,16 @@ test('a person deploys, approves, looks and forwards from a machine that reaches
 test('strangers who hold all the streams they get keep nobody of the grid from chain and hub', { skip }, async () => {
   const { rpc, peers } = JSON.parse(readFileSync(facts, 'utf8')) as { rpc: string[]; peers: string[] }
   const { address } = parseServicePlace(rpc[0]!)!
-  const api = join(grid!.node.home, 'grid/relay/api.sock')
-  type Status = { streams: { counters: Record<string, number>; open: Record<string, number> } }
-  const streams = async () => (await callUnix<Status>(api, 'GET', '/status')).streams
   await until('both to be known, and streams of commands before them to be over', 60, async () => {
     const { open } = await streams()
     return open.node! > 0 && open.member! > 0 && open.stranger === 0
   })
   const { each } = SHARES.stranger
-  await using stranger = await Daemon.start({
-    secret: randomBytes(32),
-    listen: [],
-    peers: peers.map(parseEndpoint),
-  })
-  await until('it to be connected', 30, async () => (await stranger.peers()).some(({ state }) => state === 'up'))
+  const own = await Daemon.start({ secret: randomBytes(32), listen: [], peers: peers.map(parseEndpoint) })
+  stranger = own
+  await until('it to be connected', 30, async () => (await own.peers()).some(({ state }) => state === 'up'))
   const refusals: string[] = []
-  const held = Array.from({ length: each + 5 }, () => stranger.dial(address, 'chain'))
+  const held = Array.from({ length: each + 5 }, () => own.dial(address, 'chain'))
   for (const stream of held) stream.on('error', (error: Error) => refusals.push(error.message))
   await until('the refusals', 30, () => refusals.length >= 5)
   assert.match(refusals[0]!, /too many streams: 8 at once/)
@@ -171,12 +176,12 @@ test('strangers who hold all the streams they get keep nobody of the grid from c
   // what is asked for again meanwhile is refused again
   assert.ok(open.stranger === each && counters['streams-of-one']! >= 5, JSON.stringify({ open, counters }))
   assert.match(bob('status', 'shop'), /shop\/0 .*running/)
-  await until('those that say nothing to be ended', 60, async () => (await streams()).open.stranger === 0)
 })
 
 test('without the join a forward says what leads there', { skip }, async () => {
   joined.kill('SIGTERM')
   await until('the join to end', 30, () => joined.exitCode !== null)
+  assert.ok(!existsSync(places({ ZOS_HOME: home }).run), 'its sockets are gone, and their folder')
   const said = inside([join(ROOT, 'zos'), 'forward', 'shop/0', '8082:80'], { ZOS_GRID: facts })
   assert.equal(said.status, 1)
   assert.match(String(said.stderr), /^zos: Forward to "shop\/0": .*"zos join" leads there, and must run\n$/)
@@ -195,4 +200,8 @@ test('all that passed between the two machines is overlay frames, and nothing of
   // what is not of the overlay would have been seen
   inside(['ping', '-c', '1', '-W', '5', GRID])
   await until('the ping', 20, () => captured(`${other()} and not port ${chain}`).length > 0)
+})
+
+test('streams of strangers that say nothing are ended', { skip }, async () => {
+  await until('their end', 60, async () => (await streams()).open.stranger === 0)
 })

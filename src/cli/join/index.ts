@@ -1,7 +1,6 @@
-import { mkdir, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { ZosError } from '#codec'
-import { Daemon, formatAddress, gatewayOf, identityOf, type NicNetwork, parseEndpoint, serveApi } from '#mycelium'
+import { Daemon, formatAddress, gatewayOf, identityOf, type NicNetwork, parseEndpoint } from '#mycelium'
 import { becomeConfinable, confine, serveUnix } from '#sys'
 import { parseFlags } from '../flags.ts'
 import { type Context, namedGroups, openContext, signer } from '../grid/context.ts'
@@ -9,6 +8,7 @@ import { noteGroup } from '../grid/group_book.ts'
 import { gridFacts } from '../grid/local.ts'
 import { connected, type Joined, joinDir, joined, wayBy } from '../grid/way.ts'
 import { apiPath } from '../mycelium/api-path.ts'
+import { openApi } from '../mycelium/serve-api.ts'
 import { follow } from './follow.ts'
 import { NOTHING, type Reach, reachOf } from './reach.ts'
 
@@ -73,8 +73,7 @@ export default async function joinGrid(args: string[]): Promise<number> {
     })
   await daemon.reform(publicKey.toString('hex'), reach.network)
   await nameGroups(context, reach)
-  await mkdir(dirname(socket), { recursive: true, mode: 0o700 })
-  const server = await serveApi(daemon, socket)
+  await using _api = await openApi(daemon, socket)
   const { rpc, hub } = way
   const commands = await serveUnix(join(joinDir(), 'join.sock'), {
     calls: {
@@ -105,11 +104,8 @@ export default async function joinGrid(args: string[]): Promise<number> {
     await Promise.race([daemon.ended, follow(context.grid, look, warn, stop.signal)])
   } finally {
     stop.abort()
-    for (const one of [server, commands]) {
-      one.close()
-      one.closeAllConnections()
-    }
-    await rm(socket, { force: true })
+    commands.close()
+    commands.closeAllConnections()
   }
   return 0
 }

@@ -1,6 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises'
 import { connect, isIPv4 } from 'node:net'
-import { dirname } from 'node:path'
 import { ZosError } from '#codec'
 import {
   type Admission,
@@ -15,11 +13,11 @@ import {
   readPrivateNetwork,
   readSecret,
   type Service,
-  serveApi,
 } from '#mycelium'
 import { becomeConfinable, confine } from '#sys'
 import { parseFlags } from '../flags.ts'
 import { apiPath } from './api-path.ts'
+import { openApi } from './serve-api.ts'
 
 async function networkOf(name: string | undefined, keyFile: string | undefined): Promise<PrivateNetwork | undefined> {
   if (name === undefined && keyFile === undefined) return undefined
@@ -115,7 +113,6 @@ export async function runNode(args: string[]): Promise<number> {
     process.once('SIGTERM', () => resolve())
     process.once('SIGINT', () => resolve())
   })
-  await mkdir(dirname(socket), { recursive: true, mode: 0o700 })
   const warn = (line: string) => process.stderr.write(`zos: ${line}\n`)
   await using daemon = await Daemon.start({
     secret,
@@ -133,7 +130,7 @@ export async function runNode(args: string[]): Promise<number> {
   if (flags.relayer) await (await import('./words.ts')).relayWords(daemon.messages!, flags.grid!, warn, stop.signal)
   // all threads are there, and none that had more can come
   confine({ opens: true, keeps: ['fs', 'net'] })
-  const server = await serveApi(daemon, socket)
+  await using _api = await openApi(daemon, socket)
   const { address } = describeIdentity(identityOf(secret))
   const where = listen.length ? `, listening on ${listen.map(formatEndpoint).join(', ')}` : ''
   process.stdout.write(`${address}${flags.tun ? ` on ${flags.tun}` : ' (relay only: no --tun)'}${where}\n`)
@@ -141,9 +138,6 @@ export async function runNode(args: string[]): Promise<number> {
     await Promise.race([ended, daemon.ended])
   } finally {
     stop.abort()
-    server.close()
-    server.closeAllConnections()
-    await rm(socket, { force: true })
   }
   return 0
 }
