@@ -9,10 +9,12 @@ after(() => node[Symbol.dispose]())
 
 const tree = busyboxTree(join(node.work, 'tree'), { 'data/from-image': 'kept\n' })
 const second = 1_000_000_000
+/** Says nothing until it is asked: what begins is seen before it is judged, however slow the machine is. */
+const CHECK = 'until [ -e /tmp/asked ]; do sleep 0.1; done; echo probe $(id -u); test -e /tmp/well'
 const source = dockerArchive(join(node.work, 'checked.tar'), tree, {
   Cmd: ['sleep', '1000'],
   User: 'web',
-  Healthcheck: { Test: ['CMD-SHELL', 'echo probe $(id -u); test -e /tmp/well'], Interval: second, Retries: 2 },
+  Healthcheck: { Test: ['CMD-SHELL', CHECK], Interval: second, Retries: 2 },
   Volumes: { '/data': {}, '/more': {} },
 })
 node.ok(['publish', source, 'checked'], { timeout: 300 })
@@ -30,6 +32,7 @@ test("an image's check runs as its user; what it says is shown, kept over a dead
   node.ok(['run', '-d', '--name', 'a', 'checked'])
   assert.equal(health('a').Status, 'starting')
   assert.match(ps('a', '{{.Status}}'), /^Up .* \(health: starting\)$/)
+  node.ok(['exec', 'a', 'touch', '/tmp/asked'])
   await status('a', 'unhealthy')
   assert.ok(health('a').FailingStreak >= 2)
   const { ExitCode, Output } = health('a').Log.at(-1)!
@@ -46,6 +49,7 @@ test("an image's check runs as its user; what it says is shown, kept over a dead
   assert.equal(health('a').Status, 'healthy')
   node.ok(['exec', 'a', 'rm', '/tmp/well'])
   await status('a', 'unhealthy')
+  node.ok(['exec', 'a', 'rm', '/tmp/asked'])
   node.ok(['restart', '-t', '0', 'a'], { timeout: 200 })
   assert.equal(health('a').Status, 'starting')
   node.ok(['rm', '-f', 'a'])

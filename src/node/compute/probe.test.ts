@@ -70,3 +70,28 @@ test('what a check wrote last is kept though its end is known first', async () =
   }, 20)
   assert.deepEqual(await check, { ExitCode: 1, Output: 'out\n' })
 })
+
+test('a check that comes too late in a slow guest is killed when it begins there, and the next one waits for its end', async () => {
+  const calls: string[] = []
+  const [begun, exit] = [Promise.withResolvers<void>(), Promise.withResolvers<{ code: number }>()]
+  const streams = () => ({ stdout: Readable.from([]).resume(), stderr: Readable.from([]).resume() })
+  const slow = {
+    async exec() {
+      calls.push('exec')
+      if (calls.length > 1) return { ...streams(), exit: Promise.resolve({ code: 0 }) }
+      await begun.promise
+      return { ...streams(), exit: exit.promise, signal: async (name: string) => void calls.push(name) }
+    },
+  } as unknown as Agent
+  const check = (timeout: number) => probe(slow, {} as WorkloadSpec, { probe: { argv: ['x'] }, timeout, ...times })
+  const late = { ExitCode: -1, Output: 'Health check exceeded timeout (0.02s)' }
+  assert.deepEqual(await check(20), late)
+  assert.deepEqual(await check(20), late)
+  assert.deepEqual(calls, ['exec'], 'none beside one that may still begin')
+  begun.resolve()
+  assert.deepEqual(await check(20), late)
+  assert.deepEqual(calls, ['exec', 'KILL'])
+  exit.resolve({ code: 137 })
+  assert.equal((await check(5000)).ExitCode, 0)
+  assert.deepEqual(calls, ['exec', 'KILL', 'exec'])
+})

@@ -58,26 +58,39 @@ export async function probe(agent: Agent, spec: WorkloadSpec, { probe, timeout }
   }
 }
 
+/** PROMISE, or the reason of LATE once that is aborted. */
+const orLate = <T>(promise: Promise<T>, late: AbortSignal): Promise<T> =>
+  new Promise((resolve, reject) => {
+    promise.then(resolve, reject)
+    const giveUp = () => reject(late.reason)
+    if (late.aborted) giveUp()
+    else late.addEventListener('abort', giveUp, { once: true })
+  })
+
+/** The end of the last check in a guest: one that came too late may still have to begin there before it can be killed. */
+const underWay = new WeakMap<Agent, Promise<void>>()
+
 async function execProbe(agent: Agent, spec: WorkloadSpec, argv: string[], late: AbortSignal): Promise<Answer> {
   const { env, cwd, user, groupAdd } = spec
-  const session = await agent.exec(
-    { argv, env, cwd, user, tty: null, stdin: false, ...(groupAdd ? { groupAdd } : {}) },
-    { signal: late },
-  )
-  const kill = () => void session.signal('KILL', { group: true }).catch(() => {})
+  // in a guest that is slow or hangs they would pile up
+  await orLate(underWay.get(agent) ?? Promise.resolve(), late)
+  const begun = agent.exec({ argv, env, cwd, user, tty: null, stdin: false, ...(groupAdd ? { groupAdd } : {}) })
+  const over = () => {}
+  underWay.set(agent, begun.then((session) => session.exit).then(over, over))
+  const kill = () => void begun.then((session) => session.signal('KILL', { group: true })).catch(() => {})
   late.addEventListener('abort', kill)
-  if (late.aborted) kill()
   let [output, size] = [[] as Buffer[], 0]
   const take = (piece: Buffer) => {
     if (size < OUTPUT) output.push(piece.subarray(0, OUTPUT - size))
     size += piece.length
   }
-  session.stdout.on('data', take)
-  session.stderr.on('data', take)
   try {
+    const session = await orLate(begun, late)
+    session.stdout.on('data', take)
+    session.stderr.on('data', take)
     // its end may be known before the last it wrote has been handed on
-    const [exit] = await Promise.all([session.exit, finished(session.stdout), finished(session.stderr)])
-    late.throwIfAborted()
+    const all = Promise.all([session.exit, finished(session.stdout), finished(session.stderr)])
+    const [exit] = await orLate(all, late)
     return { ExitCode: exit.code, Output: Buffer.concat(output).toString() }
   } finally {
     late.removeEventListener('abort', kill)

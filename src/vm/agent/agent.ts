@@ -76,7 +76,7 @@ export type Agent = AsyncDisposable & {
   readonly stdin: Writable
   resize(window: Window): Promise<void>
   signal(name: string): Promise<void>
-  exec(spec: ProcessSpec, options?: { signal?: AbortSignal }): Promise<ExecSession>
+  exec(spec: ProcessSpec): Promise<ExecSession>
   stats(): Promise<GuestStats>
   processes(): Promise<ProcessRow[]>
   /** null: there is no such file. */

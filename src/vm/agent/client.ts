@@ -82,12 +82,12 @@ function openMain({ onOutput, resumeFrom = 0 }: ConnectOptions): Main {
   return main
 }
 
-async function exec(line: Line, spec: ProcessSpec, signal?: AbortSignal): Promise<ExecSession> {
+async function exec(line: Line, spec: ProcessSpec): Promise<ExecSession> {
   const channel = openProcessChannel(line)
   const { stream } = channel
   let pid: number
   try {
-    pid = (await line.request('exec', spec, { stream, signal })).pid
+    pid = (await line.request('exec', spec, { stream })).pid
   } catch (error) {
     channel.drop(error as Error)
     throw error
@@ -141,7 +141,7 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
     stdin,
     resize: async (window) => void (await line.request('resize', { stream: 0, ...window }, quick)),
     signal: async (name) => void (await line.request('signal', { stream: 0, signal: name }, quick)),
-    exec: (spec, { signal } = {}) => exec(line, spec, signal),
+    exec: (spec) => exec(line, spec),
     stats: () => line.request('stats', null, quick),
     processes: () => askHelper(line, 'processes', null),
     stat: (path, { follow = false } = {}) => askHelper(line, 'stat', { path, follow }),
