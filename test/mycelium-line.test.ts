@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { createKeyFile, formatAddress, type Identity, type PeerStatus, type ProbeResult } from '#mycelium'
-import { callUnix, run, sleep, tryRun, until } from '#sys'
-import { noNamespaces } from './overlay.ts'
+import { callUnix, run, tryRun, until } from '#sys'
+import { noNamespaces, outputOf } from './overlay.ts'
 
 const zos = resolve(import.meta.dirname, '../zos')
 const skip = noNamespaces()
@@ -103,17 +103,20 @@ test('the ends reach each other over the relay, both ways, and large packets pas
   // two hops and the receiver each take one off
   assert.match((await ping(a, addressOf(c), '-c', '1')).stdout.toString(), /ttl=61/)
   // 43 fragments each: the TUN holds three such packets while the daemon waits for a core, more are lost
-  const large = await ping(a, addressOf(c), '-c', '5', '-i', '0.5', '-s', '60000')
+  const large = await ping(a, addressOf(c), '-c', '5', '-i', '0.5', '-W', '10', '-s', '60000')
   assert.match(large.stdout.toString(), / 0% packet loss/)
 })
 
 test('the API says who is connected; ping and trace go through the daemon', { skip }, async () => {
-  const peers = await api<PeerStatus[]>(b, 'GET', '/peers')
+  const peers = await until('the times to both to be known', 20_000, async () => {
+    const known = await api<PeerStatus[]>(b, 'GET', '/peers')
+    return known.every(({ rtt }) => rtt !== null) ? known : undefined
+  })
   assert.deepEqual(
     peers.map((p) => [p.endpoint, p.state]),
     peersOf.b!.map((p) => [p, 'up']),
   )
-  assert.ok(peers.every((p) => p.rtt !== null && p.bytesIn > 0 && p.bytesOut > 0 && p.lastError !== undefined))
+  assert.ok(peers.every((p) => p.bytesIn > 0 && p.bytesOut > 0 && p.lastError !== undefined))
   const inbound = await api<PeerStatus[]>(a, 'GET', '/peers')
   assert.equal(inbound.length, 1)
   const probe = (address: string, hopLimit: number) =>
@@ -174,14 +177,15 @@ test('the commands say the same, of the daemon that $ZOS_MYCELIUM_API names', { 
 
 /** Sends BYTES from one node to another over TCP; resolves with the SHA-256 of what came, as both see it. */
 async function transfer(from: Node, to: Node, bytes: number): Promise<[string, string]> {
-  const receive = `const h=require('crypto').createHash('sha256');require('net').createServer(s=>{s.on('data',d=>h.update(d));s.on('end',()=>{s.end();console.log(h.digest('hex'));process.exit()})}).listen(7777,'::')`
+  const receive = `const h=require('crypto').createHash('sha256');require('net').createServer(s=>{s.on('data',d=>h.update(d));s.on('end',()=>{s.end();console.log(h.digest('hex'));process.exit()})}).listen(7777,'::',()=>console.log('up'))`
   const send = `const c=require('crypto'),h=c.createHash('sha256'),s=require('net').connect(7777,'${addressOf(to)}');let left=${bytes};const go=()=>{while(left>0){const b=c.randomBytes(Math.min(left,99991));left-=b.length;h.update(b);if(!s.write(b))return s.once('drain',go)}s.end()};s.on('connect',go);s.on('close',()=>console.log(h.digest('hex')));s.resume()`
   const inNs = (node: Node, script: string) =>
-    run('ip', ['netns', 'exec', node.ns, process.execPath, '-e', script], { timeout: 60_000 })
-  const received = inNs(to, receive)
-  await sleep(500)
-  const results = await Promise.all([inNs(from, send), received])
-  return results.map((r) => r.stdout.toString().trim()) as [string, string]
+    spawn('ip', ['netns', 'exec', node.ns, process.execPath, '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const { promise: listens, resolve: begun } = Promise.withResolvers<void>()
+  const received = outputOf(inNs(to, receive), 60, begun)
+  await Promise.race([listens, received])
+  const [sent, came] = await Promise.all([outputOf(inNs(from, send), 60), received])
+  return [sent, came.replace('up\n', '')]
 }
 
 test('what TCP carries arrives bit for bit, in packets large and cut', { skip }, async () => {
@@ -244,7 +248,7 @@ test('rubbish, hostile and unfinished frames cost only their own connection, wit
   const { faults } = await api<{ faults: Record<string, number> }>(a, 'GET', '/status')
   for (const name of ['bad-version', ...Object.keys(hostile).slice(1, -1)])
     assert.ok(faults[name]! >= 1, `${name} in ${JSON.stringify(faults)}`)
-  const through = await ping(a, addressOf(c), '-c', '20', '-i', '0.02')
+  const through = await ping(a, addressOf(c), '-c', '20', '-i', '0.02', '-W', '10')
   assert.match(through.stdout.toString(), / 0% packet loss/)
 })
 

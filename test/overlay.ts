@@ -1,6 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
 import { accessSync } from 'node:fs'
-import { sleep } from '#sys'
 import type { Net } from '../bench/overlay/net.ts'
 
 /** 0 and 3 reach each other over 1 and over 2. */
@@ -20,9 +19,10 @@ export function noNamespaces(): string | false {
   return 'needs root and /dev/net/tun'
 }
 
-/** The output of a program that ends by itself; it is killed after SECONDS. */
-async function outputOf(child: ChildProcess, seconds: number): Promise<string> {
+/** The output of a program that ends by itself; it is killed after SECONDS. BEGUN is called when the first of it comes. */
+export async function outputOf(child: ChildProcess, seconds: number, begun = () => {}): Promise<string> {
   let said = ''
+  child.stdout!.once('data', begun)
   child.stdout!.on('data', (text) => {
     said += text
   })
@@ -41,13 +41,14 @@ export async function transferred(
   during?: () => Promise<void>,
   pieces = 100,
 ): Promise<string> {
-  const receive = `const h=require('crypto').createHash('sha256');let n=0;require('net').createServer(s=>{s.on('data',d=>{n+=d.length;h.update(d)});s.on('end',()=>{s.end();console.log(n+' '+h.digest('hex'));process.exit()})}).listen(7777,'::')`
+  const receive = `const h=require('crypto').createHash('sha256');let n=0;require('net').createServer(s=>{s.on('data',d=>{n+=d.length;h.update(d)});s.on('end',()=>{s.end();console.log(n+' '+h.digest('hex'));process.exit()})}).listen(7777,'::',()=>console.log('up'))`
   const send = `const c=require('crypto'),h=c.createHash('sha256');const s=require('net').connect(7777,'${net.addresses[to]}');let i=0;const go=()=>{if(i++>=${pieces})return s.end();const b=c.randomBytes(200000);h.update(b);s.write(b,()=>setTimeout(go,${pause}))};s.on('connect',go);s.on('close',()=>console.log(h.digest('hex')));s.resume()`
-  const receiver = outputOf(net.spawn(to, [process.execPath, '-e', receive]), 90)
-  await sleep(1_000)
+  const { promise: listens, resolve: begun } = Promise.withResolvers<void>()
+  const receiver = outputOf(net.spawn(to, [process.execPath, '-e', receive]), 90, begun)
+  await Promise.race([listens, receiver])
   const sender = outputOf(net.spawn(from, [process.execPath, '-e', send]), 90)
   await during?.()
   const [sent, received] = await Promise.all([sender, receiver])
-  const [bytes, hash] = received.split(' ')
+  const [, bytes, hash] = /^up\n(\d+) (\w+)$/.exec(received) ?? []
   return `${bytes} ${hash === sent ? 'same' : 'other'}`
 }

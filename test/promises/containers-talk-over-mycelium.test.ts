@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../harness.ts'
 import { addressOf, startTalkers, type Talkers } from '../talkers.ts'
 
@@ -77,14 +76,16 @@ test('a network plane that is killed takes nothing with it: the same workloads, 
   const before = await address('pair/0')
   const [first] = grid.nodes()
   // a connection that is open meanwhile, its client waiting
-  const late = fetched('pair/0', "'http://two/cgi-bin/run?sleep%2012%3B%20echo%20late'")
-  await sleep(3000)
+  const waits = encodeURIComponent('touch /asked; until [ -e /go ]; do sleep 0.2; done; echo late')
+  const late = fetched('pair/0', `'http://two/cgi-bin/run?${waits}'`)
+  await until('it to be asked', 60, async () => /exit 0/.test(await grid.run('pair/1', 'team', 'test -e /asked')))
   process.kill(first!.pids.network, 'SIGKILL')
   assert.equal(await address('pair/0'), before)
   await until('the network plane', 30, () => {
     const { pids } = grid.nodes().find((n) => n.name === first!.name)!
     return pids.network && pids.network !== first!.pids.network && pids.compute === first!.pids.compute
   })
+  await grid.run('pair/1', 'team', 'touch /go')
   assert.equal(await late, 'late\nexit 0\nexit 0\n')
   await until('both ways again', 30, async () => {
     const [there, back] = await Promise.all([fetched('pair/0', 'http://two/'), fetched('pair/1', 'http://one/')])
