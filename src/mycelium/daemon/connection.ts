@@ -3,12 +3,16 @@ import { decodeControl, encodeControl, type Message } from '../wire/control.ts'
 import { CONTROL, FrameError, frameLength, MAX_FRAME } from '../wire/frame.ts'
 import { createOutQueue, type OutQueue } from './out-queue.ts'
 import { READABLE, type Reactor, type Watch, WRITABLE } from './reactor.ts'
-import { CLOSED, notOurs, reasonFor, SILENT } from './reasons.ts'
+import { CLOSED, notOurs, reasonFor, SILENT, silentFor } from './reasons.ts'
 
 /** One read(2) for all connections; what is left of a frame is kept by its connection. */
 const inBuffer = callable(MAX_FRAME + (192 << 10))
 /** A frame must be whole, and a new connection must have said something, within this many milliseconds. */
 const PATIENCE = 10_000
+/** Each peer answers our Hello of every second. What stays silent this long has ended behind something that still acknowledges. */
+const SILENCE = 45_000
+/** It is looked after each second: what lies between two looks beyond this, this node itself was stopped. */
+const ASLEEP = 5_000
 /** Kernel-side unsent bytes: what waits longer waits in our queue, where urgent frames overtake. */
 const UNSENT = 64 << 10
 const USER_TIMEOUT = 20_000
@@ -69,6 +73,8 @@ export function createConnection(
   let dirty = false
   let prompt = true
   let waitingSince = reactor.now
+  let heardAt = reactor.now
+  let checkedAt = reactor.now
   const watch: Watch = reactor.watch(fd, READABLE, ready)
 
   function close(reason: string): void {
@@ -93,6 +99,7 @@ export function createConnection(
       return
     }
     stats.bytesIn += n
+    heardAt = reactor.now
     const end = left + n
     let used = 0
     try {
@@ -173,6 +180,14 @@ export function createConnection(
       dirty = true
     },
     check(now) {
+      const asleep = now - checkedAt > ASLEEP ? now - checkedAt : 0
+      checkedAt = now
+      heardAt += asleep
+      if (waitingSince > 0) waitingSince += asleep
+      if (now - heardAt > SILENCE) {
+        close(silentFor(SILENCE / 1000))
+        return
+      }
       if (waitingSince === 0 || now - waitingSince < PATIENCE) return
       events.fault(stats.framesIn === 0 ? 'never-spoke' : 'unfinished-frame')
       close(stats.framesIn === 0 ? SILENT : 'it left a frame unfinished')

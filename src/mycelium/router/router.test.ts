@@ -186,3 +186,22 @@ test('a retracted subnet is gone everywhere at once, and can come back', () => {
   net.run(100)
   assert.equal(net.path(0, 2), 2)
 })
+
+test('a neighbour that was away is soon as near as before; one that is slow is known to be', () => {
+  const { router } = lone()
+  router.linkUp(1, { base: 10, rtt: 1 }, 0)
+  let now = 0
+  /** Says a Hello, which is answered after so long. */
+  const answered = (after: number) => {
+    router.tick(now + 1_000)
+    now += 1_000 + after
+    router.receive(1, { type: 'ihu', rxcost: 10, interval: 300 }, now)
+  }
+  const rtt = () => router.links.get(1)!.rtt
+  answered(60_000)
+  assert.ok(rtt() < 200, `${rtt()}`)
+  for (let i = 0; i < 30; i++) answered(1)
+  assert.ok(rtt() < 20, `${rtt()}`)
+  for (let i = 0; i < 40; i++) answered(3_000)
+  assert.ok(rtt() > 2_500, `${rtt()}`)
+})

@@ -20,7 +20,7 @@ import {
 import { linkCost } from './table.ts'
 import type { Entry, Link, LinkId, Query, Route, RouterOptions } from './types.ts'
 import { receiveUpdate } from './updates.ts'
-import { hear, sayHello, sweep, watchLinks, withLink } from './upkeep.ts'
+import { hear, sayHello, silentAfter, sweep, watchLinks, withLink } from './upkeep.ts'
 
 export type Router = ReturnType<typeof createRouter>
 
@@ -32,7 +32,8 @@ function receive(state: RouterState, link: Link, message: Message, now: number):
     case 'ihu':
       if (link.helloAnswered) break
       link.helloAnswered = true
-      link.rtt = (9 * link.rtt + now - link.helloAt) / 10
+      // a neighbour that was away and is back is not a slow one
+      link.rtt = (9 * link.rtt + Math.min(now - link.helloAt, silentAfter(link))) / 10
       break
     case 'update':
       receiveUpdate(state, link, message, now)

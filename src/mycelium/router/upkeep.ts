@@ -38,6 +38,9 @@ export function withLink(state: RouterState, link: Link, now: number, change: (e
   for (const [entry, was] of before) reselect(state, entry, now, was)
 }
 
+/** For how long LINK may leave a Hello unanswered. */
+export const silentAfter = (link: Link): number => SILENT_AFTER + 4 * link.rtt
+
 export function setSilent(state: RouterState, link: Link, now: number): void {
   if (link.silent) return
   withLink(state, link, now, () => {
@@ -95,7 +98,7 @@ export function sweep(state: RouterState, now: number): void {
   state.searches = state.limits.searchesPerSecond
   for (const link of state.links.values()) {
     link.allowance = state.limits.requestsPerSecond
-    if (!link.helloAnswered && now - link.helloAt > SILENT_AFTER + 4 * link.rtt) setSilent(state, link, now)
+    if (!link.helloAnswered && now - link.helloAt > silentAfter(link)) setSilent(state, link, now)
     if (now - link.saidAt >= HELLO_EVERY / 2) sayHello(state, link, now)
   }
   for (const [key, request] of state.seqnoRequests) if (request.until <= now) state.seqnoRequests.delete(key)

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { closeFd, socketPair, writeFd } from '#sys'
+import { encodeControl } from '../wire/control.ts'
+import { createConnection } from './connection.ts'
+import type { Reactor, Watch } from './reactor.ts'
+
+const hello = encodeControl({ type: 'hello', unicast: true, seqno: 1, interval: 100 })
+
+/** A connection whose other end says what it is told to, by a clock of its own. */
+function made(t: test.TestContext) {
+  const [ours, theirs] = socketPair('stream')
+  t.after(() => closeFd(theirs))
+  let ready = () => {}
+  const clock = { now: 1_000 }
+  const closed: string[] = []
+  const reactor = {
+    get now() {
+      return clock.now
+    },
+    watch(fd: number, events: number, told: (events: number) => void): Watch {
+      const watch = { fd, events, ready: told, closed: false }
+      ready = () => told(1)
+      return watch
+    },
+    close(watch: Watch) {
+      watch.closed = true
+      closeFd(watch.fd)
+    },
+  } as unknown as Reactor
+  const connection = createConnection(reactor, ours, 1, 'tcp://192.0.2.1:9651', {
+    message: () => {},
+    data: () => {},
+    fault: () => {},
+    closed: (_one, reason) => closed.push(reason),
+  })
+  t.after(() => connection.close('the test ends'))
+  const look = (seconds: number) => {
+    clock.now += seconds * 1_000
+    connection.check(clock.now)
+  }
+  return {
+    closed,
+    says(bytes: Buffer) {
+      assert.equal(writeFd(theirs, bytes, 0, bytes.length), bytes.length)
+      ready()
+    },
+    /** A look each second. */
+    pass(seconds: number) {
+      for (let i = 0; i < seconds; i++) look(1)
+    },
+    sleep: (seconds: number) => look(seconds),
+  }
+}
+
+test('a peer that has spoken and then says nothing is given up, though its connection stands', (t) => {
+  const { says, pass, closed } = made(t)
+  for (let i = 0; i < 3; i++) {
+    says(hello)
+    pass(40)
+  }
+  assert.deepEqual(closed, [])
+  pass(10)
+  assert.match(closed[0]!, /^it has said nothing for 45 s; is that node stopped, or does something between/)
+})
+
+test('a node that was stopped itself holds nobody to what was said meanwhile', (t) => {
+  const { says, pass, sleep, closed } = made(t)
+  says(hello)
+  says(hello.subarray(0, 5))
+  sleep(600)
+  pass(5)
+  assert.deepEqual(closed, [])
+  says(hello.subarray(5))
+  sleep(600)
+  pass(30)
+  says(hello.subarray(0, 5))
+  pass(11)
+  assert.deepEqual(closed, ['it left a frame unfinished'])
+})
