@@ -5,7 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { sleep, until } from '#sys'
+import { freePort, sleep, until } from '#sys'
 import { Daemon } from '../daemon/daemon.ts'
 import { type Identity, identityOf } from '../identity.ts'
 import { ipv4OfSlot, type NicNetwork } from './network.ts'
@@ -111,7 +111,11 @@ const networkOf = (...members: [string, Guest][]): NicNetwork => ({
   ports: [{ protocol: 'tcp', port: 80 }],
 })
 
-const port = 20_000 + Math.floor(Math.random() * 12_000)
+/** A packet waits for its way, but not for ever: on loaded cores two nodes take their time to be connected. */
+export const connected = async (...nodes: Daemon[]): Promise<void> => {
+  for (const node of nodes)
+    await until('the nodes to be connected', LIMIT, async () => (await node.peers())[0]?.state === 'up')
+}
 
 /** web and db of one network on two nodes, cache beside web, and a stranger beside db. */
 export async function twoNodes(t: TestContext) {
@@ -124,7 +128,7 @@ export async function twoNodes(t: TestContext) {
     Guest,
   ]
   const network = networkOf(['web', web], ['cache', cache], ['db', db])
-  const endpoint = { scheme: 'tcp', ip: '127.0.0.1', port } as const
+  const endpoint = { scheme: 'tcp', ip: '127.0.0.1', port: await freePort() } as const
   const one = await Daemon.start({ secret: randomBytes(32), listen: [endpoint], peers: [] })
   const two = await Daemon.start({ secret: randomBytes(32), listen: [], peers: [endpoint] })
   t.after(async () => {
@@ -138,5 +142,6 @@ export async function twoNodes(t: TestContext) {
   await attach(two, db, network)
   await attach(two, stranger, networkOf(['web', web], ['stranger', stranger]))
   for (const guest of [web, cache, db, stranger]) await guest.attached()
+  await connected(one, two)
   return { one, two, web, cache, db, stranger, network, attach }
 }

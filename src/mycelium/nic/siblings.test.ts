@@ -9,7 +9,7 @@ import { Daemon } from '../daemon/daemon.ts'
 import { changed, FUZZ_RUNS } from '../fuzz.fixture.ts'
 import { identityOf } from '../identity.ts'
 import { announce, readAnnouncement } from './announcement.ts'
-import { Guest, LIMIT, tcp } from './guest.fixture.ts'
+import { connected, Guest, LIMIT, tcp } from './guest.fixture.ts'
 import { ipv4OfSlot, type NicNetwork } from './network.ts'
 import { createSiblings } from './siblings.ts'
 
@@ -149,6 +149,7 @@ test('between two nodes: a replica that comes later is let in, and is found by n
   await attach(one, w1, webs(w0, w1))
   await attach(two, d1, dbs(d0, d1))
   for (const guest of [w0, w1, d0, d1]) await guest.attached()
+  await connected(one, two)
   w0.send(tcp(w0.identity, d0.identity, 40_000, 80))
   await d0.next()
   w1.send(tcp(w1.identity, d0.identity, 40_000, 80))
