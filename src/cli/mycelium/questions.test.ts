@@ -64,6 +64,10 @@ test('a silent address is told why, as far as the node knows; words too many and
   const there = await asked('ping', subnet.replace('/64', 'ffff'), '-c', '1')
   assert.match(there.stdout, /0 of 1 answered: a route leads there by tcp:/)
 
+  const own = describeIdentity(identityOf(secret)).address
+  assert.match((await asked('ping', own, '-c', '1')).stdout, /\n1 of 1 answered/)
+  assert.match((await asked('send', own)).stderr, /^zos: Send a message to ".*": that is this node itself\n$/)
+
   for (const command of ['status', 'metrics', 'capture'])
     assert.match((await asked(command, 'more')).stderr, /^zos mycelium [a-z]+: "more" is not understood/)
   assert.match(

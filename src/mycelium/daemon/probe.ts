@@ -42,9 +42,10 @@ export function createProbes(
     return packet
   }
 
-  function answered(sequenceNumber: number, result: (ms: number) => ProbeResult): boolean {
+  /** TO: whom the request was for, as the answer has it. */
+  function answered(sequenceNumber: number, to: Buffer, result: (ms: number) => ProbeResult): boolean {
     const one = waiting.get(sequenceNumber)
-    if (!one) return false
+    if (!one?.destination.equals(to)) return false
     waiting.delete(sequenceNumber)
     one.done(result(performance.now() - one.sentAt))
     return true
@@ -52,6 +53,10 @@ export function createProbes(
 
   return {
     probe(destination: Buffer, hopLimit: number, timeout: number, done: (result: ProbeResult) => void): void {
+      if (destination.equals(source)) {
+        done({ outcome: 'reply', from: formatAddress(source), hopLimit, ms: 0 })
+        return
+      }
       sequence = (sequence + 1) & 0xffff
       const sentAt = performance.now()
       waiting.set(sequence, { destination, sentAt, until: sentAt + timeout, done })
@@ -67,13 +72,19 @@ export function createProbes(
       if (type === ECHO_REPLY) {
         if (packet.readUInt16BE(44) !== id) return false
         const hopLimit = packet[7]!
-        return answered(packet.readUInt16BE(46), (ms) => ({ outcome: 'reply', from, hopLimit, ms }))
+        return answered(packet.readUInt16BE(46), packet.subarray(8, 24), (ms) => ({
+          outcome: 'reply',
+          from,
+          hopLimit,
+          ms,
+        }))
       }
       // an error quotes the request: its header starts after 40 + 8 bytes
       if (type >= 128 || packet.length < 96 || packet[54] !== ICMPV6 || packet[88] !== ECHO_REQUEST) return false
       if (packet.readUInt16BE(92) !== id) return false
       const code = packet[41]!
-      return answered(packet.readUInt16BE(94), (ms) => ({ outcome: 'error', from, type, code, ms }))
+      const to = packet.subarray(72, 88)
+      return answered(packet.readUInt16BE(94), to, (ms) => ({ outcome: 'error', from, type, code, ms }))
     },
 
     /** Gives up what has waited too long; returns when to call again. */

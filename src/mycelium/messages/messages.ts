@@ -77,6 +77,10 @@ export async function openMessages({ dir, identity, send }: MessagesOptions): Pr
   }
 
   function push(message: NewMessage): string {
+    if (message.to.equals(identity.address))
+      throw new ZosError(`Send a message to "${formatAddress(message.to)}": that is this node itself`, {
+        code: 'bad-message',
+      })
     const id = outbox.push(message, performance.now())
     wake()
     return id
