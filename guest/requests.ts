@@ -1,5 +1,6 @@
 import { decodeJson, Frame } from '../src/vm/agent/protocol.ts'
 import type { Methods, ProcessSpec, StartSpec, Window } from '../src/vm/agent/types.ts'
+import { moveClock } from './clock.ts'
 import { copyIn } from './copyin.ts'
 import { copyOut } from './copyout.ts'
 import { dial } from './dial.ts'
@@ -46,6 +47,7 @@ const handlers: Handlers = {
   copyIn: (stream, { path, keepOwner }, answer) => startHelper(stream, () => copyIn(path, keepOwner), answer),
   sync: (stream, _none, answer) => startHelper(stream, () => sys('sync'), answer),
   stats: (_stream, _none, answer) => answer(null, stats()),
+  clock: (_stream, { by }, answer) => answer(null, { time: moveClock(by) }),
   lease: (_stream, { until }, answer) =>
     answer(null, { now: lease(until, () => (main.phase === 'exited' ? 0 : main.pid)) }),
   powerOff: (_stream, { graceMs, signal }, answer) => {

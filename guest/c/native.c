@@ -170,7 +170,7 @@ static const struct {
   const char *name;
   long number;
 } numbers[] = {
-    N(accept4), N(bind), N(capset), N(chdir), N(chroot), N(clock_gettime), N(clock_settime), N(close),
+    N(accept4), N(adjtimex), N(bind), N(capset), N(chdir), N(chroot), N(clock_gettime), N(clock_settime), N(close),
     N(close_range), N(connect),
     N(dup3), N(epoll_create1), N(epoll_ctl), N(epoll_pwait), N(exit_group), N(fchdir), N(fchmodat), N(fchown),
     N(fchownat), N(fcntl), N(finit_module), N(fstatfs), N(fsync), N(ftruncate), N(getdents64), N(getpid), N(getsockopt),

@@ -154,6 +154,14 @@ test('created, started, waited for, renamed and looked at as with Docker', async
     node.ok(['ps', '--filter', 'status=exited', '--filter', 'label=team=blue', '--format', '{{.Names}}']).text,
     'made\n',
   )
+  // frozen, its clock stands still; it goes on where ours is
+  node.ok(['pause', 'new'])
+  assert.equal(node.ok(['ps', '--filter', 'status=paused', '--format', '{{.Names}}']).text, 'new\n')
+  await new Promise((r) => setTimeout(r, 3000))
+  node.ok(['unpause', 'new'])
+  const asked = Date.now()
+  const shown = Number(node.ok(['exec', 'new', 'date', '+%s']).text) * 1000
+  assert.ok(shown > asked - 1500 && shown < Date.now() + 500, `${shown}, asked at ${asked}`)
   const [, id] = /^([0-9a-f]{12})\n$/.exec(node.ok(['ps', '-q', '--filter', 'name=new']).text) ?? []
   node.ok(['kill', '-s', 'KILL', id!])
   assert.equal(node.ok(['wait', 'new', 'made']).text, '137\n4\n')

@@ -1,10 +1,14 @@
 import { ZosError } from '#codec'
-import { sleep } from '#sys'
+import { sleep, within } from '#sys'
 import { takeUp } from './adopt.ts'
+import { setClock } from './clock.ts'
 import { reach, save, takenUp, type Workload } from './workload.ts'
 
 /** A write that was held back is tried again within this time. Milliseconds. */
 const TRIED_AGAIN = 300
+
+/** How long its clock is waited for. Milliseconds. */
+const CLOCK = 2000
 
 /** Freezes its machine where it is. */
 export async function pause(workload: Workload): Promise<void> {
@@ -30,7 +34,10 @@ export async function unpause(workload: Workload): Promise<void> {
     }
   }
   // a daemon that was started meanwhile found a machine that stood still
-  if (workload.agent || workload.status.state !== 'running') return
-  void takeUp(workload)
-  await takenUp(workload)
+  if (!workload.agent && workload.status.state === 'running') {
+    void takeUp(workload)
+    await takenUp(workload)
+  }
+  // its clock stood still, too
+  if (workload.agent) await within(CLOCK, setClock(workload.agent))
 }

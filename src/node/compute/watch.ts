@@ -1,6 +1,7 @@
 import { reasonOf } from '#codec'
 import { sleep } from '#sys'
 import type { ExitStatus } from '#vm'
+import { keepClock } from './clock.ts'
 import { connect } from './connect.ts'
 import type { Machine } from './parts.ts'
 import { watchHealth } from './probe.ts'
@@ -19,6 +20,7 @@ export function watch(workload: Workload, restart: Restart): void {
   const agent = workload.agent!
   const machine = workload.machine!
   watchHealth(workload)
+  keepClock(workload)
   const program = agent.exited.then((exit) => ({ exit }))
   const vm = machine.ended.then((reason) => ({ reason }))
   const line = agent.closed.then(async () => {

@@ -90,6 +90,18 @@ describe('the agent in a microVM', {
       assert.match((await ask(agent, ['df', '-k', '/tmp'])).text, /\b1024\b/)
     })
 
+    await t.test('its clock: far off it is moved at once, less far little by little, never back', async () => {
+      const off = async () => (await agent.clock(0)).time - Date.now()
+      const before = await off()
+      for (const by of [3_600_000.25, -3_600_000.25]) {
+        const { time } = await agent.clock(by)
+        assert.ok(Math.abs(time - Date.now() - before - Math.max(by, 0)) < 2000)
+      }
+      await agent.clock(-400)
+      assert.ok(Math.abs((await off()) - before) < 200)
+      await assert.rejects(agent.clock(Number.NaN), /is no number/)
+    })
+
     await t.test('exit codes, and programs that cannot run', async () => {
       assert.equal((await ask(agent, ['sh', '-c', 'exit 3'])).exit.code, 3)
       assert.deepEqual((await ask(agent, ['sh', '-c', 'kill -9 $$'])).exit, {

@@ -93,6 +93,8 @@ export type Agent = AsyncDisposable & {
   dial(port: number, options?: { host?: '127.0.0.1' | '::1'; signal?: AbortSignal }): Promise<Duplex>
   /** File systems of the workload are flushed to their disks. */
   sync(): Promise<void>
+  /** Moves the guest's clock by BY milliseconds, 0 not at all; gives its Unix time in milliseconds. */
+  clock(by: number): Promise<{ time: number }>
   /**
    * The guest ends the workload at UNTIL, whatever becomes of the host; null asks for its clock alone. Milliseconds of the
    * guest's clock, which it answers with. Before `start`, and again whenever the lease grows longer.

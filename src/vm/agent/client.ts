@@ -149,6 +149,7 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
     copyOut: (path, copyOptions = {}) => copyOut(line, path, copyOptions),
     dial: (port, dialOptions) => dial(line, port, dialOptions),
     sync: async () => void (await askHelper(line, 'sync', null)),
+    clock: (by) => line.request('clock', { by }, quick),
     lease: (until) => line.request('lease', { until }, quick),
     async powerOff(graceMs, { signal = 'TERM' } = {}) {
       // the guest may be off before its answer has left it

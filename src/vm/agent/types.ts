@@ -181,6 +181,8 @@ export type Methods = {
   copyOut: [{ path: string; follow: boolean }, null]
   copyIn: [{ path: string; keepOwner: boolean }, null]
   sync: [null, null]
+  /** Milliseconds: moved by BY, what Unix time it has. */
+  clock: [{ by: number }, { time: number }]
   /** Milliseconds of the guest's own clock. */
   lease: [{ until: number | null }, { now: number }]
   powerOff: [{ graceMs: number; signal: string }, null]
