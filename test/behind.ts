@@ -1,25 +1,22 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { supervisorSocket } from '../src/node/index.ts'
+import { type NodeStatus, supervisorSocket } from '../src/node/index.ts'
 import { callUnix } from '../src/sys/index.ts'
-import { ROOT, until } from './harness.ts'
+import { processesWith, ROOT, until } from './harness.ts'
 
 /** Ends the node of HOME and starts it again with RPC and HUB (URLs) as all it can reach; gives its process. */
 export async function runBehind(home: string, rpc: string, hub: string): Promise<ChildProcess> {
   const socket = supervisorSocket(home)
-  const up = () =>
-    callUnix<{ state: string }>(socket, 'GET', '/status').then(
-      (s) => s.state === 'up',
-      () => false,
-    )
+  const status = () => callUnix<NodeStatus>(socket, 'GET', '/status')
+  const { pid } = await status()
   await callUnix(socket, 'POST', '/down')
-  await until('the node to end', 60, async () => !(await up()))
+  // it has its lock until then
+  await until('the node to end', 60, () => !processesWith(home).includes(pid))
   const args = ['node', 'run', '--home', home, '--rpc', rpc, '--hub', hub]
-  const child = await until('its lock to be free', 30, async () => {
-    const started = spawn(join(ROOT, 'zos'), args, { stdio: 'ignore' })
-    await new Promise((r) => setTimeout(r, 2000))
-    return started.exitCode === null ? started : undefined
+  const child = spawn(join(ROOT, 'zos'), args, { stdio: 'ignore' })
+  await until('the node to be up', 60, async () => {
+    if (child.exitCode !== null) throw new Error(`zos ${args.join(' ')}: exit ${child.exitCode}`)
+    return (await status().catch(() => undefined))?.state === 'up'
   })
-  await until('the node to be up', 60, up)
   return child
 }
