@@ -19,7 +19,7 @@ const SCRIPT = [
   'layer=$(fill /)',
   'if grep -q " /data " /proc/mounts; then volume=$(fill /data); test -e /data/kept || cat /proc/sys/kernel/random/uuid > /data/kept; fi',
   'echo $(id -u):$(id -g):$(pwd -P) $(df -Pm / | tail -1 | tr -s " " | cut -d" " -f4) $layer $volume $(cat /data/kept) > /dev/shm/index.html',
-  'exec httpd -f -p 80 -h /dev/shm',
+  'trap "exit 0" TERM; httpd -f -p 80 -h /dev/shm & wait',
 ].join('\n')
 const lines = (more: string[], volumes: string) => [
   `entrypoint: ${JSON.stringify(['sh', '-c', SCRIPT])}`,
