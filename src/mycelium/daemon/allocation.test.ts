@@ -95,7 +95,7 @@ test('nor on its way in', (t) => {
   const read = Buffer.alloc(4096)
   const each = perPacket(() => {
     bytes.copy(read, 100)
-    plane.receive(read, 100, bytes.length)
+    plane.receive(read, 100, bytes.length, 1)
   })
   t.diagnostic(`${each.toFixed(1)} bytes`)
   assert.ok(taken() >= PACKETS)

@@ -101,7 +101,7 @@ export function createEngine(options: EngineOptions) {
       message: (connection, message) => router.receive(connection.id, message, performance.now()),
       data: (connection, bytes, at, length) => {
         router.heard(connection.id, reactor.now)
-        plane.receive(bytes, at, length)
+        plane.receive(bytes, at, length, connection.id)
       },
       up: (connection, rtt, endpoint) => {
         const base = endpoint.ip.includes(':') ? COST_V6 : COST_V4

@@ -42,7 +42,7 @@ function toldBy(type: typeof STREAM | typeof MESSAGE, payload: Buffer): Told | u
 
 /** What arrives for this node's identities, opened and handed to their ports. */
 export function createInbound(context: PlaneContext) {
-  const { node, router, pending, intercept, count } = context
+  const { node, router, intercept, count } = context
   const opened = packetBuffer(HEADROOM + IPV6_HEADER + MAX_PACKET + 1)
   const { bytes } = opened
   let joining: Local = node
@@ -201,8 +201,7 @@ export function createInbound(context: PlaneContext) {
   }
 
   function awaitRoute(subnet: Subnet, frame: Buffer, start: number, length: number): void {
-    if (!router.want(subnet, context.now()) || !pending.putFrame(subnet, frame.subarray(start, start + length)))
-      count('unknown-sender')
+    if (!context.awaits(subnet, frame.subarray(start, start + length))) count('unknown-sender')
   }
 
   /** A frame for LOCAL, in FRAME[start, start+length). */

@@ -1,40 +1,70 @@
 import type { Subnet } from '../address.ts'
 
-/** What waits for a route, in all and for one subnet. */
+/** What waits for a route: packets of ours, and frames of others, each in all; and for one subnet. */
 const TOTAL_BYTES = 4 << 20
 const PER_SUBNET = 64
+/** Of what waits for others no host has more than four times the room that is left. */
+const OF_THE_REST = 4
 
-type Waiting = { packets: Buffer[]; frames: Buffer[]; bytes: number }
+type Frame = { frame: Buffer; host: string }
+type Waiting = { packets: Buffer[]; frames: Frame[] }
 
-/** Packets of ours and sealed frames for us that cannot move before a route (and with it a key) is known. */
+const sizeOf = (parts: readonly Buffer[]): number => parts.reduce((sum, part) => sum + part.length, 0)
+
+/** Packets of ours and sealed frames for us or others that cannot move before a route (and with it a key) is known. */
 export function createPending() {
   const waiting = new Map<Subnet, Waiting>()
-  let total = 0
+  /** Bytes of frames by the host that they came from. */
+  const held = new Map<string, number>()
+  let ours = 0
+  let others = 0
 
-  function put(subnet: Subnet, kind: 'packets' | 'frames', bytes: Buffer): boolean {
-    const known = waiting.get(subnet) ?? { packets: [], frames: [], bytes: 0 }
-    if (known[kind].length >= PER_SUBNET || total + bytes.length > TOTAL_BYTES) return false
+  function of(subnet: Subnet): Waiting {
+    const known = waiting.get(subnet) ?? { packets: [], frames: [] }
     waiting.set(subnet, known)
-    known[kind].push(Buffer.from(bytes))
-    known.bytes += bytes.length
-    total += bytes.length
-    return true
+    return known
   }
 
   return {
     /** False when too much waits already. */
-    putPacket: (subnet: Subnet, packet: Buffer) => put(subnet, 'packets', packet),
-    putFrame: (subnet: Subnet, frame: Buffer) => put(subnet, 'frames', frame),
+    putPacket(subnet: Subnet, packet: Buffer): boolean {
+      if (ours + packet.length > TOTAL_BYTES) return false
+      const { packets } = of(subnet)
+      if (packets.length >= PER_SUBNET) return false
+      packets.push(Buffer.from(packet))
+      ours += packet.length
+      return true
+    },
+
+    /** HOST sent it. */
+    putFrame(subnet: Subnet, frame: Buffer, host: string): boolean {
+      const has = (held.get(host) ?? 0) + frame.length
+      if (has > OF_THE_REST * (TOTAL_BYTES - others)) return false
+      const { frames } = of(subnet)
+      if (frames.length >= PER_SUBNET) return false
+      frames.push({ frame: Buffer.from(frame), host })
+      held.set(host, has)
+      others += frame.length
+      return true
+    },
+
     /** Takes out everything that waits for SUBNET. */
     take(subnet: Subnet): { packets: Buffer[]; frames: Buffer[] } | undefined {
       const known = waiting.get(subnet)
       if (!known) return undefined
       waiting.delete(subnet)
-      total -= known.bytes
-      return known
+      ours -= sizeOf(known.packets)
+      for (const { frame, host } of known.frames) {
+        others -= frame.length
+        const left = held.get(host)! - frame.length
+        if (left > 0) held.set(host, left)
+        else held.delete(host)
+      }
+      return { packets: known.packets, frames: known.frames.map(({ frame }) => frame) }
     },
+
     get bytes(): number {
-      return total
+      return ours + others
     },
   }
 }

@@ -1,6 +1,7 @@
 import type { Subnet } from '../address.ts'
 import type { Identity } from '../identity.ts'
 import type { Router } from '../router/router.ts'
+import type { LinkId } from '../router/types.ts'
 import type { Demand } from '../session/policy.ts'
 import { CAPABILITY } from '../wire/large.ts'
 import { INNER_HEADER } from '../wire/seal.ts'
@@ -75,9 +76,18 @@ export function createContext(options: PlaneOptions) {
     sealTo: sealing.sealTo,
     flows: createFlows(),
     pending: createPending(),
+    /** The link over which the frame came that is looked at; undefined for what is of this node. */
+    from: undefined as LinkId | undefined,
     unreached: createUnreached(options.now, options.tell ?? (() => {})),
     /** What waited in vain for a session; whoever can answer it takes this over. */
     expired: (_held: Held): void => {},
+
+    /** Keeps a frame until there is a route to SUBNET, which is looked for; false when too much is and waits. */
+    awaits(subnet: Subnet, frame: Buffer): boolean {
+      const { from } = context
+      const host = from === undefined ? '' : (options.router.links.get(from)?.host ?? '')
+      return options.router.want(subnet, options.now(), from) && context.pending.putFrame(subnet, frame, host)
+    },
 
     /** False when enough was said to others in this second. */
     mayAnswer: (): boolean => answersLeft-- > 0,

@@ -68,7 +68,7 @@ export function node(t: TestContext, identity: Identity, demand: Demand = 'legac
       },
       now,
     )
-  const receive = (frame: Buffer) => plane.receive(Buffer.from(frame), 0, frame.length)
+  const receive = (frame: Buffer) => plane.receive(Buffer.from(frame), 0, frame.length, 1)
   const kernelGot = (): Buffer => {
     plane.flush()
     return readFileSync(file)

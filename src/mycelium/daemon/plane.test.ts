@@ -121,6 +121,26 @@ test('a frame from somebody unknown waits until a route tells the key', (t) => {
   assert.equal(b.kernelGot().length, VNET_HEADER + p.length)
 })
 
+test('frames of others that wait take no room from packets of ours, nor those of one host all that others have', (t) => {
+  const b = node(t, you)
+  b.router.linkUp(2, { base: 10, rtt: 0, host: 'another' }, 0)
+  const large = Buffer.alloc(60_000)
+  const from = (link: number, n: number) => {
+    const f = frame(me, you, large)
+    f.set([5, 1, link, n, 9, 9, 9, 9], DESTINATION_AT)
+    const before = b.plane.pending.bytes
+    b.plane.receive(f, 0, f.length, link)
+    return b.plane.pending.bytes > before
+  }
+  let taken = 0
+  for (let n = 0; n < 150; n++) if (from(1, n)) taken++
+  assert.ok(taken > 50 && taken < 60, `${taken} frames`)
+  for (let n = 0; n < 8; n++) assert.ok(from(2, n), `frame ${n} of another`)
+  const before = b.plane.pending.bytes
+  b.plane.sendOwn(packet(you, other))
+  assert.ok(b.plane.pending.bytes > before)
+})
+
 test('unknown destinations cause a bounded number of searches', (t) => {
   const b = node(t, you)
   b.learn(me)
@@ -130,7 +150,7 @@ test('unknown destinations cause a bounded number of searches', (t) => {
     f.set([5, 1, i >> 8, i & 0xff, 9, 9, 9, 9], DESTINATION_AT)
     b.receive(f)
   }
-  assert.equal(b.said.filter((m) => m.type === 'route-request').length, 500)
+  assert.equal(b.said.filter((m) => m.type === 'route-request').length, 200)
   assert.ok(b.sent.length <= 200, 'errors sent are bounded too')
   assert.ok(b.sent.every((f) => f[1] === 0 || decodeControl(f, 0, f.length)))
 })

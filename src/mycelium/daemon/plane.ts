@@ -1,6 +1,6 @@
 import { isOverlay, type Subnet, subnetOf } from '../address.ts'
 import type { Identity } from '../identity.ts'
-import type { Route } from '../router/types.ts'
+import type { LinkId, Route } from '../router/types.ts'
 import { BODY_AT, DESTINATION_AT, HOP_LIMIT_AT, SOURCE_AT } from '../wire/frame.ts'
 import {
   addressUnreachable,
@@ -85,7 +85,7 @@ export function createPlane(options: PlaneOptions) {
       return
     }
     const frame = bytes.subarray(start, start + length)
-    if (!router.want(subnet, time) || !pending.putFrame(subnet, frame)) report(frame, noRoute, 'no-route')
+    if (!context.awaits(subnet, frame)) report(frame, noRoute, 'no-route')
   }
 
   /** A packet of LOCAL that was made or has waited here. */
@@ -149,8 +149,8 @@ export function createPlane(options: PlaneOptions) {
       for (const local of locals.values()) local.remotes.beginAnew(whom)
     },
 
-    /** A data frame from a peer at BYTES[at, at+length): for us or to be passed on. */
-    receive(bytes: Buffer, at: number, length: number): void {
+    /** A data frame from the peer at the other end of LINK, at BYTES[at, at+length): for us or to be passed on. */
+    receive(bytes: Buffer, at: number, length: number, link: LinkId): void {
       const hopLimit = bytes[at + HOP_LIMIT_AT]!
       if (!isOverlay(bytes[at + SOURCE_AT]!) || !isOverlay(bytes[at + DESTINATION_AT]!)) count('not-overlay')
       // ours never come back: a loop, or somebody who pretends to be us
@@ -158,7 +158,9 @@ export function createPlane(options: PlaneOptions) {
       else if (hopLimit < 2) report(bytes.subarray(at, at + length), timeExceeded, 'hop-limit')
       else {
         bytes[at + HOP_LIMIT_AT] = hopLimit - 1
+        context.from = link
         dispatch(bytes, at, length)
+        context.from = undefined
       }
     },
 

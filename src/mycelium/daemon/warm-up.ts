@@ -52,7 +52,7 @@ export function madeUpNode(reactor: Reactor, fd: number, port: (hooks: PortHooks
   })
   const connection = createConnection(reactor, fd, 1, '', {
     message: (_connection, message) => router.receive(1, message, now()),
-    data: (_connection, bytes, at, length) => plane.receive(bytes, at, length),
+    data: (connection, bytes, at, length) => plane.receive(bytes, at, length, connection.id),
     closed: () => router.linkDown(1, now()),
     fault: () => {},
   })

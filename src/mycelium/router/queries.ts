@@ -10,7 +10,7 @@ import {
   type RouterState,
   subnetOfPrefix,
 } from './state.ts'
-import type { Link, LinkId } from './types.ts'
+import type { Link, LinkId, Query } from './types.ts'
 
 /** Routes on demand: since 0.6 upstream knows far nodes only once somebody asks for them. */
 
@@ -25,21 +25,33 @@ export function askOwn(state: RouterState): void {
   for (const subnet of state.origins.keys()) ask(state, subnet, MAX_GENERATION - 1)
 }
 
-/** Looks for a route; false when too many are sought already. */
-export function want(state: RouterState, subnet: Subnet, now: number): boolean {
+const MOST_ASKERS = 4
+
+function addAsker(query: Query, host: string): void {
+  if (query.askers.length < MOST_ASKERS && !query.askers.includes(host)) query.askers.push(host)
+}
+
+/** Looks for a route, for this node itself or for a frame that came over FROM; false when too many are sought already. */
+export function want(state: RouterState, subnet: Subnet, now: number, from?: Link): boolean {
   const known = state.queries.get(subnet)
   if (known) {
-    known.asker = undefined
+    if (from) addAsker(known, from.host)
+    else known.own = true
     known.repeatAt = Math.min(known.repeatAt, now + QUERY_REPEAT)
     return true
   }
   if (state.queries.size >= state.limits.queries || state.searches <= 0) return false
+  if (from && from.allowance-- <= 0) {
+    state.counters.requestsDropped++
+    return false
+  }
   state.searches--
   state.queries.set(subnet, {
     until: now + QUERY_TIMEOUT,
     repeatAt: now + QUERY_REPEAT,
     generation: 0,
-    asker: undefined,
+    own: from === undefined,
+    askers: from ? [from.host] : [],
   })
   ask(state, subnet, 0)
   return true
@@ -80,14 +92,14 @@ export function receiveRouteRequest(state: RouterState, link: Link, m: Request, 
 function passOn(state: RouterState, subnet: Subnet, generation: number, from: Link, now: number): void {
   if (generation >= MAX_GENERATION) return
   const query = state.queries.get(subnet)
-  if (query && query.asker !== from.host) query.asker = undefined
+  if (query) addAsker(query, from.host)
   if (query && query.generation <= generation) return
   if (!query && state.queries.size >= state.limits.queries) {
     state.counters.requestsDropped++
     return
   }
   const repeatAt = query?.repeatAt ?? Number.POSITIVE_INFINITY
-  const asker = query ? query.asker : from.host
-  state.queries.set(subnet, { until: now + FORWARDED_QUERY, repeatAt, generation, asker })
+  const { own, askers } = query ?? { own: false, askers: [from.host] }
+  state.queries.set(subnet, { until: now + FORWARDED_QUERY, repeatAt, generation, own, askers })
   ask(state, subnet, generation, from.id)
 }

@@ -62,6 +62,28 @@ test('eight hosts that make up subnets one after another leave room for one that
   for (let n = 0; n < 30; n++) assert.equal(leadsOver(router, n), 100, `subnet ${n} of ${router.entries.size}`)
 })
 
+test('nor do hosts in league fill it: what one makes up and another asks for, by requests or frames, is limited as well', () => {
+  const plenty = { subnets: TABLE, queries: 2 * TABLE, requestsPerSecond: 4 * TABLE, searchesPerSecond: 4 * TABLE }
+  const router = createRouter({ owns: () => true, send: () => {}, limits: plenty })
+  for (let pair = 1; pair <= 4; pair++) {
+    const [asks, tells] = [2 * pair, 2 * pair + 1]
+    up(router, asks, `asks ${pair}`)
+    up(router, tells, `tells ${pair}`)
+    for (let n = 0; n < TABLE; n++) {
+      const node = pair * 1_000_000 + n
+      const prefix = { bytes: simSubnet(node), length: 64 }
+      if (pair % 2) router.receive(asks, { type: 'route-request', generation: 0, prefix }, 0)
+      else router.want(prefix.bytes, 0, asks)
+      router.receive(tells, update(node), 0)
+    }
+    router.tick(pair * 20_000)
+  }
+  up(router, 100, 'honest')
+  router.want(simSubnet(1_000), 80_000)
+  for (let n = 0; n < 30; n++) router.receive(100, update(n), 80_000)
+  for (let n = 0; n < 30; n++) assert.equal(leadsOver(router, n), 100, `subnet ${n} of ${router.entries.size}`)
+})
+
 test('what a host asks for itself is no more wanted for that; what others ask for is', () => {
   const router = start()
   up(router, 1, 'hostile')

@@ -144,8 +144,12 @@ export function createRouter(options: RouterOptions) {
       return route
     },
 
-    /** Looks for a route: `onSelected` or, after a while, `onUnreachable` follows. False when too many are sought. */
-    want: (subnet: Subnet, now: number): boolean => want(state, subnet, now),
+    /**
+     * Looks for a route, for a frame that came over FROM or for this node: `onSelected` or, after a while, `onUnreachable`
+     * follows. False when too many are sought.
+     */
+    want: (subnet: Subnet, now: number, from?: LinkId): boolean =>
+      want(state, subnet, now, from === undefined ? undefined : links.get(from)),
 
     /** Runs what is due; returns when to call again. */
     tick(now: number): number {

@@ -42,8 +42,9 @@ export type RouterState = {
   origins: Map<Subnet, Origin>
   links: Map<LinkId, Link>
   entries: Map<Subnet, Entry>
-  /** How many entries each host has. */
+  /** How many entries each host has, and how many of others it is charged with for having asked. */
   held: Map<string, number>
+  asked: Map<string, number>
   queries: Map<Subnet, Query>
   /** Seqno requests passed on lately, by subnet and router id, and who waits for the answer. */
   seqnoRequests: Map<string, SeqnoRequest>
@@ -64,6 +65,7 @@ export const newState = (options: RouterOptions, limits = { ...defaultLimits, ..
   links: new Map(),
   entries: new Map(),
   held: new Map(),
+  asked: new Map(),
   queries: new Map(),
   seqnoRequests: new Map(),
   counters: { filtered: 0, unfeasible: 0, tableFull: 0, requestsDropped: 0 },

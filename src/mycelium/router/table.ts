@@ -16,6 +16,7 @@ export const newEntry = (subnet: Subnet, host: string, now: number): Entry => ({
   routes: new Map(),
   selected: undefined,
   sources: new Map(),
+  asker: undefined,
   since: now,
   refreshAfter: 0,
   askAfter: 0,

@@ -28,6 +28,8 @@ export type Entry = {
   routes: Map<LinkId, Route>
   selected: Route | undefined
   sources: Map<RouterId, Source>
+  /** The host that asked for it and is charged with it, if one is. */
+  asker: string | undefined
   /** When `selected` was last replaced. */
   since: number
   /** No refresh is asked for before this time. */
@@ -64,8 +66,9 @@ export type Query = {
   /** Requests of our own are repeated; those of others are not. */
   repeatAt: number
   generation: number
-  /** The host that alone asks for it; undefined when this node does, or several do. */
-  asker: string | undefined
+  /** Whether this node asks for it itself, and what hosts do: a few of many. */
+  own: boolean
+  askers: string[]
 }
 
 export type RouterOptions = {
