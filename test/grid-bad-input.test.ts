@@ -94,6 +94,11 @@ test('each refusal is one line, and neither chain nor hub has heard of it', asyn
     file(`${image.replaceAll('/', '-')}.yaml`, good.replace('image: web', `image: ${image}`))
   writeFileSync(join(node.home, 'keys', 'broken.json'), '{"format":"zos-key/1"}')
   const by = ['--as', 'alice']
+  const web = 'http://127.0.0.1:1'
+  const run = (rpc: string, hub: string, ...more: string[]) => [
+    ...['node', 'run', '--home', grid.home('node1'), '--rpc', rpc, '--hub', hub],
+    ...more,
+  ]
   const rows: [args: string[], said: RegExp][] = [
     [['deploy', spec('far1', ['nodes: [nowhere]']), ...by], /there is no node "nowhere"/],
     [
@@ -122,7 +127,7 @@ test('each refusal is one line, and neither chain nor hub has heard of it', asyn
     [['deploy', spec('ok'), '--group', 'them', ...by], /Find group "them": there is none/],
     [['approve', open, ...by], /approved it before/],
     [['approve', open, '--as', 'mallory'], /is not one of its members/],
-    [['approve', expired.id, '--as', 'bob'], /no open one has this id/],
+    [['approve', expired.id, '--as', 'bob'], /its time is over; propose it anew/],
     [['approve', `0x${'0'.repeat(64)}`, '--as', 'bob'], /no open one has this id/],
     [['approve', 'zz', '--as', 'bob'], /not an id/],
     [['freeze', 'nothing', ...by], /there is no such deployment/],
@@ -146,6 +151,11 @@ test('each refusal is one line, and neither chain nor hub has heard of it', asyn
     [['key', 'new', 'alice'], /alice/],
     [['node', 'show', 'nowhere'], /there is none of that name/],
     [['grid', 'up', '--nodes', '0'], /takes a number from 1 to 64/],
+    [run('ftp://127.0.0.1', web), /--rpc "ftp:\/\/127\.0\.0\.1": a chain is at http:/],
+    [run(`${web},`, web), /--rpc "": a chain is at/],
+    [run(web, 'nonsense'), /--hub "nonsense": a hub is at http:/],
+    [run(web, web, '--peer', 'here'), /Read peer "here": not a transport/],
+    [run(web, web, 'more'), /write zos node run/],
     [['log', '--verify', file('log.json', '{"format":"zos-approval-log/1"}')], /Verify approval log: at "/],
     [['log', '--verify', file('text.json', 'not a log')], /Verify approval log: not JSON/],
   ]

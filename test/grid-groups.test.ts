@@ -18,6 +18,8 @@ import {
   propose,
   readConsent,
   registerNode,
+  sendBeats,
+  signBeat,
 } from '#contract'
 import { newKey } from '#keys'
 import { programFlags } from '#sys'
@@ -124,4 +126,10 @@ test('a spec goes to the only group that has its name; where none has, it is ask
   assert.match(foreign.err, /is not one of its members/)
   const own = await zos('deploy', spec, '--as', 'bob')
   assert.match(own.err, /^zos: Load "abab/, 'a member comes as far as the image, which is none here')
+  // its node said long ago that it lives: who looks is told, and who is about to place something there again
+  const seen = Math.floor(Date.now() / 1000) - 7200
+  await sendBeats(grid, relayer, [signBeat(grid, node!, 1, seen)])
+  const silent = new RegExp(`its node has given no sign of life since ${new Date(seen * 1000).toISOString()}`)
+  assert.match((await zos('status', 'web')).out, silent)
+  assert.match((await zos('deploy', spec, '--plan')).err, silent)
 })

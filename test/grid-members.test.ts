@@ -100,7 +100,7 @@ test('a passkey proposes, a contract wallet approves, and the commands say what 
         ['group', 'change', 'team', '--threshold', '1', '--as', 'alice@bob'],
         /"bob" is no address of a contract wallet/,
       ],
-      [['approve', p.id, '--as', 'alice'], /no open one has this id/],
+      [['approve', p.id, '--as', 'alice'], /it was agreed on, and made epoch 2/],
     ] as const) {
       const { code, err } = await zos(...args)
       assert.notEqual(code, 0)

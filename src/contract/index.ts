@@ -63,6 +63,7 @@ export {
   readWords,
   reclaimSlot,
   registerNode,
+  type Signed,
   type SignedReport,
   type SlotStatus,
   type Subject,
@@ -78,6 +79,7 @@ export {
   takenBackBy,
   type Word,
   watch,
+  whyClosed,
 } from './actions/index.ts'
 export { migrationOf, resealOf, undoOf } from './approval/draft.ts'
 export type { ConsentCode } from './approval/error.ts'
@@ -94,6 +96,7 @@ export { parseSpec } from './spec/parse.ts'
 export {
   type Geo,
   isForbidden,
+  isSilent,
   keyOfSlot,
   lackOf,
   type Placed,

@@ -7,6 +7,7 @@ import {
   placeOf,
   readConsent,
   readGroup,
+  whyClosed,
 } from '#contract'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
@@ -20,7 +21,10 @@ export async function proposals(args: string[]): Promise<number> {
   await using context = await openContext()
   const open = await listProposals(context.grid, groupNamed(context, flags.group).group)
   const facts = open.map(({ id, deployment, kind, approvals, needs }) => ({ id, deployment, kind, approvals, needs }))
-  const rows = facts.map((p) => [p.id, p.deployment, p.kind, `${p.approvals} of ${p.needs}`])
+  // signed at one moment by its last two, say: nobody has brought it to the chain
+  const waits = (p: { approvals: number; needs: number }) =>
+    p.approvals < p.needs ? '' : ', "zos approve" it once more'
+  const rows = facts.map((p) => [p.id, p.deployment, p.kind, `${p.approvals} of ${p.needs}${waits(p)}`])
   process.stdout.write(
     flags.json ? `${JSON.stringify(facts)}\n` : table(['ID', 'DEPLOYMENT', 'KIND', 'APPROVALS'], rows),
   )
@@ -40,9 +44,10 @@ async function find(context: Context, text: string, said: string | undefined): P
   let found = await look(mine)
   if (found.length === 0 && said === undefined) found = await look((await listGroups(context.grid)).map((g) => g.group))
   if (found.length === 1) return found[0]!
+  const closed = found.length === 0 ? await Promise.all(mine.map((g) => whyClosed(context.grid, g, begin))) : []
   throw new ZosError(
     found.length === 0
-      ? `Find proposal "${text}": no open one has this id; "zos proposals" lists them`
+      ? `Find proposal "${text}": ${closed.find(Boolean) ?? 'no open one has this id; "zos proposals" lists them'}`
       : `Find proposal "${text}": ${found.length} ids begin so; write more of it`,
     { code: 'no-proposal' },
   )
@@ -58,7 +63,8 @@ export async function approve(args: string[]): Promise<number> {
   const p = await find(context, id, flags.group)
   const state = await readGroup(context.grid, p.group)
   const member = placeOf(state, key.address)
-  if (p.signatures.some((s) => s.member === member))
+  const isSigned = p.signatures.some((s) => s.member === member)
+  if (isSigned && p.approvals < p.needs)
     throw new ZosError(`Approve "${id}": "${key.name}" approved it before`, { code: 'approved-before' })
   const before = 'set' in p.subject ? null : (await readConsent(context.grid, p.group, p.deployment)).state.placed
   const words = await wordsOf(context, key, p, before)
@@ -70,12 +76,12 @@ export async function approve(args: string[]): Promise<number> {
     kind: p.kind,
     approvals: done.approvals,
     needs: done.needs,
-    agreed: done.receipt !== undefined,
+    agreed: done.agreed,
   }
   if (flags.json) process.stdout.write(`${JSON.stringify({ ...facts, words })}\n`)
   else
     process.stdout.write(
-      `signed as "${key.name}": ${done.approvals} of ${done.needs}${facts.agreed ? ', agreed on' : ''}\n`,
+      `signed${isSigned ? ' before' : ''} as "${key.name}": ${done.approvals} of ${done.needs}${facts.agreed ? ', agreed on' : ''}\n`,
     )
   return 0
 }

@@ -3,6 +3,7 @@ import { codeOf, reasonOf, sha256Hex, ZosError } from '#codec'
 import {
   connectRpc,
   type Grid,
+  isSilent,
   type Key,
   listDeployments,
   listFarms,
@@ -103,7 +104,7 @@ export function groupNamed(context: Context, text: string | undefined): GroupEnt
     const which = known.map((g) => g.name).join(', ')
     throw new ZosError(
       known.length === 0
-        ? 'Find the group: there is none yet; "zos group create" makes one'
+        ? 'Find the group: this home has a name for none; say its id with --group, or make one: "zos group create"'
         : `Find the group: say with --group which of ${which}`,
       { code: 'which-group' },
     )
@@ -146,6 +147,12 @@ export async function nodesOf({ grid }: Context): Promise<PlacedNode[]> {
     farmName: farms.find((f) => f.id === n.farm)?.name ?? String(n.farm),
   }))
 }
+
+/** What is to be known of a node that gives no sign of life any more; else undefined. */
+export const silenceOf = (n: Pick<Node, 'seen'>): string | undefined =>
+  isSilent(n, Date.now() / 1000)
+    ? `its node has given no sign of life since ${new Date(n.seen * 1000).toISOString()}`
+    : undefined
 
 // ---- sealed specs at the hub
 

@@ -20,7 +20,16 @@ import { places } from '#wire'
 import { checkSignature, openLibrary, resolveTag } from '#zosfs'
 import { parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { type Context, groupOfDeployment, nodesOf, openContext, type PlacedNode, putSpec, signer } from './context.ts'
+import {
+  type Context,
+  groupOfDeployment,
+  nodesOf,
+  openContext,
+  type PlacedNode,
+  putSpec,
+  signer,
+  silenceOf,
+} from './context.ts'
 import type { Member } from './fetch.ts'
 import { keptFor, neighboursOf, reservedOf, stepOf } from './neighbours.ts'
 import { giveAddresses } from './network.ts'
@@ -149,9 +158,11 @@ export default async function deploy(args: string[]): Promise<number> {
   // what a farmer took back is nowhere, and may be placed anywhere
   const held = now.slots.filter((s) => s.phase !== 'released')
   const current = new Map(held.map((s) => [s.index + (s.standby ? 128 : 0), s]))
-  const chosen = placeSlots(wanted, nodes, { current, rules: rulesOf(spec) }).map(
+  const chosen = placeSlots(wanted, nodes, { current, rules: rulesOf(spec), now: Date.now() / 1000 }).map(
     ({ node }) => nodes.find((n) => n.id === node.id)!,
   )
+  for (const [n, node] of chosen.entries())
+    if (silenceOf(node)) process.stderr.write(`zos: slot ${wanted[n]!.index} on "${node.name}": ${silenceOf(node)}\n`)
   if (flags.plan) {
     showPlan(wanted, chosen, flags.json)
     return 0

@@ -2,7 +2,7 @@ import { ZosError } from '#codec'
 import { listProposals, notFinalYet, readConsent, readDeployment, type SlotStatus } from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
-import { type Context, groupOfDeployment, nodesOf, openContext } from './context.ts'
+import { type Context, groupOfDeployment, nodesOf, openContext, silenceOf } from './context.ts'
 
 export type SlotView = {
   slot: number
@@ -28,13 +28,13 @@ export type DeploymentView = {
   slots: SlotView[]
 }
 
-/** What its node last said, and what its farmer did (NOTICE: in words). */
-function whyOf({ phase, said }: SlotStatus, notice: string | undefined): string {
+/** What its node last said, and what else is known of it: NOTES. */
+function whyOf({ phase, said }: SlotStatus, ...notes: (string | undefined)[]): string {
   // of the node's last words there are none on it: the chain takes no report of a slot that is not booked
   if (phase === 'released')
     return 'its farmer took it back after the notice; its data stays there for 30 days: place it anew'
   const words = phase === 'reserved' ? 'its node has not reported this version yet' : (said?.reason ?? '')
-  return [words, notice].filter(Boolean).join('; ')
+  return [words, ...notes].filter(Boolean).join('; ')
 }
 
 /** A deployment as the group agreed on it, and what its nodes last said. */
@@ -69,6 +69,7 @@ export async function viewOf(context: Context, group: `0x${string}`, name: strin
       state: s.phase,
       reason: whyOf(
         s,
+        node && silenceOf(node),
         notice && `its farmer may take it back from ${notice} on: "zos migrate ${name}/${s.index} --to NODE"`,
       ),
       since: said ? new Date(said.time * 1000).toISOString() : null,

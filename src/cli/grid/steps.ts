@@ -7,10 +7,9 @@ import {
   type Key,
   type Kind,
   notFinalYet,
-  type Proposal,
   propose,
-  type Receipt,
   readConsent,
+  type Signed,
   undoOf,
 } from '#contract'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
@@ -67,11 +66,11 @@ export async function proposeStep(act: Act, kind: Kind, draft: Draft = {}): Prom
 }
 
 /** Says how a proposal stands, WHAT it would do, and what came of it where one approval was enough. */
-export function sayProposed(p: Proposal & { receipt?: Receipt }, what: string, result: string, json: boolean): number {
+export function sayProposed(p: Signed, what: string, result: string, json: boolean): number {
   const facts = { id: p.id, deployment: p.deployment, kind: p.kind, approvals: p.approvals, needs: p.needs }
   const others = `others: zos approve ${p.id.slice(0, 12)} --as KEY`
   if (json) process.stdout.write(`${JSON.stringify(facts)}\n`)
-  else if (p.receipt) process.stdout.write(`${what}: agreed on, ${result}\n`)
+  else if (p.agreed) process.stdout.write(`${what}: agreed on, ${result}\n`)
   else process.stdout.write(`${p.id}\n${what}: proposed, ${p.approvals} of ${p.needs} approvals; ${others}\n`)
   return 0
 }

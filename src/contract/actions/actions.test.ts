@@ -4,6 +4,8 @@ import { verifyLog } from '../approval/log.ts'
 import { openWorld, refusal, root, slot } from '../testing/world.ts'
 import {
   approve,
+  createGroup,
+  draftMembership,
   draftTransition,
   exportLog,
   freeze,
@@ -127,4 +129,62 @@ test('what the contract would refuse is not proposed', { timeout: 180_000 }, asy
   assert.match(await offer({ slots: fits, names: ['Not a label'] }), /no DNS label/)
   assert.deepEqual(await listProposals(grid, group), [])
   assert.equal((await readGroup(grid, group)).set.epoch, 1)
+})
+
+test('those who approve at one moment: it takes effect once, and each is told so; of one that is closed it is said why', {
+  timeout: 60_000,
+}, async () => {
+  await using w = await openWorld()
+  const { grid, relayer } = w
+  const { alice, bob, carol } = w.members
+  const n1 = await w.node('n1')
+  const all = Object.values(w.members).map(({ address, seal }) => ({ address, seal }))
+  const deploy = async (group: `0x${string}`, n: number) => {
+    const c = await readConsent(grid, group, 'web')
+    const kind = c.state.status === 'none' ? 'deploy' : 'update'
+    const draft = { specRoot: root(n), slots: [slot(0, n1.id)] }
+    return (await propose(grid, relayer, alice, { transition: draftTransition(c.group, c.state, kind, draft) })).id
+  }
+  // both have looked before either has signed
+  const atOnce = async (group: `0x${string}`, id: `0x${string}`) => {
+    let met = 0
+    const wait = Promise.withResolvers<void>()
+    const engine = {
+      ...grid.engine,
+      async request(asked: { method: string; params?: unknown[] }) {
+        if (asked.method === 'eth_estimateGas' && ++met <= 2) {
+          if (met === 2) wait.resolve()
+          await wait.promise
+        }
+        return grid.engine.request(asked)
+      },
+    }
+    const two = [bob, carol].map(async (who) => approve({ ...grid, engine }, await w.another(), who, group, id))
+    return (await Promise.all(two)).map(({ agreed }) => agreed)
+  }
+  const { group } = await w.team()
+  const first = await deploy(group, 1)
+  assert.deepEqual(await atOnce(group, first), [true, true], '2 of 3')
+  const step = `it was agreed on, as step 1 of "web"`
+  assert.match(await refusal(approve(grid, relayer, carol, group, first)), new RegExp(`^no-proposal: .*: ${step}$`))
+
+  const trio = (await createGroup(grid, relayer, { members: all, threshold: 3, freezeSeconds: 60 })).group
+  assert.ok((await atOnce(trio, await deploy(trio, 1))).includes(true), '3 of 3, whose last two saw one signature each')
+  assert.equal((await readDeployment(grid, trio, 'web')).version, 1)
+  const lasts = (await freeze(grid, relayer, carol, trio, 'web')).until - Date.now() / 1000
+  assert.ok(lasts > 40 && lasts <= 60, `frozen for ${lasts} s of the 60 that are agreed`)
+
+  const late = await deploy(group, 2)
+  await w.agree(group, 'web', 'update', { specRoot: root(3), slots: [slot(0, n1.id)] })
+  assert.match(
+    await refusal(approve(grid, relayer, bob, group, late)),
+    /"web" has gone on to step 2 without it; propose/,
+  )
+  const stale = await deploy(group, 4)
+  const state = await readGroup(grid, group)
+  const set = draftMembership(state, { members: all.slice(0, 2), threshold: 1 }, 2 ** 34)
+  const change = await propose(grid, relayer, alice, { set })
+  await approve(grid, relayer, bob, group, change.id)
+  assert.match(await refusal(approve(grid, relayer, bob, group, stale)), /members changed since it was proposed/)
+  assert.match(await refusal(approve(grid, relayer, bob, group, change.id)), /it was agreed on, and made epoch 2$/)
 })

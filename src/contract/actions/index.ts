@@ -1,3 +1,4 @@
+export { whyClosed } from './closed.ts'
 export type { Receipt } from './deliver.ts'
 export {
   type Consent,
@@ -46,7 +47,7 @@ export {
   type Proposal,
   proposalId,
   propose,
-  type Subject,
+  type Signed,
   signProposal,
   submit,
 } from './proposals.ts'
@@ -78,4 +79,5 @@ export {
   slotKeyOf,
   type Word,
 } from './slots.ts'
+export type { Subject } from './subject.ts'
 export { type Batch, type Cursor, poll, watch } from './watch.ts'

@@ -1,33 +1,24 @@
 import { canonicalJson, ZosError } from '#codec'
-import { hexToString, stringToHex, z } from '#npm'
+import { stringToHex } from '#npm'
 import { checkSignature, type Evidence, type GroupState } from '../approval/set.ts'
 import { type ConsentState, carriesSpec, thresholdOf } from '../approval/step.ts'
 import type { Key } from '../keys/keys.ts'
 import { digestOf, ZERO } from '../typed/digest.ts'
-import {
-  type Kind,
-  type MemberSet,
-  memberSetSchema,
-  ROLE,
-  type Signature,
-  type Transition,
-  transitionSchema,
-} from '../typed/schema.ts'
+import { type Kind, type MemberSet, ROLE, type Signature, type Transition } from '../typed/schema.ts'
+import { whyClosed } from './closed.ts'
 import { consentArgs, freezeArgs } from './consent.ts'
 import type { Receipt } from './deliver.ts'
 import { readConsent, readStep } from './deployments.ts'
-import { type Grid, notFinalYet } from './grid.ts'
+import { type Grid, notFinalYet, view } from './grid.ts'
 import { canonical, contractMembers, placeOf, readGroup, submitMembership } from './groups.ts'
 import { events } from './logs.ts'
 import { type Relayer, write } from './relayer.ts'
+import { type Subject, subjectOf } from './subject.ts'
 
 type Hex = `0x${string}`
 
 /** How long a proposal may be signed. */
 export const DEADLINE_SECONDS = 7 * 86400
-
-/** What is proposed: a deployment's next step, or the group's next members. */
-export type Subject = { transition: Transition } | { set: MemberSet }
 
 export type Proposal = {
   /** The digest that is signed. */
@@ -43,10 +34,8 @@ export type Proposal = {
   needs: number
 }
 
-const subjectSchema = z.union([
-  z.strictObject({ transition: transitionSchema }),
-  z.strictObject({ set: memberSetSchema }),
-])
+/** A proposal as somebody's signature left it; AGREED: it has taken effect, by RECEIPT where we brought it to the chain. */
+export type Signed = Proposal & { agreed: boolean; receipt?: Receipt }
 
 /** The parts of a transition its author decides; the rest follows from the state. */
 export type Draft = Partial<
@@ -87,49 +76,59 @@ export function signProposal(grid: Grid, group: GroupState, key: Key, subject: S
 }
 
 /** Puts a proposal and its first approval on the chain's board; a threshold of 1 takes effect at once. */
-export async function propose(
-  grid: Grid,
-  relayer: Relayer,
-  key: Key,
-  subject: Subject,
-): Promise<Proposal & { receipt?: Receipt }> {
+export async function propose(grid: Grid, relayer: Relayer, key: Key, subject: Subject): Promise<Signed> {
   const group = await readGroup(grid, 'set' in subject ? subject.set.group : subject.transition.group)
   const signature = signProposal(grid, group, key, subject)
   const evidence = (await told(grid, group.set))(proposalId(grid, subject))
   const proposal = proposalOf(grid, group, subject, [signature], evidence)
-  if (proposal.approvals >= proposal.needs) return { ...proposal, receipt: await submit(grid, relayer, proposal) }
+  if (proposal.approvals >= proposal.needs) return complete(grid, relayer, proposal)
   // a step the contract would refuse is not put up: what would be short is weight alone
   await rehearse(grid, relayer, proposal)
   const data = stringToHex(canonicalJson(subject))
   await write(grid, relayer, 'post', postArgs(group, proposal.id, signature, data))
-  return proposal
+  return { ...proposal, agreed: false }
 }
 
-/** Adds an approval; the one that completes the weight also submits the step. */
-export async function approve(
-  grid: Grid,
-  relayer: Relayer,
-  key: Key,
-  group: Hex,
-  id: Hex,
-): Promise<Proposal & { receipt?: Receipt }> {
+/**
+ * Adds an approval; the one that completes the weight also submits the step. Of a proposal that has its weight already, for its last
+ * signatures were given at one moment or whoever gave the last was cut off, it submits the step, also for who approved it before.
+ */
+export async function approve(grid: Grid, relayer: Relayer, key: Key, group: Hex, id: Hex): Promise<Signed> {
   const state = await readGroup(grid, group)
   const evidenceOf = await told(grid, state.set)
   const [found] = await openProposals(grid, state, evidenceOf, id)
   if (!found) {
-    const later = await notFinalYet(grid)
-    throw new ZosError(`Approve "${id}": no such open proposal; "zos proposals" lists them${later}`, {
-      code: 'no-proposal',
-    })
+    const why = (await whyClosed(grid, group, id)) ?? `no such open proposal; "zos proposals" lists them`
+    throw new ZosError(`Approve "${id}": ${why}${await notFinalYet(grid)}`, { code: 'no-proposal' })
   }
   const signature = signProposal(grid, state, key, found.subject)
-  if (found.signatures.some((s) => s.member === signature.member))
+  const isSigned = found.signatures.some((s) => s.member === signature.member)
+  if (isSigned && found.approvals < found.needs)
     throw new ZosError(`Approve "${id}": "${key.name}" approved it before`, { code: 'approved-before' })
-  const signatures = [...found.signatures, signature].sort((a, b) => a.member - b.member)
+  const signatures = [...found.signatures, ...(isSigned ? [] : [signature])].sort((a, b) => a.member - b.member)
   const proposal = proposalOf(grid, state, found.subject, signatures, evidenceOf(id))
-  if (proposal.approvals >= proposal.needs) return { ...proposal, receipt: await submit(grid, relayer, proposal) }
+  if (proposal.approvals >= proposal.needs) return complete(grid, relayer, proposal)
   await write(grid, relayer, 'post', postArgs(state, id, signature, '0x'))
-  return proposal
+  // others signed meanwhile, and saw as little weight as we did
+  const [now] = await openProposals(grid, state, evidenceOf, id)
+  if (now && now.approvals >= now.needs) return complete(grid, relayer, now)
+  return { ...proposal, agreed: !now && (await isTaken(grid, proposal)) }
+}
+
+/** Brings what has its weight to the chain, unless another who signed at the same moment was first. */
+async function complete(grid: Grid, relayer: Relayer, proposal: Proposal): Promise<Signed> {
+  try {
+    return { ...proposal, agreed: true, receipt: await submit(grid, relayer, proposal) }
+  } catch (error) {
+    if (await isTaken(grid, proposal)) return { ...proposal, agreed: true }
+    throw error
+  }
+}
+
+/** Whether it is the last step, or the set, that the contract took. */
+async function isTaken(grid: Grid, { id, group, subject }: Proposal): Promise<boolean> {
+  if ('set' in subject) return (await view(grid, 'groups', [group])) === id
+  return (await readStep(grid, group, subject.transition.name)).head === id
 }
 
 const postArgs = ({ group, set }: GroupState, id: Hex, s: Signature, data: Hex) => [
@@ -213,14 +212,6 @@ async function openProposals(
   return open
 }
 
-function subjectOf(data: Hex): Subject | undefined {
-  try {
-    return subjectSchema.parse(JSON.parse(hexToString(data)))
-  } catch {
-    return undefined
-  }
-}
-
 /**
  * For members that are contracts, the board's own word: the contract asked them when the signature was posted, and asks
  * again when the step is submitted. A lie here costs a refused transaction, nothing more.
@@ -260,8 +251,9 @@ export async function freeze(
     if (consent.status === 'none')
       throw new ZosError(`Freeze "${name}": there is no such deployment`, { code: 'no-deployment' })
     const member = placeOf(state, key.address)
-    // a minute's room for a chain whose clock is behind ours
-    const until = Math.floor(Date.now() / 1000) + Math.max(1, state.set.freezeSeconds - 60)
+    // room for a chain whose clock is behind ours: a minute, of a short time a quarter
+    const { freezeSeconds } = state.set
+    const until = Math.floor(Date.now() / 1000) + freezeSeconds - Math.min(60, Math.floor(freezeSeconds / 4))
     const f = { group, epoch: state.set.epoch, name, sequence: consent.sequence, until }
     const signature = { member, signature: key.sign(digestOf(grid.domain, 'Freeze', f)) }
     try {
@@ -270,6 +262,11 @@ export async function freeze(
     } catch (error) {
       // an update may have come in between; a stop must not fail for that
       const code = (error as { code?: string }).code
+      if (code === 'contract-AlreadyFroze')
+        throw new ZosError(
+          `Freeze "${name}": "${key.name}" used its one freeze of this epoch; another member can, or the group holds it: zos freeze ${name} --hold`,
+          { code, cause: error },
+        )
       if (attempt === 3 || (code !== 'contract-NotTheSuccessor' && code !== 'contract-StaleEpoch')) throw error
     }
   }

@@ -1,6 +1,6 @@
 import { canonicalJson, plain } from '#codec'
 import type { Node } from '../actions/nodes.ts'
-import type { Subject } from '../actions/proposals.ts'
+import type { Subject } from '../actions/subject.ts'
 import { type MemberSet, ROLE } from '../typed/schema.ts'
 import type { SlotSpec } from './leaf.ts'
 import { sayResources, sayRules } from './place.ts'

@@ -55,6 +55,18 @@ test('slots go where there is room and they are allowed, spread over farms and n
   )
 })
 
+test('a node that gives no sign of life any more is the last choice, but for what is there or is pinned to it', () => {
+  const now = 1_700_000_000
+  const nodes = [node(1, { seen: now - 1300 }), node(2, { farm: 2, seen: now - 1100 }), node(3, { farm: 3 })]
+  const ids = (more: string, options = {}) => placeSlots(wanted(more), nodes, { now, ...options }).map((p) => p.node.id)
+  assert.deepEqual(ids(', replicas: 3'), [2, 3, 2], 'one that is new has given none yet')
+  assert.deepEqual(ids(', nodes: [n1]'), [1])
+  const current = new Map([[0, { node: 1, resources: resources({ ram: 256 }) }]])
+  assert.deepEqual(ids('', { current }), [1], 'its data is there')
+  assert.deepEqual(ids(', replicas: 9').includes(1), true, 'better than nothing')
+  assert.deepEqual(ids(', replicas: 3', { now: now - 1000 }), [1, 2, 3])
+})
+
 test('a slot with less choice loses its node to none with more, and slots that share a farm leave it for the rules', () => {
   const full = { capacity: resources({ cpu: 1000, ram: 256, ssd: 10240 }) }
   const nodes = [node(1, full), node(2, { ...full, farm: 2, country: 'FR' })]

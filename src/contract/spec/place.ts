@@ -11,15 +11,23 @@ export type PlaceOptions = {
   current?: Map<number, Pick<Slot, 'node' | 'resources'>>
   /** Farms to spread over at least. */
   rules?: Rules
+  /** Unix seconds, by which nodes count as silent. */
+  now?: number
 }
+
+/** Seconds without a sign of life after which a node is silent: it gives one every five minutes. */
+const SILENT = 1200
+
+/** Whether N gave signs of life and gives none any more; one that is new has given none yet. */
+export const isSilent = ({ seen }: Pick<Node, 'seen'>, now: number): boolean => seen > 0 && now - seen > SILENT
 
 const LANES = ['cpu', 'ram', 'ssd', 'hdd', 'uplink', 'gpu', 'ipv4'] as const
 
 export const keyOfSlot = (s: { index: number; mode: number }): number => s.index + (s.mode === MODE.standby ? 128 : 0)
 
 /**
- * Proposes a node for each slot: where it is pinned, else where it is, else the farm and then the node with the fewest
- * slots of this deployment, the cheaper, the emptier. Slots with less choice are placed first; where slots would stay on
+ * Proposes a node for each slot: where it is pinned, else where it is, else one that gives signs of life, the farm and then the
+ * node with the fewest slots of this deployment, the cheaper, the emptier. Slots with less choice are placed first; where slots would stay on
  * too few farms, those that share one leave it. Pure; the contract has the last word. Refuses naming the slot and what is short.
  */
 export function placeSlots(wanted: WantedSlot[], nodes: Node[], options: PlaceOptions = {}): Placed[] {
@@ -75,7 +83,7 @@ function bestOf(rows: Row[], slot: WantedSlot, primary: Placed | undefined, now:
   let best: Row | undefined
   for (const row of rows) {
     // of ten thousand nodes most are out by this alone
-    if (best && row.node.id !== now && (best.node.id === now || row.farm.slots > best.farm.slots)) continue
+    if (best && row.node.id !== now && (best.node.id === now || isWorse(row, best))) continue
     const { node } = row
     if (node === primary?.node || !holds(row.free, slot.resources) || !suits(slot, node, now)) continue
     if (!best || before(row, best, now)) best = row
@@ -83,15 +91,18 @@ function bestOf(rows: Row[], slot: WantedSlot, primary: Placed | undefined, now:
   return best
 }
 
+const isWorse = (a: Row, b: Row) => (a.silent === b.silent ? a.farm.slots > b.farm.slots : a.silent)
+
 /** A node while slots are being placed: what is left of it, and how many slots it and its farm have got. */
-type Row = { node: Node; free: Resources; slots: number; farm: { slots: number } }
+type Row = { node: Node; silent: boolean; free: Resources; slots: number; farm: { slots: number } }
 
 function rowsOf(nodes: Node[], options: PlaceOptions): Row[] {
   const farms = new Map<number, { slots: number }>()
   const rows = nodes.map((node) => {
     const farm = farms.get(node.farm) ?? { slots: 0 }
     farms.set(node.farm, farm)
-    return { node, free: minus(node.capacity, node.used), slots: 0, farm }
+    const silent = options.now !== undefined && isSilent(node, options.now)
+    return { node, silent, free: minus(node.capacity, node.used), slots: 0, farm }
   })
   // what the version before holds is released in the same transaction
   for (const s of options.current?.values() ?? []) {
@@ -103,9 +114,10 @@ function rowsOf(nodes: Node[], options: PlaceOptions): Row[] {
 
 const priceOf = ({ attributes: { price } }: Node) => (typeof price === 'number' ? price : 0)
 
-/** Whether A is better than B: where it is, fewer slots on the farm, on the node, cheaper, emptier. */
+/** Whether A is better than B: where it is, alive, fewer slots on the farm, on the node, cheaper, emptier. */
 function before(a: Row, b: Row, now: number | undefined): boolean {
   if ((a.node.id === now) !== (b.node.id === now)) return a.node.id === now
+  if (a.silent !== b.silent) return b.silent
   if (a.farm.slots !== b.farm.slots) return a.farm.slots < b.farm.slots
   if (a.slots !== b.slots) return a.slots < b.slots
   if (priceOf(a.node) !== priceOf(b.node)) return priceOf(a.node) < priceOf(b.node)
