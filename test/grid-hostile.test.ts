@@ -1,11 +1,14 @@
 // A real node behind a chain and a hub that lie, stall and go back: what runs goes on, nothing is deleted, nothing false taken.
 import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { callUnix } from '../src/sys/index.ts'
 import { runBehind } from './behind.ts'
 import { PAGE, startGrid } from './grid.ts'
-import { until } from './harness.ts'
+import { processesWith, until } from './harness.ts'
 import { aboutLogs, hubProxy, type Lie, rpcProxy } from './lies.ts'
 
 /** Seconds each lie lasts from when it is first told. */
@@ -159,7 +162,7 @@ test('a hub that stalls keeps nothing from running that runs', async () => {
   assert.deepEqual(j('proposals'), [])
 })
 
-// the last, for a node that took it waits a minute before it doubts what it saw
+// late, for a node that took it waits a minute before it doubts what it saw
 test('a chain that is far ahead: the workload goes on', () => underLie(isAhead))
 
 test('a node that took a block far ahead begins anew with the truth', {
@@ -168,4 +171,15 @@ test('a node that took a block far ahead begins anew with the truth', {
   await until('the lie to be taken', 60, async () => (await plane()).cursor?.block === AHEAD)
   await until('the truth to be taken up', 150, async () => (await isWell()) && (await plane()).cursor!.block < AHEAD)
   assert.equal((await rows()).length, 1)
+})
+
+test('Ctrl-C ends it in order: no plane falls that another stands on, and nothing of it stays', async () => {
+  const said = () => readFileSync(join(grid.home('node1'), 'said'), 'utf8')
+  assert.match(said(), /: its planes are up, and the chain answers\n/)
+  const before = said().length
+  const ended = once(node.child!, 'exit')
+  process.kill(-node.child!.pid!, 'SIGINT')
+  assert.deepEqual(await ended, [0, null])
+  assert.match(said().slice(before), /^\S+ node: down\n$/)
+  assert.deepEqual(processesWith(grid.home('node1')), [])
 })

@@ -2,9 +2,30 @@ import { resolve } from 'node:path'
 import { ZosError } from '#codec'
 import { parseFlags } from '../flags.ts'
 
+const bad = (flag: string, said: string, how: string) =>
+  new ZosError(`zos node run: --${flag} "${said}": ${how}`, { code: 'usage' })
+
+/** What a node is told to contact, held to what its planes can: they would start, and reach nobody. */
+async function checkPlaces({ rpc, hub, listen, peer }: Record<'rpc' | 'hub' | 'listen' | 'peer', string[]>) {
+  const [{ parseHttpPlace }, { parseEndpoint, parseServicePlace }] = await Promise.all([
+    import('#cas'),
+    import('#mycelium'),
+  ])
+  for (const url of rpc) {
+    const { protocol = '', hostname = '', pathname = '' } = URL.canParse(url) ? new URL(url) : {}
+    const isThere = protocol === 'unix:' ? pathname.length > 1 : /^https?:$/.test(protocol) && hostname !== ''
+    if (!parseServicePlace(url) && !isThere)
+      throw bad('rpc', url, 'a chain is at http://HOST:PORT, https://HOST, unix:/PATH or mycelium://[ADDRESS]/chain')
+  }
+  for (const url of hub)
+    if (!parseServicePlace(url) && !parseHttpPlace(url))
+      throw bad('hub', url, 'a hub is at http://HOST:PORT or mycelium://[ADDRESS]/hub')
+  for (const place of [...listen, ...peer]) parseEndpoint(place)
+}
+
 /** `zos node run`: one node in the foreground. Everything it contacts is named here. */
 async function run(args: string[]): Promise<number> {
-  const { flags } = parseFlags('node run', args, {
+  const { flags, rest } = parseFlags('node run', args, {
     home: { kind: 'value', about: 'its folder' },
     rpc: { kind: 'value', about: 'URL[,URL…] of the chain; over the overlay mycelium://[ADDRESS]/SERVICE' },
     hub: { kind: 'value', about: 'URL[,URL…] of the hubs, likewise' },
@@ -12,7 +33,7 @@ async function run(args: string[]): Promise<number> {
     peer: { kind: 'value', about: 'tcp://IP:PORT[,…] of overlay peers' },
     relayer: { kind: 'value', about: "overlay address of who posts what this node signs, as the grid's file names it" },
   })
-  if (!flags.home || !flags.rpc || !flags.hub)
+  if (!flags.home || !flags.rpc || !flags.hub || rest.length > 0)
     throw new ZosError('zos node run: write zos node run --home DIR --rpc URL[,URL…] --hub URL[,URL…]', {
       code: 'usage',
     })
@@ -29,9 +50,8 @@ async function run(args: string[]): Promise<number> {
     string[],
   ]
   const { relayer } = flags
-  const { parseOverlayAddress, parseServicePlace } = await import('#mycelium')
-  for (const url of [...rpc, ...hub]) parseServicePlace(url)
-  if (relayer !== undefined) parseOverlayAddress(relayer)
+  await checkPlaces({ rpc, hub, listen, peer: peers })
+  if (relayer !== undefined) (await import('#mycelium')).parseOverlayAddress(relayer)
   await runNode({ home, rpc, hub, listen, peers, ...(relayer === undefined ? {} : { relayer }), log })
   return 0
 }

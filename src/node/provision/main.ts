@@ -55,6 +55,8 @@ let pinned = loadPinned(state)
 /** What the slots here are, to be reported. */
 let words: Words = new Map()
 let away = ''
+/** Whether the chain's word was taken since this plane started. */
+let reached = false
 let leases: Leases | undefined
 
 const cards = cardKeeper(
@@ -103,6 +105,7 @@ await serveUnix(path, {
       pid: process.pid,
       node: config.node,
       away,
+      reached,
       cursor: pinned.cursor,
       deployments: Object.entries(pinned.deployments).map(([id, d]) => ({
         id,
@@ -163,6 +166,7 @@ async function followChain(): Promise<void> {
       if (whole) cards.nodes(await otherNodes(chain.grid, config.node))
       if (away !== '') log('the chain answers')
       away = ''
+      reached = true
     } catch (error) {
       // everything runs on: what was agreed on before is still agreed on
       if (away !== reasonOf(error)) log(reasonOf(error))

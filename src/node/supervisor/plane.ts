@@ -67,6 +67,8 @@ export function keepPlane(spec: PlaneSpec, at: { home: string; log: (line: strin
     const started = spawn(file!, args, {
       stdio: ['ignore', log, log],
       cwd: '/',
+      // what a terminal tells its foreground is for the supervisor, which ends them in their order
+      detached: true,
       env: { ...process.env, ...spec.environment, ZOS_HOME: at.home },
     })
     closeSync(log)

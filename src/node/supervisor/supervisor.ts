@@ -1,7 +1,7 @@
 import { mkdirSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { ZosError } from '#codec'
-import { callUnix, serveUnix, tryLock } from '#sys'
+import { callUnix, serveUnix, sleep, tryLock } from '#sys'
 import { places } from '#wire'
 import { whenRemoved } from '../lock.ts'
 import { ENVIRONMENT, flags } from '../network/place.ts'
@@ -26,6 +26,9 @@ export type NodeStatus = {
   pids: Record<PlaneName, number | null>
   restarts: Record<PlaneName, number>
 }
+
+/** Milliseconds between two looks at what a node that starts still lacks. */
+const LOOK = 2000
 
 const NODE = join(import.meta.dirname, '..')
 
@@ -108,7 +111,29 @@ export async function runNode(options: NodeOptions): Promise<void> {
     restarts: byName((p) => p.restarts()),
   })
 
-  const { promise: over, resolve: finish } = Promise.withResolvers<void>()
+  /** What keeps this node from its work, in words; '' when nothing does. */
+  const lacks = async (): Promise<string> => {
+    if ((await status()).state === 'starting') return 'its planes start'
+    const asked = callUnix<{ away: string; reached: boolean }>(join(run, 'provision.sock'), 'GET', '/status')
+    const { away, reached } = await asked.catch(() => ({ away: 'no answer of its provision plane', reached: false }))
+    return reached ? '' : away || 'the chain is asked'
+  }
+  /** Who runs it in the foreground sees what it waits for, until the chain was reached. */
+  const tell = async () => {
+    for (let said = ''; !ending.signal.aborted; await sleep(LOOK, ending.signal).catch(() => {})) {
+      const now = await lacks()
+      if (now !== said) log(now || 'its planes are up, and the chain answers')
+      if (now === '') return
+      said = now
+    }
+  }
+
+  const ending = new AbortController()
+  const { promise: over, resolve } = Promise.withResolvers<void>()
+  const finish = () => {
+    ending.abort()
+    resolve()
+  }
   const server = await serveUnix(supervisorSocket(home), {
     calls: { 'GET /status': status, 'POST /down': () => finish() },
   })
@@ -118,6 +143,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
     finish()
   })
   log(`up: pid ${process.pid}, state in ${home}`)
+  void tell()
   await over
   log('down')
   // who gives orders first, then who obeys, what it stands on last
