@@ -120,10 +120,14 @@ test('members come and go; what the old ones approved but had not agreed on dies
   assert.match(refused('approve', flying!.id, '--as', 'bob'), /the group's members changed since it was proposed/)
   assert.match(refused('freeze', 'web', '--as', 'carol'), /is not one of its members/)
   // a new epoch gives each member a freeze again; dora reads what she was not there for once it is sealed to her
+  const away = (await status('web')).slots[0]!.node === 'node1' ? 'node2' : 'node1'
+  assert.match(
+    refused('migrate', 'web/0', '--to', away, '--as', 'dora'),
+    /is not sealed to "dora"; .*: zos reseal web$/,
+  )
   z('reseal', 'web', '--as', 'alice')
   second('dora')
-  const at = (await status('web')).slots[0]!.node
-  z('migrate', 'web/0', '--to', at === 'node1' ? 'node2' : 'node1', '--as', 'dora')
+  z('migrate', 'web/0', '--to', away, '--as', 'dora')
   second()
   await runs('web', 4)
 })

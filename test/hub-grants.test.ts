@@ -90,7 +90,7 @@ test('on a machine of her own a member runs it from the grid and brings the next
   try {
     const stranger = there('publish', 'grid:web/web', 'web', '--as', 'mallory', ...group)
     assert.equal(stranger.code, 1)
-    assert.match(stranger.err, /^zos: [^\n]+: it is not sealed to this key\n$/)
+    assert.match(stranger.err, /^zos: [^\n]+ is not sealed to "mallory"; [^\n]+\n$/)
     const ran = there('run', '--rm', '--as', 'carol', ...group, 'grid:web/web', 'cat', '/www/index.html')
     assert.equal(ran.text, PAGE, ran.err)
 
@@ -131,6 +131,6 @@ test('whom a member names reads it with a hub key of their own, and nobody else 
   reader('other', 'key', 'hub', join(work, 'other'))
   const other = reader('other', 'publish', `grant:${given}`, 'web')
   assert.match(other.err, /^zos: Use grant: it was given to another key than "[0-9a-f]{64}"\n$/)
-  assert.match(refused('grant', 'web', '--to', key, '--as', 'mallory'), /it is not sealed to this key/)
+  assert.match(refused('grant', 'web', '--to', key, '--as', 'mallory'), /is not sealed to "mallory"/)
   assert.match(refused('grant', 'web', '--to', key, '--days', '31', '--as', 'alice'), /at most 30/)
 })

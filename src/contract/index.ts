@@ -90,7 +90,7 @@ export { type ConnectOptions, connectRpc } from './engine/connect.ts'
 export { type ChainOptions, openEmbedded } from './engine/open.ts'
 export type { EmbeddedEngine, Engine, Head } from './engine/types.ts'
 export { type Key, keyOf, listKeys, openKey, type PublicKey, readPublicKey } from './keys/keys.ts'
-export { describe, diffSpecs, type Known } from './spec/describe.ts'
+export { describe, diffSpecs, type Known, sayTime } from './spec/describe.ts'
 export { leafOf, merkleRoot, type Reserved, type SlotNetwork, type SlotSpec } from './spec/leaf.ts'
 export { parseSpec } from './spec/parse.ts'
 export {

@@ -9,6 +9,7 @@ import {
   ROLE,
   readGroup,
   type SignerKind,
+  sayTime,
   signerKind,
   signerOf,
 } from '#contract'
@@ -91,7 +92,7 @@ async function show(args: string[]): Promise<number> {
     const { deploy, control, wipe, membership } = set.thresholds
     process.stdout.write(
       `group       ${entry.name} ${entry.group}\nepoch       ${set.epoch}\n` +
-        `thresholds  deploy ${deploy}, control ${control}, wipe ${wipe}, membership ${membership}\nfreeze      ${set.freezeSeconds / 3600} h by one member\n` +
+        `thresholds  deploy ${deploy}, control ${control}, wipe ${wipe}, membership ${membership}\nfreeze      ${sayTime(set.freezeSeconds)} by one member\n` +
         table(
           ['MEMBER', 'KIND', 'ADDRESS', 'WEIGHT', 'ROLES'],
           members.map((m) => [m.name, m.kind, m.address, String(m.weight), m.roles.join(' ')]),

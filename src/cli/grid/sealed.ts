@@ -1,4 +1,4 @@
-import { ZosError } from '#codec'
+import { codeOf, ZosError } from '#codec'
 import { type Key, type MemberSet, openSealed, ROLE, type Salted, type Transition } from '#contract'
 import { type Context, getSpec } from './context.ts'
 
@@ -21,5 +21,12 @@ export async function openOne(context: Context, key: Key, placed: Transition, in
     throw new ZosError(`Open the specs of "${placed.name}": that of slot ${slot} is not at the hub`, {
       code: 'no-spec',
     })
-  return openSealed(bytes, key.sealSecret, { blob, specRoot: placed.specRoot, index, count: placed.slots.length })
+  const expected = { blob, specRoot: placed.specRoot, index, count: placed.slots.length }
+  return openSealed(bytes, key.sealSecret, expected).catch((cause: unknown) => {
+    if (codeOf(cause) !== 'not-a-recipient') throw cause
+    throw new ZosError(
+      `Open the specs of "${placed.name}": that of slot ${slot} is not sealed to "${key.name}"; a member who reads it seals it to all who may now: zos reseal ${placed.name}`,
+      { code: 'not-a-recipient', cause },
+    )
+  })
 }

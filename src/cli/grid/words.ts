@@ -46,5 +46,6 @@ export async function wordsOf(context: Context, key: Key, p: Proposal, before: T
     nameOf: (member) => keys.find((k) => signerOf(context.grid.domain, k.address) === member)?.name,
     ...(Array.isArray(specs) ? { specs } : { isLost: specs === 'lost' }),
     ...(Array.isArray(earlier) ? { before: earlier } : {}),
+    ...(before ? { placed: before } : {}),
   })
 }

@@ -1,7 +1,7 @@
 import { canonicalJson, plain } from '#codec'
 import type { Node } from '../actions/nodes.ts'
 import type { Subject } from '../actions/subject.ts'
-import { type MemberSet, ROLE } from '../typed/schema.ts'
+import { type Member, type MemberSet, ROLE, type Slot, type Transition } from '../typed/schema.ts'
 import type { SlotSpec } from './leaf.ts'
 import { sayResources, sayRules } from './place.ts'
 
@@ -13,6 +13,8 @@ export type Known = {
   isLost?: boolean
   /** Those of the version that runs now. */
   before?: SlotSpec[]
+  /** The step that placed it as it is now. */
+  placed?: Transition
   /** The member set that counts now. */
   set?: MemberSet
   /** Names of addresses, from the reader's own keys. */
@@ -32,12 +34,13 @@ function describeTransition({ transition: t }: Extract<Subject, { transition: un
   const lines = [`${t.kind} "${t.name}": step ${t.sequence}, version ${t.version}, to be signed until ${until} UTC`]
   const reserved = known.specs?.flatMap(({ network }) => network?.reserved?.of ?? []) ?? []
   const later = new Map(reserved.map(({ rule, address }) => [address, rule]))
+  const old = t.slots.length > 0 ? known.placed : undefined
   for (const [n, s] of t.slots.entries()) {
-    const node = known.nodes?.find((x) => x.id === s.node)
-    const name = typeof node?.attributes.name === 'string' ? ` "${node.attributes.name}"` : ''
-    const where = node ? `node ${s.node}${name} in ${node.country || 'an unnamed country'}` : `node ${s.node}`
-    const mode = ['', ', fenced', ', standby'][s.mode]
-    lines.push(`slot ${s.index}: ${where}: ${sayResources(s.resources)}${mode}`)
+    const had = old && sameSlot(old, s)
+    const parts = [saySlot(s)]
+    if (had && had.node !== s.node) parts.push(`was on ${sayNode(had, known)}`)
+    if (had && saySlot(had) !== saySlot(s)) parts.push(`was ${saySlot(had)}`)
+    lines.push(`slot ${s.index}: ${sayNode(s, known)}: ${parts.join(', ')}`)
     const spec = known.specs?.[n]
     if (spec) lines.push(`  ${sayWorkload(spec, later)}`)
   }
@@ -45,12 +48,32 @@ function describeTransition({ transition: t }: Extract<Subject, { transition: un
     const why = known.isLost ? 'a spec of these is at no hub' : 'the specs are sealed and not to this key'
     lines.push(`${why}: what runs is not shown`)
   }
-  lines.push(...sayRules(t.rules))
-  if (t.names.length) lines.push(`public names: ${t.names.join(', ')}`)
-  if (t.expiry) lines.push(`consent ends ${new Date(t.expiry * 1000).toISOString().slice(0, 16)} UTC`)
+  const terms = termsOf(t)
+  lines.push(...terms)
+  for (const s of old?.slots ?? [])
+    if (!sameSlot(t, s))
+      lines.push(`- slot ${s.index}${s.mode === 2 ? ' (standby)' : ''}: no more on ${sayNode(s, known)}`)
+  if (old) lines.push(...termsOf(old).flatMap((line) => (terms.includes(line) ? [] : [`- ${line}`])))
   if (known.specs && known.before) lines.push(...diffSpecs(known.before, known.specs))
   return lines
 }
+
+const keyOf = ({ index, mode }: Slot) => (mode === 2 ? index + 128 : index)
+const sameSlot = (t: Transition, s: Slot): Slot | undefined => t.slots.find((x) => keyOf(x) === keyOf(s))
+const saySlot = (s: Slot): string => `${sayResources(s.resources)}${['', ', fenced', ', standby'][s.mode]}`
+
+function sayNode({ node: id }: Slot, { nodes }: Known): string {
+  const node = nodes?.find((n) => n.id === id)
+  const name = typeof node?.attributes.name === 'string' ? ` "${node.attributes.name}"` : ''
+  return node ? `node ${id}${name} in ${node.country || 'an unnamed country'}` : `node ${id}`
+}
+
+/** What holds for all of a deployment. */
+const termsOf = ({ rules, names, expiry }: Transition): string[] => [
+  ...sayRules(rules),
+  ...(names.length ? [`public names: ${names.join(', ')}`] : []),
+  ...(expiry ? [`consent ends ${new Date(expiry * 1000).toISOString().slice(0, 16)} UTC`] : []),
+]
 
 /** Whom beyond its own deployment a slot lets in and reaches, by the addresses that are signed: rules say names alone. */
 function sayReach(network: SlotSpec['network'], later: ReadonlyMap<string, string>): string[] {
@@ -73,6 +96,21 @@ function sayReach(network: SlotSpec['network'], later: ReadonlyMap<string, strin
   return parts
 }
 
+/** Said by name, by what is signed beside the spec, or of no effect on what runs. */
+const SAID = new Set(
+  'name image flist private memory cpus disk uplink ports env secrets allow reach egress names replicas mode standby nodes'.split(
+    ' ',
+  ),
+)
+
+/** What else a workload asks for, whatever its client's version: as it is written, and what is as always left out. */
+const restOf = (w: SlotSpec['workload']): string[] =>
+  Object.entries(w).flatMap(([key, value]) => {
+    const text = JSON.stringify(value)
+    const isUsual = text === undefined || text === '[]' || (key === 'restart' && value === 'unless-stopped')
+    return SAID.has(key) || isUsual ? [] : [`${key} ${text}`]
+  })
+
 function sayWorkload({ workload: w, network }: SlotSpec, later: ReadonlyMap<string, string>): string {
   const text = (key: string) => (typeof w[key] === 'string' ? w[key] : undefined)
   const names = (key: string) => Object.keys((w[key] as Record<string, unknown> | undefined) ?? {})
@@ -85,22 +123,41 @@ function sayWorkload({ workload: w, network }: SlotSpec, later: ReadonlyMap<stri
   if (hidden.length) parts.push(`variables ${hidden.join(' ')} (values hidden)`)
   parts.push(...sayReach(network, later))
   if (text('egress') === 'internet') parts.push('may reach the internet')
-  return parts.join(', ')
+  return [...parts, ...restOf(w)].join(', ')
 }
+
+/** "72 h", "90 s". */
+export const sayTime = (seconds: number): string =>
+  seconds % 3600 === 0 ? `${seconds / 3600} h` : seconds % 60 === 0 ? `${seconds / 60} min` : `${seconds} s`
+
+const was = <T>(now: T, before: T | undefined): string =>
+  before === undefined || before === now ? `${now}` : `${now} (was ${before})`
+
+const rightsOf = ({ roles }: Member): string =>
+  Object.entries(ROLE)
+    .flatMap(([name, bit]) => (roles & bit ? [name] : []))
+    .join(', ')
 
 function describeSet(next: MemberSet, { set, nameOf }: Known): string[] {
   const who = (signer: string) => nameOf?.(signer) ?? signer
   const lines = [`membership: epoch ${next.epoch}; every approval still open is void with it`]
   for (const m of next.members) {
-    const rights = Object.entries(ROLE).filter(([, bit]) => m.roles & bit)
-    const was = set?.members.find((x) => x.signer === m.signer)
-    const change = !set || (was && canonicalJson(was) === canonicalJson(m)) ? ' ' : was ? '~' : '+'
-    lines.push(`${change} ${who(m.signer)}: weight ${m.weight}, may ${rights.map(([name]) => name).join(', ')}`)
+    const old = set?.members.find((x) => x.signer === m.signer)
+    const change = !set || (old && canonicalJson(old) === canonicalJson(m)) ? ' ' : old ? '~' : '+'
+    // whoever has the key reads what is sealed to this member
+    const key = BigInt(m.seal) === 0n ? 'with no key any more' : `with ANOTHER KEY than before: ${m.seal}`
+    const seal = old && old.seal !== m.seal ? `, reads ${key}` : ''
+    const rights = was(rightsOf(m), old && rightsOf(old))
+    lines.push(`${change} ${who(m.signer)}: weight ${was(m.weight, old?.weight)}, may ${rights}${seal}`)
   }
   for (const m of set?.members ?? [])
     if (!next.members.some((x) => x.signer === m.signer)) lines.push(`- ${who(m.signer)}: removed`)
   const { deploy, control, wipe, membership } = next.thresholds
-  lines.push(`needed: deploy ${deploy}, thaw and cancel ${control}, wipe ${wipe}, membership ${membership}`)
+  const old = set?.thresholds
+  lines.push(
+    `needed: deploy ${was(deploy, old?.deploy)}, thaw and cancel ${was(control, old?.control)}, wipe ${was(wipe, old?.wipe)}, membership ${was(membership, old?.membership)}`,
+    `one member alone can stop a deployment for ${was(sayTime(next.freezeSeconds), set && sayTime(set.freezeSeconds))}`,
+  )
   return lines
 }
 

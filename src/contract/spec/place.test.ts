@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { Node } from '../actions/nodes.ts'
-import { draftTransition } from '../actions/proposals.ts'
+import { type Draft, draftTransition } from '../actions/proposals.ts'
 import { migrationOf, undoOf } from '../approval/draft.ts'
 import { noConsent } from '../approval/step.ts'
 import { resources, root, slot } from '../testing/world.ts'
+import type { Member, MemberSet } from '../typed/schema.ts'
 import { describe, diffSpecs } from './describe.ts'
 import { parseSpec } from './parse.ts'
 import { placeSlots } from './place.ts'
@@ -166,6 +167,52 @@ test('what is signed is said in words, without any value of a variable', () => {
   assert.deepEqual(diffSpecs(specs, specs), [])
   assert.match(describe({ transition }).join('\n'), /sealed and not to this key/)
   assert.match(describe({ transition }, { isLost: true }).join('\n'), /a spec of these is at no hub: what runs is not/)
+})
+
+test('what changes is said with what it was, also to who may not open the specs; what runs is said whole', () => {
+  const group = {
+    group: root(1),
+    digest: root(1),
+    domain: { chainId: 1, contract: root(0) },
+    set: { epoch: 1 },
+  } as never
+  const step = (more: Draft) => draftTransition(group, noConsent('web'), 'update', more)
+  const placed = step({ slots: [slot(0, 1), slot(1, 1)], rules: { allow: ['0x4445'], deny: [], farms: 2 } })
+  const transition = step({ slots: [slot(0, 2, { ram: 256 })], rules: { allow: [], deny: [], farms: 2 } })
+  const lines = describe({ transition }, { nodes: [node(1), node(2)], placed })
+  const [now, old] = [256, 128].map((ram) => `1 CPU, ${ram} MiB memory, 1024 MiB disk`)
+  assert.deepEqual(lines.slice(1), [
+    `slot 0: node 2 "n2" in DE: ${now}, was on node 1 "n1" in DE, was ${old}`,
+    'the specs are sealed and not to this key: what runs is not shown',
+    'on at least 2 farms',
+    '- slot 1: no more on node 1 "n1" in DE',
+    '- only in DE',
+  ])
+  const [spec] = wanted(', entrypoint: [sh, -c, "rm -rf /data"], user: root').map((s) => s.spec)
+  const first = describe({ transition }, { specs: [spec!] }).join('\n')
+  assert.match(first, /, entrypoint \["sh","-c","rm -rf \/data"\], user "root"$/m)
+
+  const member = (signer: string, weight: number, seal: number, roles = 7) =>
+    ({ signer: `0x${signer.repeat(20)}`, weight, roles, seal: root(seal) }) as Member
+  const thresholds = { deploy: 2, control: 2, wipe: 2, membership: 2 }
+  const setOf = (members: Member[], more: Partial<MemberSet>): MemberSet => ({
+    ...{ group: root(1), epoch: 1, previous: root(0), members, thresholds, freezeSeconds: 259_200, deadline: 0 },
+    ...more,
+  })
+  const set = setOf([member('aa', 1, 1), member('bb', 1, 2), member('cc', 1, 3)], {})
+  const next = setOf([member('aa', 1, 1), member('bb', 1, 66), member('cc', 3, 0, 1)], {
+    epoch: 2,
+    thresholds: { ...thresholds, wipe: 1 },
+    freezeSeconds: 90,
+  })
+  const nameOf = (signer: string) => signer.slice(2, 4)
+  assert.deepEqual(describe({ set: next }, { set, nameOf }).slice(1), [
+    '  aa: weight 1, may approve, stop, read',
+    `~ bb: weight 1, may approve, stop, read, reads with ANOTHER KEY than before: ${root(66)}`,
+    '~ cc: weight 3 (was 1), may approve (was approve, stop, read), reads with no key any more',
+    'needed: deploy 2, thaw and cancel 2, wipe 1 (was 2), membership 2',
+    'one member alone can stop a deployment for 90 s (was 72 h)',
+  ])
 })
 
 test('no name that somebody chose hides a line of what is signed, or adds one', () => {
