@@ -15,7 +15,7 @@ import { ROOT } from './harness.ts'
 type Hex = `0x${string}`
 
 test('a passkey proposes, a contract wallet approves, and the commands say what each is', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const home = mkdtempSync(join(tmpdir(), 'zos-members-'))
   const zos = (...args: string[]) =>

@@ -124,6 +124,22 @@ test('a slot with less choice loses its node to none with more, and slots that s
   )
 })
 
+test('what fits is placed, though the first, spread out, leave no room for the large', () => {
+  const all = (...sizes: number[]) => {
+    const some = sizes.map(
+      (mib, n) => `  - { name: w${n}, image: w, flist: ${'ab'.repeat(32)}, memory: ${mib}m, cpus: 0.1 }`,
+    )
+    return slotsOf(parseSpec(`name: web\nworkloads:\n${some.join('\n')}\n`, 'x'))
+  }
+  const ids = (rooms: number[], ...sizes: number[]) => {
+    const nodes = rooms.map((ram, n) => node(n + 1, { capacity: resources({ cpu: 4000, ram, ssd: 10240 }) }))
+    return placeSlots(all(...sizes), nodes).map((p) => p.node.id)
+  }
+  assert.deepEqual(ids([1024, 1024], 256, 256, 1024), [2, 2, 1])
+  assert.deepEqual(ids([768, 512], 512, 384, 384), [2, 1, 1])
+  assert.throws(() => ids([768, 512], 512, 384, 385), /Place slot \d of "web": it needs \d+ MiB memory, the most free/)
+})
+
 test('what cannot be placed is refused, naming the slot and what is short', () => {
   const nodes = [node(1), node(2, { state: 'drain' })]
   const says = (more: string, options = {}) => {

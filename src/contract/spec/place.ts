@@ -28,13 +28,28 @@ export const keyOfSlot = (s: { index: number; mode: number }): number => s.index
 /**
  * Proposes a node for each slot: where it is pinned, else where it is, else one that gives signs of life, the farm and then the
  * node with the fewest slots of this deployment, the cheaper, the emptier. Slots with less choice are placed first; where slots would stay on
- * too few farms, those that share one leave it. Pure; the contract has the last word. Refuses naming the slot and what is short.
+ * too few farms, those that share one leave it; where all do not fit so, the large go first, and then each where the least is left.
+ * Pure; the contract has the last word. Refuses naming the slot and what is short.
  */
 export function placeSlots(wanted: WantedSlot[], nodes: Node[], options: PlaceOptions = {}): Placed[] {
+  let why: unknown
+  for (const way of ['spread', 'large', 'tight'] as const)
+    try {
+      return placeBy(way, wanted, nodes, options)
+    } catch (error) {
+      why ??= error
+    }
+  throw why
+}
+
+/** large: slots of much before those of little; tight: and each on the node that it leaves the least of. */
+type Way = 'spread' | 'large' | 'tight'
+
+function placeBy(way: Way, wanted: WantedSlot[], nodes: Node[], options: PlaceOptions): Placed[] {
   const least = options.rules?.farms ?? 0
-  const stay = placeAll(wanted, nodes, options, 0)
+  const stay = placeAll(way, wanted, nodes, options, 0)
   if (farmsOf(stay) >= least) return stay
-  const spread = placeAll(wanted, nodes, options, least)
+  const spread = placeAll(way, wanted, nodes, options, least)
   const farms = farmsOf(spread)
   if (farms >= least) return spread
   throw new ZosError(`Place the deployment: it is to be on ${least} farms, but only ${farms} can be had`, {
@@ -54,19 +69,21 @@ function rankOf(s: WantedSlot, isPlaced: boolean): number {
 }
 
 /** Until slots are on LEAST farms none stays where another one is. */
-function placeAll(wanted: WantedSlot[], nodes: Node[], options: PlaceOptions, least: number): Placed[] {
+function placeAll(way: Way, wanted: WantedSlot[], nodes: Node[], options: PlaceOptions, least: number): Placed[] {
+  const size = way === 'spread' ? () => 0 : sizeBeside(nodes)
   const rows = rowsOf(nodes, options)
   const placed = new Map<WantedSlot, Placed>()
   const placeOf = (s: WantedSlot) => options.current?.get(keyOfSlot(s))
   const rank = (s: WantedSlot) => rankOf(s, placeOf(s) !== undefined)
-  for (const slot of wanted.toSorted((a, b) => rank(a) - rank(b))) {
+  for (const slot of wanted.toSorted((a, b) => rank(a) - rank(b) || size(b) - size(a))) {
     const all = [...placed.values()]
     const primary = slot.mode === MODE.standby ? all.find((p) => p.slot.index === slot.index) : undefined
     const had = placeOf(slot)
     const now = had?.node
     const here = had && rows.find((r) => r.node.id === now)
     const leaves = here && here.farm.slots > 0 && slot.mode !== MODE.standby && farmsOf(all) < least
-    const best = (leaves && bestOf(rows, slot, primary, undefined)) || bestOf(rows, slot, primary, now)
+    const on = (now?: number) => bestOf(way, rows, slot, primary, now)
+    const best = (leaves && on()) || on(now)
     if (!best) throw short(slot, nodes, rows, now)
     // what it leaves stays booked while it drains
     if (here && here !== best) here.free = minus(here.free, had.resources)
@@ -78,15 +95,27 @@ function placeAll(wanted: WantedSlot[], nodes: Node[], options: PlaceOptions, le
   return wanted.map((slot) => placed.get(slot)!)
 }
 
+/** The largest share that a slot would have of the most that a node has of something. */
+function sizeBeside(nodes: Node[]): (s: WantedSlot) => number {
+  const most = LANES.map((l) => nodes.reduce((n, { capacity }) => Math.max(n, capacity[l]), 1))
+  return ({ resources }) => Math.max(...LANES.map((l, n) => resources[l] / most[n]!))
+}
+
 /** The row that SLOT would be best on; NOW: the node that it stays on where it can. */
-function bestOf(rows: Row[], slot: WantedSlot, primary: Placed | undefined, now: number | undefined): Row | undefined {
+function bestOf(
+  way: Way,
+  rows: Row[],
+  slot: WantedSlot,
+  primary: Placed | undefined,
+  now: number | undefined,
+): Row | undefined {
   let best: Row | undefined
   for (const row of rows) {
     // of ten thousand nodes most are out by this alone
-    if (best && row.node.id !== now && (best.node.id === now || isWorse(row, best))) continue
+    if (way !== 'tight' && best && row.node.id !== now && (best.node.id === now || isWorse(row, best))) continue
     const { node } = row
     if (node === primary?.node || !holds(row.free, slot.resources) || !suits(slot, node, now)) continue
-    if (!best || before(row, best, now)) best = row
+    if (!best || before(row, best, now, way)) best = row
   }
   return best
 }
@@ -115,9 +144,10 @@ function rowsOf(nodes: Node[], options: PlaceOptions): Row[] {
 const priceOf = ({ attributes: { price } }: Node) => (typeof price === 'number' ? price : 0)
 
 /** Whether A is better than B: where it is, alive, fewer slots on the farm, on the node, cheaper, emptier. */
-function before(a: Row, b: Row, now: number | undefined): boolean {
+function before(a: Row, b: Row, now: number | undefined, way: Way): boolean {
   if ((a.node.id === now) !== (b.node.id === now)) return a.node.id === now
   if (a.silent !== b.silent) return b.silent
+  if (way === 'tight' && a.free.ram !== b.free.ram) return a.free.ram < b.free.ram
   if (a.farm.slots !== b.farm.slots) return a.farm.slots < b.farm.slots
   if (a.slots !== b.slots) return a.slots < b.slots
   if (priceOf(a.node) !== priceOf(b.node)) return priceOf(a.node) < priceOf(b.node)
