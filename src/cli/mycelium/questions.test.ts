@@ -78,7 +78,7 @@ test('a silent address is told why, as far as the node knows; words too many and
   // who is not connected is waited for, and said to be
   const watch = async (peer: string, what: RegExp) => {
     const child = spawn(zos, ['mycelium', 'capture', '--peer', peer], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-    const ended = once(child, 'exit')
+    const ended = once(child, 'close')
     stack.defer(() => void child.kill('SIGKILL'))
     const text = { out: '', err: '' }
     child.stdout.on('data', (data) => (text.out += data))

@@ -141,7 +141,9 @@ test('an agent that stays silent is tried again; the end of its machine is notic
     await until('a second hello, on a connection of its own', 30_000, () => hosts.length >= 2)
     await assert.rejects(takenUp(workload, 10), /the agent in its machine does not answer/)
     ended.resolve('killed from outside')
-    await until('its end to be noticed', 10_000, () => view(workload).state === 'exited')
+    // on disk too: nothing is written to its home any more when that is removed
+    await until('its end to be noticed', 10_000, () => it.onDisk()[0]!.status.state === 'exited')
+    assert.equal(view(workload).state, 'exited')
     assert.match(view(workload).reason, /its machine ended: killed from outside/)
     assert.equal(workload.adopting, undefined)
   } finally {
