@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { sleep } from '#sys'
+import { sleep, until } from '#sys'
 import { clockRate, tscKhz } from './guest-clock.ts'
 
 test('the speed of the TSC is what Linux makes its bogomips of; what does not tell it is no speed', () => {
@@ -24,8 +24,11 @@ test('how fast a clock goes is known within bounds that hold however long the an
     [13, 0],
     [0.5, 30],
   ] as const) {
-    const { least, most } = await clockRate(guest(rate, delay))
-    assert.ok(least <= rate && rate <= most, `${least} ≤ ${rate} ≤ ${most}`)
-    assert.ok(most / least < 1.25, `${least} … ${most}`)
+    // narrow once no pause of loaded cores falls into the answers, and never wrong
+    await until('narrow bounds', 60_000, async () => {
+      const { least, most } = await clockRate(guest(rate, delay))
+      assert.ok(least <= rate && rate <= most, `${least} ≤ ${rate} ≤ ${most}`)
+      return most / least < 1.25
+    })
   }
 })

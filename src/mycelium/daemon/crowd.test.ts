@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -33,7 +33,12 @@ test('of all places of inbound peers one host keeps as many as others leave it, 
   const listen = [{ scheme: 'tcp' as const, ip: '127.0.0.1', port }]
   const daemon = await Daemon.start({ secret: randomBytes(32), listen, peers: [] })
   const sockets: Socket[] = []
+  // who says nothing for long is given up
+  const talk = setInterval(() => {
+    for (const socket of sockets) if (!socket.destroyed) socket.write(hello)
+  }, 10_000)
   t.after(async () => {
+    clearInterval(talk)
     for (const socket of sockets) socket.destroy()
     await daemon[Symbol.asyncDispose]()
   })
@@ -68,7 +73,7 @@ test('of all places of inbound peers one host keeps as many as others leave it, 
 })
 
 test('a node that has no descriptor left for who dials it waits until it has one, and does not spin meanwhile', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'zos-crowd-'))
   const [key, api] = [join(dir, 'a.key'), join(dir, 'a.sock')]
@@ -94,6 +99,7 @@ test('a node that has no descriptor left for who dials it waits until it has one
     socket.resume().write(hello)
   }
   await Promise.all(closed)
+  await until('it to have none left', 30_000, () => readdirSync(`/proc/${child.pid}/fd`).length >= 90)
   await sleep(1_000)
   for (const socket of sockets.slice(0, 60)) socket.destroy()
   const rest = await until('those who waited', 20_000, async () => {

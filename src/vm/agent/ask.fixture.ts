@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
+import { until } from '#sys'
 import type { Agent } from './agent.ts'
 import type { ProcessSpec } from './types.ts'
 import { processOf } from './vm.fixture.ts'
@@ -22,6 +23,22 @@ export async function ask(agent: Agent, argv: string[], more: Partial<ProcessSpe
   if (input) session.stdin.end(input)
   const [out, err] = await Promise.all([all(session.stdout), all(session.stderr)])
   return { out, text: out.toString(), err: err.toString(), exit: await session.exit }
+}
+
+/** Milliseconds that the guest's clock is off, once moved by BY, at the least and at the most: the answer takes its time. */
+export async function clockOff(agent: Agent, by = 0): Promise<{ least: number; most: number }> {
+  const asked = Date.now()
+  const { time } = await agent.clock(by)
+  return { least: time - Date.now(), most: time - asked }
+}
+
+/** What it is off, to 100 ms: by an answer that came quickly. */
+export async function clockNow(agent: Agent): Promise<number> {
+  const quick = await until('a quick answer', 60_000, async () => {
+    const off = await clockOff(agent)
+    return off.most - off.least < 100 ? off : undefined
+  })
+  return quick.least
 }
 
 /**
