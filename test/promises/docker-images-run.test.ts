@@ -117,6 +117,7 @@ test('a server answers through its port; exec, cp and logs reach it; stop lets i
   assert.match(node.ok(['logs', 'term']).text, /bye/)
   assert.equal(node.ok(['logs', '--since', '1h', 'term']).text, 'up\nbye\n')
   assert.equal(node.ok(['logs', '--until', '1h', 'term']).text, '')
+  assert.equal(node.ok(['logs', '-f', '--until', '1h', 'site'], { timeout: 30 }).text, '', 'it runs on')
   for (const [lines, last] of Object.entries({
     0: '',
     1: 'bye\n',
@@ -222,10 +223,25 @@ test('cp carries folders and tar archives both ways, whatever their names', () =
 test('cp follows a link where it is asked to, and carries what files of /proc and /sys hold', () => {
   const from = join(node.work, 'from')
   // a link is a link, unless what it leads to is asked for
-  const script = 'readlink /tmp/as-it-is; [ -L /tmp/led ] || cat /tmp/led'
+  const script = 'readlink /tmp/as-it-is; readlink /tmp/nowhere; [ -L /tmp/led ] || cat /tmp/led'
+  symlinkSync('no-such-file', join(node.work, 'nowhere'))
+  node.ok(['cp', join(node.work, 'nowhere'), 'box:/tmp/nowhere'])
   node.ok(['cp', join(from, 'link'), 'box:/tmp/as-it-is'])
   node.ok(['cp', '-L', join(from, 'link'), 'box:/tmp/led'])
-  assert.equal(node.ok(['exec', 'box', 'sh', '-c', script]).text, 'b1\n1')
+  assert.equal(node.ok(['exec', 'box', 'sh', '-c', script]).text, 'b1\nno-such-file\n1')
+  // what is named and cannot be copied is no success
+  spawnSync('mkfifo', [join(node.work, 'fifo')])
+  for (const [from, to] of [
+    [join(node.work, 'fifo'), 'box:/tmp/fifo'],
+    ['box:/dev/null', join(node.work, 'null')],
+  ]) {
+    const said = node.zos(['cp', from!, to!])
+    assert.deepEqual(
+      [said.code, /^zos: Copy ".*": it is .*, which is not copied\n$/.test(said.err)],
+      [1, true],
+      said.err,
+    )
+  }
   // files of /proc say that they are empty, those of /sys that they are longer than they are
   const shown = join(node.work, 'shown')
   for (const path of ['/proc/sys/kernel/ostype', '/proc/filesystems', '/sys/class/net/lo/mtu']) {

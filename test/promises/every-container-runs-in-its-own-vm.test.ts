@@ -44,4 +44,10 @@ test('a machine that dies is shown with its reason and harms nobody else', async
   const gone = await until('it is seen', 20, () => (row('one').state === 'exited' ? row('one') : undefined))
   assert.match(gone.reason, /machine ended/)
   assert.equal(node.ok(['exec', 'two', 'echo', 'alive']).text, 'alive\n')
+  // who waits for it is told, too
+  const waiting = node.zosLater(['run', '--rm', '--name', 'waited', 'box', 'sleep', '1000'])
+  const { pid } = await until('it runs', 60, () => (row('waited')?.state === 'running' ? row('waited') : undefined))
+  process.kill(pid, 'SIGKILL')
+  const { code, err } = await waiting
+  assert.deepEqual([code, /^zos: its machine ended: [^\n]*\n$/.test(err)], [137, true], err)
 })

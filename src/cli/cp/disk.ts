@@ -66,6 +66,7 @@ export async function copyToDisk(from: Remote, to: string, options: { follow: bo
     const at = rawPath(path)
     const own = !isDir && path === top
     if (LEFT_OUT.has(entry.type)) {
+      if (entry.path === '') throw notCopied(`${from.workload}:${from.path}`, `it is a ${entry.type}`)
       process.stderr.write(`zos: left out ${plain(shown(entry.path))}: a ${entry.type}\n`)
       continue
     }
@@ -89,11 +90,19 @@ export async function copyToDisk(from: Remote, to: string, options: { follow: bo
   for (const [path, time, own] of times.reverse()) await (own ? utimes : lutimes)(path, time, time)
 }
 
+const notCopied = (what: string, why: string): ZosError =>
+  new ZosError(`Copy "${plain(what)}": ${why}, which is not copied`, { code: 'not-copied' })
+
 /** PATH and what is below it, parents first; both names latin1. FOLLOW: what PATH itself leads to, where it is a link. */
-function* walk(path: string, name: string, follow = false): Generator<{ entry: CopyEntry; file: Buffer }> {
+function* walk(
+  path: string,
+  name: string,
+  { follow = false, top = path } = {},
+): Generator<{ entry: CopyEntry; file: Buffer }> {
   const file = rawPath(path)
   const s = (follow ? statSync : lstatSync)(file, { bigint: true })
   const type = s.isDirectory() ? 'directory' : s.isSymbolicLink() ? 'symlink' : s.isFile() ? 'file' : undefined
+  if (!type && path === top) throw notCopied(shown(path), 'it is no file, folder or link')
   if (!type) return void process.stderr.write(`zos: left out ${plain(shown(path))}: not a file, folder or link\n`)
   const entry: CopyEntry = {
     ...{ path: name, type, mode: Number(s.mode) & 0o7777, uid: Number(s.uid), gid: Number(s.gid) },
@@ -103,11 +112,12 @@ function* walk(path: string, name: string, follow = false): Generator<{ entry: C
   yield { entry, file }
   if (type === 'directory')
     for (const child of readdirSync(file, 'latin1').sort())
-      yield* walk(join(path, child), name === '' ? child : `${name}/${child}`)
+      yield* walk(join(path, child), name === '' ? child : `${name}/${child}`, { top })
 }
 
 export async function copyFromDisk(from: string, to: Remote, options: { archive: boolean; follow: boolean }) {
-  if (!existsSync(from)) throw new ZosError(`Copy "${from}": there is no such file`, { code: 'no-such-file' })
+  if (!(options.follow ? statSync : lstatSync)(from, { throwIfNoEntry: false }))
+    throw new ZosError(`Copy "${from}": there is no such file`, { code: 'no-such-file' })
   const into = (await remoteStat(to))?.type === 'directory'
   const path = into ? to.path : dirname(to.path)
   const what = `Copy to "${to.workload}:${to.path}"`
@@ -120,7 +130,7 @@ export async function copyFromDisk(from: string, to: Remote, options: { archive:
   const name = inside ? '' : latin1Of(into ? basename(resolve(from)) : basename(to.path))
   await copyIn({ workload: to.workload, path }, { keepOwner: options.archive }, async ({ put }) => {
     const owner = options.archive ? {} : { uid: 0, gid: 0 }
-    for (const { entry, file } of walk(latin1Of(resolve(from)), name, options.follow)) {
+    for (const { entry, file } of walk(latin1Of(resolve(from)), name, options)) {
       // a file of /proc that was named: it says that it has no bytes, whatever it has
       if (entry.type === 'file' && entry.size === 0 && entry.path === name) {
         const bytes = readFileSync(file)

@@ -118,6 +118,30 @@ test('a QEMU that does not answer holds nobody up; what needs it is told where i
   )
 })
 
+test('what always runs is tried again when it could not be started, until it is stopped', async () => {
+  let tries = 0
+  const get = async () => {
+    tries++
+    throw new Error('the hub is away')
+  }
+  const status = { state: 'exited', exitCode: 137, reason: 'the node went down' } as const
+  using it = await left({ change: { restart: { name: 'always' } }, status, machines: { get } })
+  it.engine.resume()
+  const workload = it.engine.find('left')
+  await until('a second try', 10_000, () => tries === 2)
+  await until('a third to be waited for', 10_000, () => view(workload).reason.endsWith('; starts again by its policy'))
+  assert.deepEqual([view(workload).state, view(workload).exitCode], ['exited', 125])
+  assert.match(view(workload).reason, /^the hub is away;/)
+  await stop(workload)
+  assert.equal(view(workload).reason, 'the hub is away')
+  assert.equal(it.onDisk()[0]!.status.byHand, true, 'nor does the next daemon start it')
+  // one whose start is under way as it is stopped
+  workload.status.byHand = false
+  it.engine.resume()
+  await stop(workload)
+  assert.deepEqual([workload.restartTimer, workload.status.byHand], [undefined, true])
+})
+
 test('an agent that stays silent is tried again; the end of its machine is noticed meanwhile', async () => {
   const home = mkdtempSync(join(tmpdir(), 'zos-adopt-'))
   const hosts: Socket[] = []

@@ -6,6 +6,7 @@ import { connect } from './connect.ts'
 import { tellLease } from './lease.ts'
 import type { DiskBinding, Machine } from './parts.ts'
 import { publishPorts } from './ports.ts'
+import { restartDelay } from './restart.ts'
 import { settle } from './settle.ts'
 import { watchStall } from './stall.ts'
 import { watch } from './watch.ts'
@@ -20,8 +21,12 @@ export function start(workload: Workload, note: (line: string) => void): Promise
   return workload.starting
 }
 
+/** A start that failed is tried again after this at the earliest: what it lacks seldom comes sooner. Milliseconds. */
+const AGAIN = 1000
+
 /** Starts it again after DELAY milliseconds, as its policy says. */
 export function restartLater(workload: Workload, delay: number): void {
+  if (workload.halted || workload.removed) return
   workload.restartTimer = setTimeout(() => {
     workload.restartTimer = undefined
     workload.status.restarts++
@@ -29,10 +34,15 @@ export function restartLater(workload: Workload, delay: number): void {
   }, delay)
 }
 
-/** Starts it with nobody waiting: what goes wrong is in its status and the log. */
+/** Starts it with nobody waiting: what goes wrong is in its status and the log, and it is tried again as its policy says. */
 export function startByPolicy(workload: Workload): void {
   const { at, spec } = workload
-  start(workload, () => {}).catch((error: unknown) => at.log(`start ${spec.name}: ${reasonOf(error)}`))
+  start(workload, () => {}).catch((error: unknown) => {
+    at.log(`start ${spec.name}: ${reasonOf(error)}`)
+    const { exitCode, byHand, restarts } = workload.status
+    const delay = restartDelay(spec.restart, { exitCode: exitCode ?? 125, byHand, ran: 0, restarts })
+    if (delay !== undefined) restartLater(workload, Math.max(delay, AGAIN))
+  })
 }
 
 async function startNow(workload: Workload, note: (line: string) => void): Promise<void> {

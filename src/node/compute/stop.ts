@@ -20,8 +20,11 @@ export async function signal(workload: Workload, name: string): Promise<void> {
 
 /** The stop signal, TIMEOUT seconds of grace, then KILL. One whose machine stays silent is ended with it. */
 export async function stop(workload: Workload, timeout = workload.spec.stopTimeout): Promise<void> {
+  const pending = workload.restartTimer !== undefined || workload.starting !== undefined
   dropRestart(workload)
   await workload.starting?.catch(() => {})
+  // one that could not be started was to be tried again
+  dropRestart(workload)
   const grace = sleep(timeout * 1000)
   await Promise.race([workload.adopting?.over, grace])
   if (workload.status.state === 'paused' && !workload.adopting) {
@@ -30,7 +33,10 @@ export async function stop(workload: Workload, timeout = workload.spec.stopTimeo
     })
   }
   if (workload.adopting) return kill(workload)
-  if (workload.status.state !== 'running') return
+  if (workload.status.state !== 'running') {
+    if (pending) await save(workload, { byHand: true })
+    return
+  }
   await save(workload, { byHand: true })
   const gone = waitExit(workload)
   try {
@@ -76,6 +82,7 @@ async function thaw(workload: Workload): Promise<void> {
 
 /** The node goes down: its machine goes, it stays. */
 export async function halt(workload: Workload): Promise<void> {
+  workload.halted = true
   dropRestart(workload)
   if (isUp(workload)) {
     await thaw(workload)

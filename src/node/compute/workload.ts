@@ -66,6 +66,8 @@ export type Workload = {
   ending: boolean
   /** Its folder goes or is gone: nothing may be written there. */
   removed: boolean
+  /** The node goes down: nothing starts it again. */
+  halted: boolean
   /** Its status is not on disk, which is full. */
   unsaved: boolean
   /** Why its output is not kept now, and its program stands still at it; '' while it is. */
@@ -94,7 +96,7 @@ export function openWorkload(at: Surroundings, spec: WorkloadSpec, status: Workl
       sinks: new Set(),
       waiters: new Set(),
     },
-    ...{ settled: Promise.resolve(), ending: false, removed: false, unsaved: false, heldUp: '' },
+    ...{ settled: Promise.resolve(), ending: false, removed: false, halted: false, unsaved: false, heldUp: '' },
   }
 }
 

@@ -8,6 +8,9 @@ import { framed } from './framed.ts'
 /** `since` and `until`: Unix milliseconds. */
 type LogsRequest = { follow: boolean; timestamps: boolean; tail?: number; since?: number; until?: number }
 
+/** setTimeout takes no more milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1
+
 /** `zos logs`: what was written, then, with follow, what comes until the workload ends. */
 export const logsStream = (engine: Engine, ref: string) =>
   framed(async (stream, { request: asked }) => {
@@ -30,11 +33,14 @@ export const logsStream = (engine: Engine, ref: string) =>
       }
     }
     await catchUp()
-    if (request.follow && (workload.status.state === 'running' || workload.status.state === 'paused')) {
+    const left = (request.until ?? Number.POSITIVE_INFINITY) - Date.now()
+    if (request.follow && left > 0 && (workload.status.state === 'running' || workload.status.state === 'paused')) {
       let wake = () => {}
       const detach = attach(workload, () => wake())
       const gone = new Promise<void>((resolve) => stream.on('close', resolve))
-      const ended = waitExit(workload).then(() => true as const)
+      const late = Promise.withResolvers<true>()
+      const timer = left < LONGEST_TIMER ? setTimeout(late.resolve, left, true) : undefined
+      const ended = Promise.race([waitExit(workload).then(() => true as const), late.promise])
       for (let over = false; !over && !stream.destroyed; ) {
         const news = new Promise<void>((resolve) => {
           wake = resolve
@@ -42,6 +48,7 @@ export const logsStream = (engine: Engine, ref: string) =>
         await catchUp()
         over = (await Promise.race([news, gone, ended])) === true
       }
+      clearTimeout(timer)
       detach()
       await catchUp()
     }

@@ -32,13 +32,12 @@ async function statOf(workload: Workload) {
   }
 }
 
-/** Figures of the named workloads, or of all that run. */
-export function statsOf(engine: Engine, names: string[]) {
-  const chosen =
-    names.length > 0
-      ? names.map((n) => engine.find(n))
-      : engine.list().filter((w) => w.status.state === 'running' && !w.adopting)
-  return Promise.all(chosen.map(statOf))
+/** Figures of the named workloads, or of all that run: one that ends meanwhile is left out. */
+export async function statsOf(engine: Engine, names: string[]) {
+  if (names.length > 0) return Promise.all(names.map((n) => statOf(engine.find(n))))
+  const running = engine.list().filter((w) => w.status.state === 'running' && !w.adopting)
+  const found = await Promise.allSettled(running.map(statOf))
+  return found.flatMap((one) => (one.status === 'fulfilled' ? one.value : []))
 }
 
 /** A storage plane that is starting anew must not hold up `zos ps`. Milliseconds. */

@@ -42,6 +42,8 @@ async function stay(
   })
   const status = await waitExit(workload)
   detach()
+  // what its program did not do itself nobody else can tell whoever waits for it
+  if (!/^(exit code|killed by) /.test(status.reason)) notes(stream)(status.reason)
   writeFrame(stream, Frame.exit, { code: status.exitCode })
 }
 
