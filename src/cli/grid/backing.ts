@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { connect, isIPv6 } from 'node:net'
 import { join } from 'node:path'
-import { freePort, until } from '#sys'
+import { ZosError } from '#codec'
+import { until } from '#sys'
 import { isRunning, killProcess, processesWith } from '#vm'
 import { gridDir } from './local.ts'
 import { PROGRAMS, startService } from './services.ts'
@@ -12,6 +13,8 @@ import { PROGRAMS, startService } from './services.ts'
  */
 export const BACKINGS = ['chain', 'hub', 'relay'] as const
 export type Backing = (typeof BACKINGS)[number]
+
+const DEADLINE = 60_000
 
 export type Service = { pid: number; port: number }
 
@@ -85,16 +88,21 @@ export async function placesOfServices(): Promise<{ rpc: string; hub: string; re
   return { rpc, hub, relayer: formatAddress(address) }
 }
 
-/** Starts it where it does not run, with ARGS. PORT 0: a free one, to be kept for later starts. */
+/** Starts it at PORT where it does not run, told MORE; one that an "up" which was cut off has just started is waited for. */
 export async function backingUp(name: Backing, port: number, more: string[] = []): Promise<Service> {
-  const known = port === 0 ? undefined : await backingState(name, port)
+  const known = await backingState(name, port)
   if (known) return known
+  const [begun] = running(name)
+  if (begun)
+    return until(`the ${name} to answer`, DEADLINE, () => backingState(name, port), 50).catch((cause: unknown) => {
+      const why = `process ${begun.pid} runs already and does not answer at port ${port}; "zos grid down" ends it`
+      throw new ZosError(`Start ${name}: ${why}`, { code: 'service-start', kind: 'node', cause })
+    })
   mkdirSync(folder(name), { recursive: true, mode: 0o700 })
-  const at = port || (await freePort())
   // a small young generation halves the chain's memory for a tenth of its speed
   const engine = name === 'chain' ? ['--max-semi-space-size=4'] : []
-  const args = [...engine, ...programOf(name), ...portOf(name, at), ...more]
-  return startService(name, args, () => backingState(name, at), 60_000)
+  const args = [...engine, ...programOf(name), ...portOf(name, port), ...more]
+  return startService(name, args, () => backingState(name, port), DEADLINE)
 }
 
 /** Lets it end by itself, then makes it. */

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type GridFacts, gridFacts } from './local.ts'
+import { programFlags, until } from '#sys'
+import { processesWith } from '#vm'
+import { backingDown, backingUp } from './backing.ts'
+import { type GridFacts, gridFacts, localGrid } from './local.ts'
+import { PROGRAMS } from './services.ts'
 
 test('a file that describes no grid is told from one that is not there, and from a damaged one', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'zos-facts-'))
@@ -19,4 +24,24 @@ test('a file that describes no grid is told from one that is not there, and from
   await writeFile(file, '{"format":"zos-grid/1"}')
   assert.deepEqual(gridFacts(file), { format: 'zos-grid/1' })
   assert.throws(() => gridFacts(join(dir, 'other'), { format: 'zos-grid/1' } as GridFacts), /other" is not there/)
+})
+
+test('a "grid up" that was cut off is gone on with: its chain is taken for ours, at its port', async (t) => {
+  const home = await mkdtemp(join(tmpdir(), 'zos-cut-'))
+  const before = process.env.ZOS_HOME
+  process.env.ZOS_HOME = home
+  t.after(async () => {
+    await backingDown('chain')
+    await backingDown('hub')
+    if (before === undefined) delete process.env.ZOS_HOME
+    else process.env.ZOS_HOME = before
+    await rm(home, { recursive: true, force: true })
+  })
+  const up = spawn(process.execPath, [...programFlags(), PROGRAMS.zos, 'grid', 'up'], { stdio: 'ignore' })
+  const chain = () => processesWith([PROGRAMS.chain, '--dir', join(home, 'grid/chain'), ''].join('\0'))
+  await until('the chain to start', 60_000, () => chain()[0], 5)
+  up.kill('SIGKILL')
+  const { chainPort } = localGrid()!
+  assert.equal((await backingUp('chain', chainPort)).pid, chain()[0]!.identity.pid)
+  assert.equal(chain().length, 1)
 })

@@ -4,6 +4,7 @@ import { codeOf } from '#codec'
 import { connectRpc, createFarm, deployContracts, listFarms, openGrid, openRelayer } from '#contract'
 import { type NodeStatus, readConfig, supervisorSocket } from '#node'
 import { freePort, tryLock, until } from '#sys'
+import { processesWith } from '#vm'
 import { ensureNodeSetup } from '../setup/index.ts'
 import { backingDown, backingUp, hubFlags, placesOfServices, relayAt, relayFlags } from './backing.ts'
 import {
@@ -79,7 +80,10 @@ async function nodeUp(
     const now = await statusOf<NodeStatus>(socket)
     return now?.state === 'up' ? now : undefined
   }
-  if (await statusOf<NodeStatus>(socket)) return until(`node "${name}" to be up`, NODE_DEADLINE, ready, 50)
+  const command = [PROGRAMS.zos, 'node', 'run', '--home', home]
+  // also one that was started a moment ago, and does not answer yet
+  if (processesWith([...command, ''].join('\0')).length > 0)
+    return until(`node "${name}" to be up`, NODE_DEADLINE, ready, 50)
   // one set of templates for all nodes of this machine: their files are never written after they were made
   try {
     mkdirSync(join(gridDir(), 'templates'), { recursive: true, mode: 0o700 })
@@ -89,8 +93,7 @@ async function nodeUp(
   }
   const { rpc, hub, relayer, peer } = at
   const places = ['--rpc', rpc, '--hub', hub, '--relayer', relayer, '--peer', peer]
-  const args = [PROGRAMS.zos, 'node', 'run', '--home', home, ...places]
-  return startService(name, args, ready, NODE_DEADLINE)
+  return startService(name, [...command, ...places], ready, NODE_DEADLINE)
 }
 
 /**
@@ -107,6 +110,9 @@ export async function gridUp(
   const lock = openSync(join(gridDir(), 'up.lock'), 'a', 0o600)
   await until('another "zos grid up" to end', 300_000, () => tryLock(lock), 100)
   const local: LocalGrid = localGrid() ?? { chainPort: 0, hubPort: 0, relayPort: 0, nodes: [] }
+  for (const port of ['chainPort', 'hubPort', 'relayPort'] as const) local[port] ||= await freePort()
+  // known before anything starts: what is cut off from here on is gone on with
+  await saveLocal(local)
   const wanted = Math.max(count ?? (local.nodes.length || 3), local.nodes.length)
   const relayAddress = address ?? local.relayAddress ?? '127.0.0.1'
   const services = await placesOfServices()
@@ -116,7 +122,7 @@ export async function gridUp(
   ])
   // nodes dial it again when it comes back
   if (relayAddress !== (local.relayAddress ?? '127.0.0.1')) await backingDown('relay')
-  const relayPort = local.relayPort || (await freePort())
+  const { relayPort } = local
   const flags = relayFlags({ chain: chain.port, hub: hub.port }, relayAddress, relayPort)
   await backingUp('relay', relayPort, flags)
   for (let n = local.nodes.length; n < wanted; n++)
@@ -125,7 +131,7 @@ export async function gridUp(
       farm: `farm${n + 1}`,
       country: PLACES[n % PLACES.length]!.country,
     })
-  await saveLocal({ ...local, chainPort: chain.port, hubPort: hub.port, relayPort, relayAddress })
+  await saveLocal({ ...local, relayAddress })
   const [rpc, hubUrl] = [`http://127.0.0.1:${chain.port}`, `http://127.0.0.1:${hub.port}`]
   const facts = await register(rpc, local.nodes)
   const peer = relayAt(relayAddress, relayPort)
