@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from '#sys'
+import { viewAt } from './grid.ts'
 import { busyboxTree, dockerArchive, type Node, ROOT, startNode, until } from './harness.ts'
 import { giveKeys, PASSPHRASE } from './keys.ts'
 
@@ -13,10 +14,9 @@ echo "exit $?"
 `
 const SERVE = 'trap "exit 0" TERM; hostname >/www/index.html; httpd -f -p 80 -h /www & wait'
 
-type View = { slots: { slot: number; state: string }[] }
 export type NodeView = { name: string; pids: Record<'provision' | 'storage' | 'compute' | 'network', number> }
 
-/** A local grid whose workloads can be had to talk to each other, driven through ./zos alone. */
+/** A local grid whose workloads can be had to talk to each other, driven through ./zos. */
 export type Talkers = Disposable & {
   node: Node
   z: (...args: string[]) => string
@@ -81,8 +81,8 @@ export async function startTalkers(nodes: number, groups: string[]): Promise<Tal
       const file = join(node.work, `${name}.yaml`)
       writeFileSync(file, `name: ${name}\nworkloads:\n${lines.join('\n')}\n`)
       z('deploy', file, '--group', group, '--as', as)
-      await until(`"${name}" to run`, 120, () => {
-        const { slots } = JSON.parse(z('status', name, '--group', group, '--json')) as View
+      await until(`"${name}" to run`, 120, async () => {
+        const { slots } = await viewAt(node.home, group, name)
         return slots.length === wanted && slots.every((s) => s.state === 'running')
       })
     },

@@ -14,7 +14,7 @@ const grid = await startGrid(1)
 after(() => grid[Symbol.dispose]())
 const { z, second, spec, runs, nodes } = grid
 
-type Row = { name: string; state: string; startedAt: string; restarts: number }
+type Row = { name: string; state: string; reason: string; startedAt: string; restarts: number }
 const row = async () => (await callUnix<Row[]>(`${grid.run('node1')}/compute.sock`, 'GET', '/workloads'))[0]!
 
 test('both have a network namespace of their own with nothing in it, and no socket but unix ones', root, async () => {
@@ -58,6 +58,8 @@ test('each plane killed in turn, and all at once: the same workload in the same 
       const [now] = nodes()
       return now!.state === 'up' && some.every((p) => now!.pids[p] !== pids[p])
     })
+    // what takes a compute plane long to take up has a reason meanwhile
+    await until('its machine to be taken up', 60, async () => (await row()).reason === '')
     assert.deepEqual(await row(), before)
     assert.equal(await grid.page('web/0'), PAGE)
   }
