@@ -3,7 +3,7 @@ import { listKeys, newKey } from '#keys'
 import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { table } from '../terminal.ts'
 import { keysDir } from './local.ts'
-import { passphrase } from './passphrase.ts'
+import { newPassphrase } from './passphrase.ts'
 
 /** `zos key new NAME [--passkey]`, `zos key ls`: members' keys, encrypted at rest in $ZOS_HOME/keys. `zos key hub FILE`: a hub key. */
 export default async function key(args: string[]): Promise<number> {
@@ -13,15 +13,14 @@ export default async function key(args: string[]): Promise<number> {
   })
   const [verb, name, ...more] = rest
   if (verb === 'new' && name && more.length === 0) {
-    const made = await newKey(keysDir(), name, await passphrase(`new passphrase of "${name}"`), {
-      passkey: flags.passkey,
-    })
+    const { passkey } = flags
+    const made = await newKey(keysDir(), name, await newPassphrase(name), { passkey })
     const facts = { name, address: made.address, seal: made.seal }
     process.stdout.write(flags.json ? `${JSON.stringify(facts)}\n` : `${name}: ${made.address}\n`)
     return 0
   }
   if (verb === 'ls' && name === undefined) {
-    const keys = await listKeys(keysDir())
+    const keys = await listKeys(keysDir(), (why) => process.stderr.write(`zos: ${why.message}\n`))
     const text = table(
       ['NAME', 'ADDRESS', 'SEAL'],
       keys.map((k) => [k.name, k.address, k.seal]),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -25,14 +25,24 @@ test('a passphrase is asked on the terminal and not shown; without a terminal on
     assert.deepEqual([none.status, none.stderr.split('\n').length], [1, 2])
     assert.match(none.stderr, /^zos: Ask for the new passphrase of "alice": there is no terminal; set ZOS_PASSPHRASE$/m)
     const line = `${node.join(' ')} key new alice`
-    const child = spawn('script', ['-qec', line, '/dev/null'], { env: home })
-    let shown = ''
-    child.stdout.on('data', (d: Buffer) => {
-      shown += d
-      // one sign too many, taken back
-      if (/passphrase of "alice": $/.test(shown)) child.stdin.write('correct horsee\x7f\r')
-    })
-    await new Promise((resolve) => child.on('close', resolve))
+    const typed = async (first: string, again: string) => {
+      const child = spawn('script', ['-qec', line, '/dev/null'], { env: home })
+      let shown = ''
+      child.stdout.on('data', (d: Buffer) => {
+        shown += d
+        if (/passphrase of "alice": $/.test(shown)) child.stdin.write(`${first}\r`)
+        if (/the same again: $/.test(shown)) child.stdin.write(`${again}\r`)
+      })
+      await new Promise((resolve) => child.on('close', resolve))
+      return shown
+    }
+    assert.match(
+      await typed('correct horse', 'correct house'),
+      /zos: Make key "alice": the two passphrases are not the same/,
+    )
+    assert.equal(existsSync(join(dir, 'keys/alice.json')), false)
+    // one sign too many, taken back
+    const shown = await typed('correct horsee\x7f', 'correct horse')
     assert.match(shown, /alice: 0x[0-9a-f]{40}/)
     assert.doesNotMatch(shown, /horse/)
     assert.doesNotMatch(readFileSync(join(dir, 'keys/alice.json'), 'utf8'), /horse/)

@@ -37,3 +37,12 @@ export function passphrase(what: string): Promise<string> {
     stderr.write(`${what}: `)
   })
 }
+
+/** For a key to be made: what is typed unseen is typed twice, for nobody could open a key under a slip. */
+export async function newPassphrase(key: string): Promise<string> {
+  const first = await passphrase(`new passphrase of "${key}"`)
+  if (process.env.ZOS_PASSPHRASE !== undefined || first === (await passphrase('the same again'))) return first
+  throw new ZosError(`Make key "${key}": the two passphrases are not the same; none was made`, {
+    code: 'no-passphrase',
+  })
+}

@@ -43,6 +43,14 @@ test('a key is kept encrypted, opens with its passphrase alone, and signs as its
     await assert.rejects(newKey(dir, '../x', 'x', cheap), { code: 'bad-key-name' })
     assert.deepEqual(await listKeys(dir), [{ name: 'alice', address: made.address, seal: made.seal }])
     assert.deepEqual(await listKeys(join(dir, 'nowhere')), [])
+    // brought here under another name: the passphrase is right, and is not called wrong
+    await writeFile(join(dir, 'al.json'), text)
+    const renamed = { code: 'key-damaged', message: /al\.json" holds key "alice", which opens under that name alone/ }
+    await assert.rejects(openKey(dir, 'al', 'correct horse'), renamed)
+    const left: string[] = []
+    assert.equal((await listKeys(dir, (why) => left.push(why.message))).length, 1)
+    assert.match(left.join('\n'), renamed.message)
+    await rm(join(dir, 'al.json'))
     // the address is bound to the box: a file that claims another one does not open
     await writeFile(file, text.replace(made.address, `0x${'11'.repeat(20)}`))
     await assert.rejects(openKey(dir, 'alice', 'correct horse'), { code: 'wrong-passphrase' })

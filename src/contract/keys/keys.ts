@@ -131,14 +131,18 @@ async function read(dir: string, name: string): Promise<z.infer<typeof fileSchem
     if (codeOf(cause) !== 'ENOENT') throw cause
     throw new ZosError(`Open key "${name}": there is none; "zos key ls" lists them`, { code: 'no-key', cause })
   }
+  const bad = (why: string, cause?: unknown) =>
+    new ZosError(`Open key "${name}": "${fileOf(dir, name)}" ${why}`, { code: 'key-damaged', cause })
+  let file: z.infer<typeof fileSchema>
   try {
-    return fileSchema.parse(JSON.parse(text))
+    file = fileSchema.parse(JSON.parse(text))
   } catch (cause) {
-    throw new ZosError(`Open key "${name}": "${fileOf(dir, name)}" is damaged: it is not what "zos key new" wrote`, {
-      code: 'key-damaged',
-      cause,
-    })
+    throw bad('is damaged: it is not what "zos key new" wrote', cause)
   }
+  // its passphrase would be called wrong
+  if (file.name !== name)
+    throw bad(`holds key "${file.name}", which opens under that name alone: name the file so again`)
+  return file
 }
 
 /** Opens DIR/NAME.json. A wrong passphrase and a changed file look the same, by design of the cipher. */
@@ -163,8 +167,8 @@ export async function readPublicKey(dir: string, name: string): Promise<PublicKe
   return { name, address: file.address as Hex, seal: file.seal as Hex }
 }
 
-/** Those that can be read: a damaged one says so when it is opened, and must not keep others from being used. */
-export async function listKeys(dir: string): Promise<PublicKey[]> {
+/** Those that can be read: a damaged one must not keep others from being used. BAD hears why one is left out. */
+export async function listKeys(dir: string, bad?: (why: ZosError) => void): Promise<PublicKey[]> {
   const names = await readdir(dir).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return []
     throw error
@@ -173,8 +177,9 @@ export async function listKeys(dir: string): Promise<PublicKey[]> {
   const read = await Promise.all(
     keys.map((n) =>
       readPublicKey(dir, n.slice(0, -'.json'.length)).catch((error: unknown) => {
-        if (codeOf(error) === 'key-damaged') return undefined
-        throw error
+        if (!(error instanceof ZosError) || error.code !== 'key-damaged') throw error
+        bad?.(error)
+        return undefined
       }),
     ),
   )

@@ -151,7 +151,10 @@ function describeSet(next: MemberSet, { set, nameOf }: Known): string[] {
     lines.push(`${change} ${who(m.signer)}: weight ${was(m.weight, old?.weight)}, may ${rights}${seal}`)
   }
   for (const m of set?.members ?? [])
-    if (!next.members.some((x) => x.signer === m.signer)) lines.push(`- ${who(m.signer)}: removed`)
+    if (!next.members.some((x) => x.signer === m.signer))
+      lines.push(
+        `- ${who(m.signer)}: removed${m.roles & ROLE.read ? ', and can still read what was sealed before' : ''}`,
+      )
   const { deploy, control, wipe, membership } = next.thresholds
   const old = set?.thresholds
   lines.push(

@@ -215,7 +215,10 @@ test('what changes is said with what it was, also to who may not open the specs;
     ...{ group: root(1), epoch: 1, previous: root(0), members, thresholds, freezeSeconds: 259_200, deadline: 0 },
     ...more,
   })
-  const set = setOf([member('aa', 1, 1), member('bb', 1, 2), member('cc', 1, 3)], {})
+  const set = setOf(
+    [member('aa', 1, 1), member('bb', 1, 2), member('cc', 1, 3), member('dd', 1, 4), member('ee', 1, 5, 1)],
+    {},
+  )
   const next = setOf([member('aa', 1, 1), member('bb', 1, 66), member('cc', 3, 0, 1)], {
     epoch: 2,
     thresholds: { ...thresholds, wipe: 1 },
@@ -226,6 +229,8 @@ test('what changes is said with what it was, also to who may not open the specs;
     '  aa: weight 1, may approve, stop, read',
     `~ bb: weight 1, may approve, stop, read, reads with ANOTHER KEY than before: ${root(66)}`,
     '~ cc: weight 3 (was 1), may approve (was approve, stop, read), reads with no key any more',
+    '- dd: removed, and can still read what was sealed before',
+    '- ee: removed',
     'needed: deploy 2, thaw and cancel 2, wipe 1 (was 2), membership 2',
     'one member alone can stop a deployment for 90 s (was 72 h)',
   ])
