@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Resolver } from 'node:dns/promises'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -79,11 +80,20 @@ test('a laptop that joins: what its person may reach answers by name, nothing el
   const tun = `zj${process.pid % 100_000}`
   const api = `unix:${join(grid.node.work, 'join.sock')}`
   const { env, left } = askingLeft(join(grid.node.work, 'left.json'))
-  const { child, said } = running(['join', '--grid', facts, '--as', 'alice', '--tun', tun, '--api', api], env)
-  const resolver = await until('the laptop to be on the grid', 30, () => {
-    assert.equal(child.exitCode, null, said())
-    return /resolvectl dns \S+ ([0-9a-f:]+);/.exec(said())?.[1]
-  })
+  const args = ['join', '--grid', facts, '--as', 'alice', '--tun', tun, '--api', api]
+  const joining = async (more?: NodeJS.ProcessEnv) => {
+    const one = running(args, more)
+    const found = await until('the laptop to be on the grid', 30, () => {
+      assert.equal(one.child.exitCode, null, one.said())
+      return /resolvectl dns \S+ ([0-9a-f:]+);/.exec(one.said())?.[1]
+    })
+    return { ...one, resolver: found }
+  }
+  // nothing that a killed one leaves is in the way of the next
+  const killed = (await joining()).child
+  killed.kill('SIGKILL')
+  await once(killed, 'exit')
+  const { child, said, resolver } = await joining(env)
   const names = new Resolver({ timeout: 5000, tries: 3 })
   names.setServers([`[${resolver}]`])
   assert.deepEqual(await names.resolve6('web.shop.zos'), [web])
@@ -104,6 +114,14 @@ test('a laptop that joins: what its person may reach answers by name, nothing el
   const late = await addressOf(grid, 'late/0', 'crew')
   assert.deepEqual(await until('its name', 30, () => names.resolve6('db.late.zos').catch(() => undefined)), [late])
   assert.equal(await dial(late, 80), 'open')
+  grid.z('cancel', 'late', '--as', 'alice')
+  await until('its name to be gone', 30, () =>
+    names.resolve6('db.late.zos').then(
+      () => false,
+      (error: NodeJS.ErrnoException) => error.code === 'ENOTFOUND',
+    ),
+  )
+  assert.equal(await dial(late, 80), 'EACCES', 'of a deployment that is gone')
 
   assert.deepEqual(await left(child), NOTHING)
   child.kill('SIGTERM')
