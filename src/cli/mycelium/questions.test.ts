@@ -85,14 +85,19 @@ test('a silent address is told why, as far as the node knows; words too many and
     child.stderr.on('data', (data) => (text.err += data))
     await until(`${what} of ${peer}`, 20_000, () => what.test(text.out + text.err))
     assert.equal(child.exitCode, null)
-    child.kill('SIGINT')
-    await ended
-    return text
+    const end = async () => {
+      child.kill('SIGINT')
+      await ended
+      return text
+    }
+    return { text, end }
   }
   const unknown = await watch('tcp://192.0.2.9:1', /Waiting/)
-  assert.match(unknown.err, /^zos: No peer "tcp:\/\/192.0.2.9:1" is connected now; [^\n]*\n$/)
+  assert.match(unknown.text.err, /^zos: No peer "tcp:\/\/192.0.2.9:1" is connected now; [^\n]*\n$/)
   // three Hellos are three seconds: time enough to be told otherwise
-  assert.equal((await watch(formatEndpoint(endpoint), /(hello[\s\S]*){3}/i)).err, '')
+  const known = await watch(formatEndpoint(endpoint), /(hello[\s\S]*){3}/i)
+  assert.equal((await known.end()).err, '')
+  assert.equal((await unknown.end()).out, '', 'another who watches sees frames of its own peer alone')
 
   const mine = join(dir, 'mine.key')
   await writeFile(mine, far, { mode: 0o600 })

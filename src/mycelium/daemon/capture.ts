@@ -4,7 +4,7 @@ import { describeFrame } from './describe-frame.ts'
 const LINES_PER_SECOND = 2_000
 
 /** Frames as lines, for who asked to see them; at most LINES_PER_SECOND of them between two ticks. */
-export function createCapture(captured: (line: string) => void) {
+export function createCapture(captured: (peer: string, line: string) => void) {
   let on: { peer: string | undefined; left: number } | undefined
   return {
     /** From now on frames are told, those of PEER only when one is named; or none any more. */
@@ -21,7 +21,8 @@ export function createCapture(captured: (line: string) => void) {
       if (!on || (on.peer !== undefined && on.peer !== connection.endpoint)) return
       if (on.left-- <= 0) return
       const time = new Date().toISOString().slice(11, 23)
-      captured(`${time} ${direction.padEnd(3)} ${connection.endpoint} ${describeFrame(bytes, at, length)}`)
+      const { endpoint } = connection
+      captured(endpoint, `${time} ${direction.padEnd(3)} ${endpoint} ${describeFrame(bytes, at, length)}`)
     },
   }
 }

@@ -11,6 +11,7 @@ import type { NicNetwork } from '../nic/network.ts'
 import type { SealingPolicy } from '../session/policy.ts'
 import { openStreams, type Streams } from '../streams/streams.ts'
 import { MESSAGE, STREAM } from '../wire/seal.ts'
+import { createCaptures } from './captures.ts'
 import type { Discovery } from './discovery.ts'
 import { closeAgain, openCard, openFor } from './opening.ts'
 import type { DaemonOptions } from './options.ts'
@@ -57,7 +58,7 @@ export class Daemon implements AsyncDisposable {
   /** In a private network. */
   readonly #tls: Worker | undefined
   readonly #streams: Streams
-  readonly #captures = new Set<(line: string) => void>()
+  readonly #captures = createCaptures((on, peer) => this.#call({ call: 'capture', on, peer }))
   #nextId = 1
   #tidy: NodeJS.Timeout | undefined
   #ended = false
@@ -72,7 +73,7 @@ export class Daemon implements AsyncDisposable {
     this.#tls = tls
     worker.on('message', (event: ThreadEvent) => {
       if (event.event === 'noted') tell?.(event.line)
-      if (event.event === 'captured') for (const take of this.#captures) take(event.line)
+      if (event.event === 'captured') this.#captures.frame(event.peer, event.line)
       if (event.event === 'told') {
         Atomics.sub(untold, 0, 1)
         const { told, publicKey } = event
@@ -269,13 +270,8 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Hands each frame (of PEER only, when given) as a line to TAKE until the returned function is called. */
-  async capture(peer: string | undefined, take: (line: string) => void): Promise<() => Promise<void>> {
-    this.#captures.add(take)
-    await this.#call({ call: 'capture', on: true, peer })
-    return async () => {
-      this.#captures.delete(take)
-      if (this.#captures.size === 0 && !this.#ended) await this.#call({ call: 'capture', on: false, peer: undefined })
-    }
+  capture(peer: string | undefined, take: (line: string) => void): Promise<() => Promise<void>> {
+    return this.#captures.add(peer, take)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -41,7 +41,7 @@ export type EngineOptions = {
   /** What the node's own identity is attached to; without one this node only relays. */
   port: OpenPort | undefined
   sealing: SealingPolicy
-  captured: (line: string) => void
+  captured: (peer: string, line: string) => void
   /** Takes what was said to this node itself; false when it cannot. */
   message: (from: Buffer, publicKey: string, told: Told) => boolean
   /** Has a card opened on the main thread: `opened` is the answer. */

@@ -61,7 +61,7 @@ export type ThreadEvent =
   | ({ event: 'failed' } & Failure)
   | { event: 'answer'; id: number; value: unknown }
   | ({ event: 'refused'; id: number } & Failure)
-  | { event: 'captured'; line: string }
+  | { event: 'captured'; peer: string; line: string }
   /** For whoever runs this node. */
   | { event: 'noted'; line: string }
   /** It answers by `opened`; what is open is the packet thread's. */

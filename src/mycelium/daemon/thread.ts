@@ -50,7 +50,7 @@ try {
 
 try {
   const { secret, listen, peers, port, sealing, isPrivate, wanted, untold } = workerData as ThreadOptions
-  const captured = (line: string) => say({ event: 'captured', line })
+  const captured = (peer: string, line: string) => say({ event: 'captured', peer, line })
   const message = (from: Buffer, publicKey: string, told: Told): boolean => {
     if (!wanted.includes(told.type) || Atomics.load(untold, 0) >= UNTOLD) return false
     Atomics.add(untold, 0, 1)
