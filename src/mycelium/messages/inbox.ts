@@ -1,9 +1,11 @@
 import { blake3 } from '@noble/hashes/blake3.js'
+import { leavesRoom } from './room.ts'
 import { type Piece, SMALLEST_CHUNK } from './wire.ts'
 
-/** The largest message taken, and what may be under way to us, in all and from one sender. */
+/** The largest message taken, and what may be under way to us, in all and from one sender: of bytes as `leavesRoom` says. */
 export const MAX_MESSAGE = 8 << 20
 const ALL_BYTES = 32 << 20
+const ALL = 1024
 const PER_SENDER = 8
 /** A sender that has said nothing for this long has left. Milliseconds. */
 const PATIENCE = 60_000
@@ -30,7 +32,7 @@ type Incoming = {
 export type InboxOptions = {
   /** Whether SENDER may send to TOPIC; replies are not asked about. */
   allowed: (topic: Buffer, sender: Sender) => boolean
-  hasRoom: (size: number) => boolean
+  hasRoom: (size: number, publicKey: string) => boolean
   /** Keeps a message for good; what throws is tried again when its sender says again that it is done. */
   keep: (whole: Whole) => Promise<void>
   count: (name: string) => void
@@ -55,8 +57,10 @@ export function createInbox({ allowed, hasRoom, keep, count }: InboxOptions) {
     // said again because our answer was lost: what has come since stays
     if (known?.data.length === piece.length && known.topic.equals(piece.topic)) return true
     if (known) forget(key, known)
-    const ofSender = [...incoming.values()].filter((one) => one.from.publicKey === from.publicKey).length
-    if (ofSender >= PER_SENDER || bytes + piece.length > ALL_BYTES || !hasRoom(piece.length))
+    const ofSender = [...incoming.values()].filter((one) => one.from.publicKey === from.publicKey)
+    const has = ofSender.reduce((sum, { data }) => sum + data.length, 0)
+    const isFull = incoming.size >= ALL || ofSender.length >= PER_SENDER
+    if (isFull || !leavesRoom(has, bytes, piece.length, ALL_BYTES) || !hasRoom(piece.length, from.publicKey))
       return refused('inbox-full')
     bytes += piece.length
     incoming.set(key, {
@@ -98,7 +102,7 @@ export function createInbox({ allowed, hasRoom, keep, count }: InboxOptions) {
       forget(key, one)
       return true
     }
-    if (!hasRoom(one.data.length)) return refused('inbox-full')
+    if (!hasRoom(one.data.length, one.from.publicKey)) return refused('inbox-full')
     one.keeping = true
     const { from, reply, topic, data } = one
     try {

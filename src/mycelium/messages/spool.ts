@@ -2,6 +2,7 @@ import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { syncDirectory, writeAtomic } from '#sys'
+import { leavesRoom } from './room.ts'
 
 /** What lies here at most: messages nobody fetches must not fill the disk. */
 const MAX_MESSAGES = 1024
@@ -71,7 +72,12 @@ export async function openSpool(dir: string) {
   return {
     entries: entries as readonly Kept[],
 
-    hasRoom: (size: number): boolean => entries.length < MAX_MESSAGES && bytes + size <= MAX_BYTES,
+    /** For one more of SIZE bytes, of who has PUBLICKEY. */
+    hasRoom(size: number, publicKey: string): boolean {
+      const own = entries.filter(({ srcPk }) => srcPk === publicKey)
+      const ownBytes = own.reduce((sum, one) => sum + one.size, 0)
+      return leavesRoom(own.length, entries.length, 1, MAX_MESSAGES) && leavesRoom(ownBytes, bytes, size, MAX_BYTES)
+    },
 
     async put(kept: Kept, payload: Buffer): Promise<Kept> {
       const file = join(dir, `${String(next++).padStart(12, '0')}-${kept.id}.message`)
