@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { programFlags, until } from '#sys'
 import { processesWith } from '#vm'
-import { backingDown, backingUp } from './backing.ts'
+import { BACKINGS, backingDown, backingUp } from './backing.ts'
 import { type GridFacts, gridFacts, localGrid } from './local.ts'
 import { PROGRAMS } from './services.ts'
 
@@ -26,13 +28,12 @@ test('a file that describes no grid is told from one that is not there, and from
   assert.throws(() => gridFacts(join(dir, 'other'), { format: 'zos-grid/1' } as GridFacts), /other" is not there/)
 })
 
-test('a "grid up" that was cut off is gone on with: its chain is taken for ours, at its port', async (t) => {
+test('a "grid up" that was cut off is gone on with, its chain taken for ours; one that is another is refused', async (t) => {
   const home = await mkdtemp(join(tmpdir(), 'zos-cut-'))
   const before = process.env.ZOS_HOME
   process.env.ZOS_HOME = home
   t.after(async () => {
-    await backingDown('chain')
-    await backingDown('hub')
+    for (const name of BACKINGS) await backingDown(name)
     if (before === undefined) delete process.env.ZOS_HOME
     else process.env.ZOS_HOME = before
     await rm(home, { recursive: true, force: true })
@@ -44,4 +45,12 @@ test('a "grid up" that was cut off is gone on with: its chain is taken for ours,
   const { chainPort } = localGrid()!
   assert.equal((await backingUp('chain', chainPort)).pid, chain()[0]!.identity.pid)
   assert.equal(chain().length, 1)
+
+  // a chain that lost its journal is a new one: nothing of this grid is on it
+  const facts = { format: 'zos-grid/1', chainId: 26426, genesis: `0x${'00'.repeat(32)}`, rpc: [], hub: [], peers: [] }
+  await writeFile(join(home, 'grid/grid.json'), JSON.stringify(facts))
+  const again = spawn(process.execPath, [...programFlags(), PROGRAMS.zos, 'grid', 'up'])
+  const [said, [code]] = await Promise.all([text(again.stderr), once(again, 'close')])
+  assert.equal(code, 1, said)
+  assert.match(said, /zos: Start the grid: the chain in ".*chain" is another than its nodes are of: .* begin anew\n$/)
 })

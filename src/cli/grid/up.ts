@@ -1,6 +1,6 @@
 import { mkdirSync, openSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { codeOf } from '#codec'
+import { codeOf, ZosError } from '#codec'
 import { connectRpc, createFarm, deployContracts, listFarms, openGrid, openRelayer } from '#contract'
 import { type NodeStatus, readConfig, supervisorSocket } from '#node'
 import { freePort, tryLock, until } from '#sys'
@@ -38,6 +38,11 @@ async function register(rpc: string, nodes: LocalNode[]) {
   const engine = await connectRpc([rpc])
   const relayer = openRelayer(relayerKey())
   let facts = factsOfLocal()
+  if (facts && (engine.chainId !== facts.chainId || engine.genesis !== facts.genesis))
+    throw new ZosError(
+      `Start the grid: the chain in "${join(gridDir(), 'chain')}" is another than its nodes are of: "zos grid down", then put the journal.log back that was there, or remove "${gridDir()}" and begin anew`,
+      { code: 'wrong-chain' },
+    )
   if (!facts) {
     const { contract, since } = await deployContracts(engine, relayer)
     facts = {
