@@ -59,7 +59,8 @@ export function draftTransition(group: GroupState, state: ConsentState, kind: Ki
     names: [],
     expiry: 0,
     drain: 0,
-    deadline: Math.floor(Date.now() / 1000) + DEADLINE_SECONDS,
+    // what is over before the last signs is not to be signed
+    deadline: Math.min(Math.floor(Date.now() / 1000) + DEADLINE_SECONDS, draft.expiry || Number.POSITIVE_INFINITY),
     ...draft,
   }
 }

@@ -256,6 +256,9 @@ test('no name that somebody chose hides a line of what is signed, or adds one', 
 
 test('undo finds the last other version, migrate keeps the spec', () => {
   const group = { group: root(1), digest: root(1), set: { epoch: 1 } } as never
+  const soon = Math.floor(Date.now() / 1000) + 60
+  const short = draftTransition(group, noConsent('web'), 'deploy', { expiry: soon })
+  assert.equal(short.deadline, soon, 'nobody is asked to sign what is over by then')
   const step = (version: number, n: number, at: number) => ({
     ...draftTransition(group, noConsent('web'), 'update', { specRoot: root(n), slots: [slot(0, at)] }),
     version,
