@@ -38,6 +38,7 @@ test('nodes with the same name and key are peers, over TLS; other keys, other na
   for (const stranger of [otherKey, otherName]) {
     await until('refused', 20_000, async () => (await peerOf(stranger))?.lastError != null)
     assert.equal(await isUp(stranger), false)
+    assert.match((await peerOf(stranger))!.lastError!, /^[a-z][ -~]{0,100}; has it the same network name and key\?$/i)
   }
   await until('counted', 20_000, async () => ((await faults(listener))['not-of-this-network'] ?? 0) >= 3)
   for (const stranger of [otherKey, otherName, plain]) assert.deepEqual(await stranger.routes(), [])

@@ -4,6 +4,7 @@ import { reasonOf } from '#codec'
 import type { PrivateNetwork } from './network-key.ts'
 
 const HANDSHAKE_TIMEOUT = 3_000
+const SAME = 'has it the same network name and key?'
 /** With a SHA-256 hash: the only ones a pre-shared key given by callback is good for (RFC 8446 §4.2.11). */
 const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256'
 
@@ -29,9 +30,12 @@ function shaken(tls: TLSSocket, client: boolean): Promise<void> {
       clearTimeout(limit)
       reject(new Error(reason))
     }
-    const limit = setTimeout(() => failed('no TLS handshake within 3 s'), HANDSHAKE_TIMEOUT)
-    tls.once('error', (error) => failed(reasonOf(error)))
-    tls.once('close', () => failed('it closed the connection; has it the same network name and key?'))
+    const limit = setTimeout(() => failed(`no TLS handshake within 3 s; ${SAME}`), HANDSHAKE_TIMEOUT)
+    // what OpenSSL has to say has the places of its sources in it
+    tls.once('error', (error: Error & { reason?: string }) =>
+      failed(`the TLS handshake failed (${error.reason ?? reasonOf(error)}); ${SAME}`),
+    )
+    tls.once('close', () => failed(`it closed the connection; ${SAME}`))
     tls.once(client ? 'secureConnect' : 'secure', () => {
       clearTimeout(limit)
       // a certificate instead of the key proves nothing here
