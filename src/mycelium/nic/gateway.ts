@@ -1,10 +1,13 @@
 import { createNames, DNS_PORT, readQuestion } from './dns.ts'
 import type { NicNetwork } from './network.ts'
-import { ICMPV6, ipv6Packet, readUpper, UDP, type Upper } from './packet.ts'
+import { ICMPV6, ipv6Packet, readUpper, TCP, UDP, type Upper } from './packet.ts'
 
 const ECHO_REQUEST = 128
 const ECHO_REPLY = 129
 const UDP_HEADER = 8
+/** RFC 9293 §3.1: without options, and the flags. */
+const TCP_HEADER = 20
+const [SYN, RST, ACK] = [0x02, 0x04, 0x10]
 
 /** Names of workloads are nobody else's to answer, and nobody else's to hear of. */
 const isOurs = (name: string): boolean => name === 'zos' || name.endsWith('.zos')
@@ -18,6 +21,18 @@ export type GatewayOptions = {
   /** As in `createNames`. */
   elsewhere?: number
   forward?: Forward | undefined
+}
+
+/** To who would connect, as resolvers do whose answer was cut short: at once, they would wait for minutes. */
+function refusal(segment: Buffer): Buffer | undefined {
+  if (segment.length < TCP_HEADER || (segment[13]! & (SYN | ACK)) !== SYN) return undefined
+  const reset = Buffer.alloc(TCP_HEADER)
+  segment.copy(reset, 0, 2, 4)
+  segment.copy(reset, 2, 0, 2)
+  reset.writeUInt32BE((segment.readUInt32BE(4) + 1) >>> 0, 8)
+  reset[12] = (TCP_HEADER / 4) << 4
+  reset[13] = RST | ACK
+  return reset
 }
 
 /** The node's end of a card's link: knows the names of its network, and says that it is there. */
@@ -38,6 +53,10 @@ export function createGateway(network: NicNetwork, { elsewhere, forward }: Gatew
           return undefined
         }
         return names.answerDatagram(bytes, header, at + length, source, asked)
+      }
+      if (protocol === TCP) {
+        const segment = refusal(bytes.subarray(header, at + length))
+        return segment && ipv6Packet(asked, source, TCP, segment, 16)
       }
       if (protocol !== ICMPV6 || sourcePort !== ECHO_REQUEST) return undefined
       const echo = Buffer.from(bytes.subarray(header, at + length))

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { randomBytes, randomInt } from 'node:crypto'
 import test from 'node:test'
 import { changed, FUZZ_RUNS } from '../fuzz.fixture.ts'
+import { checksum } from '../wire/icmp.ts'
 import { createNames, readQuestion } from './dns.ts'
 import { createFirewall } from './firewall.ts'
 import { createFlowTable, THERE } from './flow-table.ts'
+import { createGateway } from './gateway.ts'
 import { FRAGMENT, ICMPV6, ipv6Packet, readUpper, TCP, UDP, type Upper } from './packet.ts'
 
 const address = (n: number) => Buffer.concat([Buffer.from([4, n]), Buffer.alloc(13), Buffer.from([1])])
@@ -33,6 +35,22 @@ test('names: replicas take turns, and the answer has what fits', () => {
   const [one, two] = [answer(many)!, answer(many)!]
   assert.ok(one.readUInt16BE(6) >= 8 && one.length <= 512)
   assert.notDeepEqual(one.subarray(-16), two.subarray(-16))
+})
+
+test('names: they are not told by TCP, and who tries is refused at once', () => {
+  const { answer } = createGateway(network)
+  const segment = Buffer.from('9c400035fffffffe0000000050020000000000000000', 'hex').subarray(0, 20)
+  const ask = (flags: number, length = 60) => {
+    segment[13] = flags
+    const packet = ipv6Packet(address(2), address(9), TCP, segment, 16)
+    return answer(packet, 0, length)
+  }
+  const reset = ask(0x02)!
+  assert.deepEqual([reset.subarray(8, 24), reset.subarray(24, 40)], [address(9), address(2)])
+  assert.equal(reset.toString('hex', 40, 56), `00359c4000000000ffffffff50140000`)
+  assert.equal(checksum(reset, 40, 60, checksum(reset, 8, 40, 20 + TCP)), 0xffff)
+  for (const flags of [0x12, 0x10, 0x04]) assert.equal(ask(flags), undefined)
+  assert.equal(ask(0x02, 58), undefined)
 })
 
 test('packets: whatever they claim, nothing is read beyond them and nothing passes', () => {
