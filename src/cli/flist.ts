@@ -13,6 +13,7 @@ import {
   verify,
 } from '#zosfs'
 import { JSON_FLAG, parseFlags } from './flags.ts'
+import { hubInUse, namedHub } from './hub.ts'
 import { progressLine, rateText } from './progress.ts'
 import { bytesText, table } from './terminal.ts'
 
@@ -121,6 +122,6 @@ export default async function flist(args: string[]): Promise<number> {
   const { flags, rest } = parseFlags('flist', args, { json: JSON_FLAG })
   const [verb = '', ...names] = rest
   if (!Object.hasOwn(VERBS, verb) || names.length === 0) throw usage()
-  await using library = openLibrary({ home: places().home, hub: process.env.ZOS_HUB || undefined })
+  await using library = openLibrary({ home: places().home, hub: namedHub() ?? (await hubInUse()) })
   return await VERBS[verb]!(library, names, flags.json)
 }

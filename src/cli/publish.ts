@@ -4,6 +4,7 @@ import { places } from '#wire'
 import { openLibrary, type Published, type PublishOptions, publish } from '#zosfs'
 import { JSON_FLAG, parseFlags } from './flags.ts'
 import type { Member } from './grid/fetch.ts'
+import { hubInUse } from './hub.ts'
 import { progressLine, rateText } from './progress.ts'
 import { bytesText } from './terminal.ts'
 
@@ -19,7 +20,7 @@ async function publishSource(
 ): Promise<Published> {
   const { quiet, into } = who
   const { home } = places()
-  await using library = openLibrary({ home, hub: process.env.ZOS_HUB || undefined })
+  await using library = openLibrary({ home, hub: await hubInUse() })
   const line = progressLine()
   let phase = ''
   let begun = performance.now()

@@ -5,6 +5,7 @@ import { codeOf, ZosError } from '#codec'
 import { makeFolder, programFlags } from '#sys'
 import { call, type Places } from '#wire'
 import { ABSENT, ENDED } from './daemon.ts'
+import { namedHub } from './hub.ts'
 import { ensureNodeSetup } from './setup/index.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -21,7 +22,7 @@ export async function startDaemon(at: Places): Promise<void> {
     detached: true,
     stdio: ['ignore', log, log],
     cwd: '/',
-    env: { ...process.env, ZOS_HOME: at.home },
+    env: { ...process.env, ZOS_HOME: at.home, ZOS_HUB: namedHub() },
   })
   closeSync(log)
   let ended = ''

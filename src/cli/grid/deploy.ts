@@ -19,6 +19,7 @@ import {
 import { places } from '#wire'
 import { checkSignature, openLibrary, resolveTag } from '#zosfs'
 import { parseFlags } from '../flags.ts'
+import { namedHub } from '../hub.ts'
 import { table } from '../terminal.ts'
 import {
   type Context,
@@ -147,7 +148,7 @@ export default async function deploy(args: string[]): Promise<number> {
   await using context = await openContext()
   const { name } = written
   const group = await groupOfDeployment(context, name, flags.group)
-  await using library = openLibrary({ home: places().home, hub: process.env.ZOS_HUB || undefined })
+  await using library = openLibrary({ home: places().home, hub: namedHub() })
   const spec = await pin(written, library, flags)
   const wanted = slotsOf(spec)
   const [nodes, now, consent] = await Promise.all([

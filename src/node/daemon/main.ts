@@ -76,7 +76,7 @@ async function status() {
 const whole = opening.then((parts) => routes({ ...parts, down }))
 whole.catch(() => {})
 const server = await serveUnix(api, whole, {
-  calls: { 'GET /ping': () => ({ pid: process.pid }), 'GET /status': status },
+  calls: { 'GET /ping': () => ({ pid: process.pid, hub: hub ?? null }), 'GET /status': status },
 })
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.on(signal, () => void down().catch((e: unknown) => log(reasonOf(e))))

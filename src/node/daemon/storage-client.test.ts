@@ -32,3 +32,13 @@ test('a plane that does not answer is waited for; none is started beside it, who
   await Promise.all([one!.stop(), other!.stop()])
   assert.deepEqual(planes(), [])
 })
+
+test('a plane that cannot be says why, at once', async () => {
+  await using n = await node()
+  n.child.kill('SIGKILL')
+  await until('its end', 10_000, () => n.child.exitCode !== null || n.child.signalCode !== null)
+  const begun = performance.now()
+  const opening = openStorage({ home: n.home, run: n.run, hub: 'ftp://h', log: () => {} })
+  await assert.rejects(opening, { message: /^Start the storage plane: Open hub "ftp:\/\/h": not of the form dir:PATH/ })
+  assert.ok(performance.now() - begun < 15_000)
+})

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { alive, callUnix, programFlags, sleep, until } from '#sys'
 import type { DiskBinding, Storage } from '../compute/parts.ts'
 import type { ImageConfig } from '../compute/spec.ts'
 import { holderOf } from '../lock.ts'
-import { STORAGE_LOCK } from '../storage/place.ts'
+import { NO_START, STORAGE_LOCK } from '../storage/place.ts'
 
 type Export = { socket: string; uid?: number | undefined; digest?: string }
 type Bound = DiskBinding & { config: ImageConfig }
@@ -19,6 +19,14 @@ const ANSWER = 20_000
 const RELAUNCH = 1000
 /** How long the end waits for a plane that is just being started anew. Milliseconds. */
 const REVIVAL = 2000
+
+/** What the log at PATH ends with, without time and name. */
+const lastWords = (path: string): string =>
+  readFileSync(path, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .at(-1)!
+    .replace(/^\S+ storage: /, '')
 
 export type StoragePlane = Storage & {
   pid: () => number | null
@@ -82,6 +90,12 @@ export async function openStorage(at: {
   const lock = join(at.home, STORAGE_LOCK)
   /** One that does not answer, as while it is stopped or very busy, is waited for: a second one is never started. */
   const answering = async (): Promise<number | null> => {
+    if (child?.exitCode === NO_START) {
+      child = undefined
+      throw new ZosError(`Start the storage plane: ${lastWords(join(at.home, 'storage.log'))}`, {
+        code: 'storage-start',
+      })
+    }
     const launched = child && child.exitCode === null && child.signalCode === null
     const again = performance.now() - launchedAt > RELAUNCH
     if (!at.elsewhere && !launched && again && holderOf(lock) === undefined) launch()
@@ -90,6 +104,7 @@ export async function openStorage(at: {
 
   const start = async (): Promise<void> => {
     pid = await until('the storage plane to answer', ANSWER, answering, 50).catch((cause: unknown) => {
+      if (codeOf(cause) === 'storage-start') throw cause
       const silent = holderOf(lock)
       const who = silent === undefined ? 'it ended at once' : `process ${silent} does not answer; end that, or wait`
       throw new ZosError(`Wait for the storage plane: not there within ${ANSWER / 1000} s: ${who}; see storage.log`, {

@@ -9,7 +9,7 @@ import { holderOf, takeLock, whenRemoved } from '../lock.ts'
 import { CHUNKS_SOCKET } from '../network/place.ts'
 import { routes } from './api.ts'
 import { serveChunks } from './chunks.ts'
-import { STORAGE_LOCK } from './place.ts'
+import { NO_START, STORAGE_LOCK } from './place.ts'
 import { openPlane } from './plane.ts'
 
 const log = (line: string) => process.stderr.write(`${new Date().toISOString()} storage: ${line}\n`)
@@ -40,7 +40,15 @@ for (let tries = 0; !takeLock(lock); tries++) {
   }
   await sleep(50)
 }
-const plane = openPlane({ home: values.home, hub: values.hub ?? process.env.ZOS_HUB, log })
+const open = () => {
+  try {
+    return openPlane({ home: values.home!, hub: values.hub ?? process.env.ZOS_HUB, log })
+  } catch (error) {
+    log(reasonOf(error))
+    process.exit(NO_START)
+  }
+}
+const plane = open()
 const server = await serveUnix(path, routes(plane))
 const chunks = join(run, CHUNKS_SOCKET)
 const shared = await serveChunks(chunks, plane.library.store, plane.images)
