@@ -49,6 +49,8 @@ test('zos grid contract, farm create, node register: a grid on any chain; again 
     '--rpc',
     'http://127.0.0.1:1',
   ])
+  // before anything is paid for: nobody could use such a hub
+  await refused(/--hub "https:\/\/hub": a hub is at http:/, begin, ['--rpc', rpc, '--hub', 'https://hub'])
   const hub = 'http://127.0.0.1:2'
   const facts = JSON.parse(await printed(begin, ['--rpc', rpc, '--hub', hub, '--peer', 'tcp://127.0.0.1:3']))
   const { contract, since } = facts

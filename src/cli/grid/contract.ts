@@ -2,6 +2,7 @@ import { ZosError } from '#codec'
 import { coins, connectRpc, deployContracts, openRelayer } from '#contract'
 import { parseFlags } from '../flags.ts'
 import type { GridFacts } from './local.ts'
+import { checkPlaces } from './places.ts'
 import { relayerKey } from './relayer_key.ts'
 
 const listOf = (text: string | undefined): string[] => (text ? text.split(',') : [])
@@ -22,10 +23,7 @@ export async function contract(args: string[]): Promise<number> {
     throw new ZosError('zos grid contract: write zos grid contract --rpc URL[,URL…] [--hub URL[,URL…]] > FILE', {
       code: 'usage',
     })
-  const { parseEndpoint, parseOverlayAddress, parseServicePlace } = await import('#mycelium')
-  for (const url of [...rpc, ...hub]) parseServicePlace(url)
-  for (const peer of peers) parseEndpoint(peer)
-  if (flags.relayer !== undefined) parseOverlayAddress(flags.relayer)
+  await checkPlaces('grid contract', { rpc, hub, ends: peers, relayer: flags.relayer })
   await using engine = await connectRpc(rpc)
   const relayer = openRelayer(relayerKey())
   const say = (line: string) => process.stderr.write(`zos: ${line}\n`)

@@ -1,27 +1,7 @@
 import { resolve } from 'node:path'
 import { ZosError } from '#codec'
 import { parseFlags } from '../flags.ts'
-
-const bad = (flag: string, said: string, how: string) =>
-  new ZosError(`zos node run: --${flag} "${said}": ${how}`, { code: 'usage' })
-
-/** What a node is told to contact, held to what its planes can: they would start, and reach nobody. */
-async function checkPlaces({ rpc, hub, listen, peer }: Record<'rpc' | 'hub' | 'listen' | 'peer', string[]>) {
-  const [{ parseHttpPlace }, { parseEndpoint, parseServicePlace }] = await Promise.all([
-    import('#cas'),
-    import('#mycelium'),
-  ])
-  for (const url of rpc) {
-    const { protocol = '', hostname = '', pathname = '' } = URL.canParse(url) ? new URL(url) : {}
-    const isThere = protocol === 'unix:' ? pathname.length > 1 : /^https?:$/.test(protocol) && hostname !== ''
-    if (!parseServicePlace(url) && !isThere)
-      throw bad('rpc', url, 'a chain is at http://HOST:PORT, https://HOST, unix:/PATH or mycelium://[ADDRESS]/chain')
-  }
-  for (const url of hub)
-    if (!parseServicePlace(url) && !parseHttpPlace(url))
-      throw bad('hub', url, 'a hub is at http://HOST:PORT or mycelium://[ADDRESS]/hub')
-  for (const place of [...listen, ...peer]) parseEndpoint(place)
-}
+import { checkPlaces } from './places.ts'
 
 /** `zos node run`: one node in the foreground. Everything it contacts is named here. */
 async function run(args: string[]): Promise<number> {
@@ -50,8 +30,7 @@ async function run(args: string[]): Promise<number> {
     string[],
   ]
   const { relayer } = flags
-  await checkPlaces({ rpc, hub, listen, peer: peers })
-  if (relayer !== undefined) (await import('#mycelium')).parseOverlayAddress(relayer)
+  await checkPlaces('node run', { rpc, hub, ends: [...listen, ...peers], relayer })
   await runNode({ home, rpc, hub, listen, peers, ...(relayer === undefined ? {} : { relayer }), log })
   return 0
 }
