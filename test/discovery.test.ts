@@ -1,6 +1,7 @@
 // Nodes on one link find each other, without a peer being named. Needs root and /dev/net/tun; MYCELIUM_BIN adds the public daemon.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
 import type { PeerStatus } from '#mycelium'
 import { callUnix, sleep, until } from '#sys'
 import { createNet, type Kind, type Net } from '../bench/overlay/net.ts'
@@ -26,6 +27,15 @@ test('two nodes on one bridge find each other, once; one comes back after kill -
     ['out', true, 'up'],
   ])
   assert.match(all.find((peer) => peer.discovered)!.endpoint, /^tcp:\/\/\[fe80::[0-9a-f:]+%e[01]\]:9651$/)
+  // who unplugs a cable, or closes a lid, finds the others there again
+  const looks = (where: string[]) => async () => {
+    const { discovery } = await callUnix<{ discovery: string[] }>(net.api(0), 'GET', '/status')
+    return isDeepStrictEqual(discovery, where)
+  }
+  net.exec(0, ['ip', 'link', 'set', 'e1', 'down'])
+  await until('the link to be missed', 20_000, looks([]))
+  net.exec(0, ['ip', 'link', 'set', 'e1', 'up'])
+  await until('the link to be looked at again', 20_000, looks(['e1']))
   await net.stop(1)
   net.start(1)
   await until('it is back', 60_000, isUp(net, 1))

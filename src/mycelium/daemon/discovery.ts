@@ -80,8 +80,16 @@ export function startDiscovery({ publicKey, port, heard }: DiscoveryOptions): Di
   }
 
   function enter({ name, scope }: Link): void {
+    const on = `::%${name}`
     try {
-      socket.addMembership(GROUP, `::%${name}`)
+      // one that was down and is back: the socket is a member there still, of what the kernel may have let go
+      socket.dropMembership(GROUP, on)
+    } catch {
+      // it never was
+    }
+    try {
+      socket.addMembership(GROUP, on)
+      failure = ''
     } catch (error) {
       failure = `"${name}": ${reasonOf(error)}`
       return
