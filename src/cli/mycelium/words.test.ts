@@ -75,19 +75,27 @@ test('words that come as messages are posted and answered; strangers and other t
     const reply = await by.messages!.take({ replyTo: message }, { peek: false, timeout })
     return reply && parseAnswer(reply.payload)
   }
+  /** The node's last word is on the chain, as the answer says, unless loaded cores took longer than the relayer waits to give one. */
+  const isPosted = async (message: string) => {
+    const said = await answer(far, message)
+    assert.ok(said?.state === 'posted' || said?.state === 'waiting', JSON.stringify(said))
+    if (said.state === 'waiting')
+      await until('it to be on the chain', 60_000, async () => (await readNode(grid, id))!.seen === time)
+    assert.equal((await readNode(grid, id))!.seen, time)
+  }
 
   const first = new AbortController()
+  stack.defer(() => first.abort())
   const lines: string[] = []
   await relayWords(relay.messages!, file, (line) => lines.push(line), first.signal)
   assert.match(lines[0]!, /^words of nodes are posted by 0x[0-9a-fA-F]{40}$/)
-  assert.equal((await answer(far, say(far, formatWord(next()))))?.state, 'posted')
-  assert.equal((await readNode(grid, id))!.seen, time)
+  await isPosted(say(far, formatWord(next())))
   const junk = await answer(far, say(far, randomBytes(5_000)))
   assert.equal(junk?.state === 'refused' && junk.code, 'bad-word')
 
   const lost = [say(stranger, formatWord(next())), say(far, Buffer.from('x'), Buffer.from('news'))]
   time--
-  assert.equal((await answer(far, say(far, formatWord(next()))))?.state, 'posted')
+  await isPosted(say(far, formatWord(next())))
   await until('the other topic to be refused', 20_000, () => relay.messages!.counters['sender-refused']! > 0)
   await until('the word of a stranger to be taken', 20_000, () => stranger.messages!.status(lost[0]!)?.state === 'read')
   assert.equal(await answer(stranger, lost[0]!, 200), undefined)
@@ -101,7 +109,6 @@ test('words that come as messages are posted and answered; strangers and other t
   const second = new AbortController()
   stack.defer(() => second.abort())
   await relayWords(relay.messages!, file, () => {}, second.signal)
-  assert.equal((await answer(far, late))?.state, 'posted')
-  assert.equal((await readNode(grid, id))!.seen, time)
+  await isPosted(late)
   assert.deepEqual(await readdir(spool), [])
 })
