@@ -52,7 +52,7 @@ test('a thread may end while its calls of C are being compiled', async () => {
   const soon = ['--invocation-count-for-maglev=20', '--invocation-count-for-turbofan=100']
   const fixture = join(import.meta.dirname, 'ffi-ending.fixture.ts')
   const { code, stderr } = await tryRun(process.execPath, [...soon, '--no-warnings', fixture, '60'], {
-    timeout: 60_000,
+    timeout: 240_000,
   })
   assert.deepEqual([code, stderr], [0, ''])
 })

@@ -174,6 +174,8 @@ test('what is not offered, what breaks and what is unknown ends a stream with it
   await once(stream, 'connect')
   broken.destroy(new Error('the disk is gone'))
   assert.match(await why, /the disk is gone/)
+  // nor does one that is broken from the start, or is asked for by an OPEN that comes late, break more than its stream
+  assert.match(await failure(a.streams.dial(b.address, 'broken')), /the disk is gone/)
 })
 
 test('each piece has the layout that is written down, and is cut off nowhere unnoticed', () => {

@@ -139,6 +139,8 @@ export function openStreams(
       try {
         ticket = admission?.enter(from.publicKey)
         inside = service(from)
+        // what cannot be joined any more would throw behind this, at whoever brought the piece
+        if (inside.destroyed) throw inside.errored ?? new Error('it is closed')
       } catch (error) {
         ticket?.leave()
         reject(codeOf(error) || 'failed', reasonOf(error))
