@@ -6,13 +6,14 @@ import { codeOf } from '#codec'
 import { run, until } from '#sys'
 import type { VmClass } from './args.ts'
 import { awaitBoot, bootOf, clockWords } from './boot.ts'
+import { cpuDeadline } from './boot-deadline.ts'
 import { checkClock } from './guest-clock.ts'
 import type { VmHost } from './host.ts'
 import type { Machine } from './machine.ts'
 import { setCapabilities } from './restore.ts'
 import { type MachineSpec, PLACEHOLDER, spawnQemu } from './spawn.ts'
 
-/** A cold boot takes 3 s under TCG on an idle core; a minute means a drowning machine or a guest that hangs. */
+/** A cold boot takes 3 to 6 s of CPU under TCG; a minute means a guest that hangs. */
 const BOOT_DEADLINE = 60_000
 /** Emulators have bugs that strike now and then; a guest that fails three times has another reason. */
 const ATTEMPTS = 3
@@ -43,7 +44,8 @@ export async function bootAndSave(
           boot: bootOf(host, attempt === 1 ? clockWords(host) : ''),
         },
       )
-      await awaitBoot(host, machine, BOOT_DEADLINE, signal)
+      using deadline = cpuDeadline(machine.record.pid, BOOT_DEADLINE)
+      await awaitBoot(host, machine, deadline.signal, signal)
       await checkClock(machine.agentSocket, signal)
       await saveState(machine, to.state)
       return await flush(to.ram)

@@ -15,27 +15,27 @@ export const clockWords = ({ accel, tscKhz }: VmHost): string =>
   accel === 'tcg' && tscKhz !== undefined ? `tsc_early_khz=${tscKhz}` : ''
 
 /**
- * Waits until the agent of a guest that boots answers. A guest that ends or hangs instead is reported with its
+ * Waits until the agent of a guest that boots answers, or LATE aborts. A guest that ends or hangs instead is reported with its
  * console's last lines.
  */
 export async function awaitBoot(
   host: Pick<VmHost, 'awaitAgent'>,
   machine: Machine,
-  ms: number,
+  late: AbortSignal,
   signal?: AbortSignal,
 ): Promise<void> {
-  const deadline = AbortSignal.any([AbortSignal.timeout(ms), ...(signal ? [signal] : [])])
+  const deadline = AbortSignal.any([late, ...(signal ? [signal] : [])])
   const early = machine.exited.then(({ reason, console }) => {
     throw new Error(withConsole(reason, console))
   })
   // the loser of the race may still reject, with nobody left to hear it
   early.catch(() => {})
-  const late = new Promise<never>((_, reject) => {
+  const over = new Promise<never>((_, reject) => {
     deadline.addEventListener('abort', () => reject(deadline.reason as Error), { once: true })
   })
-  late.catch(() => {})
+  over.catch(() => {})
   try {
-    await Promise.race([host.awaitAgent(machine.agentSocket, deadline), early, late])
+    await Promise.race([host.awaitAgent(machine.agentSocket, deadline), early, over])
   } catch (error) {
     signal?.throwIfAborted()
     throw new Error(withConsole(reasonOf(error), await machine.console()), { cause: error })

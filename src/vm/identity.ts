@@ -7,8 +7,8 @@ export type ProcessIdentity = {
   startTime: number
 }
 
-/** Who process PID is now; undefined when there is none, or only its zombie. */
-export function identify(pid: number): ProcessIdentity | undefined {
+/** Of process PID what /proc tells in one line, from field 3 on; undefined when there is none, or only its zombie. */
+export function statFields(pid: number): string[] | undefined {
   let text: string
   try {
     text = readFileSync(`/proc/${pid}/stat`, 'latin1')
@@ -17,8 +17,13 @@ export function identify(pid: number): ProcessIdentity | undefined {
   }
   // the name in field 2 may hold spaces and parentheses: fields are counted from its last ')'
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  if (fields[0] === 'Z' || fields[0] === 'X') return undefined
-  return { pid, startTime: Number(fields[19]) }
+  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields
+}
+
+/** Who process PID is now; undefined as statFields. */
+export function identify(pid: number): ProcessIdentity | undefined {
+  const fields = statFields(pid)
+  return fields && { pid, startTime: Number(fields[19]) }
 }
 
 /** True while exactly this process runs. */

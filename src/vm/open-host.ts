@@ -74,5 +74,5 @@ async function probeBoot(host: VmHost, signal: AbortSignal): Promise<void> {
   const stopped = Promise.withResolvers<never>()
   stopped.promise.catch(() => {})
   machine.qmp.listen(({ event }) => event === 'STOP' && stopped.reject(new Error('KVM stopped the vCPU')))
-  await Promise.race([awaitBoot(host, machine, PROBE_DEADLINE, signal), stopped.promise])
+  await Promise.race([awaitBoot(host, machine, AbortSignal.timeout(PROBE_DEADLINE), signal), stopped.promise])
 }
