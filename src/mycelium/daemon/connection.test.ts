@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { closeFd, socketPair, writeFd } from '#sys'
 import { encodeControl } from '../wire/control.ts'
-import { createConnection } from './connection.ts'
+import { type Connection, createConnection, SILENCE_OF_DIALLED } from './connection.ts'
 import type { Reactor, Watch } from './reactor.ts'
 
 const hello = encodeControl({ type: 'hello', unicast: true, seqno: 1, interval: 100 })
 
 /** A connection whose other end says what it is told to, by a clock of its own. */
-function made(t: test.TestContext) {
+function made(t: test.TestContext, silence?: number) {
   const [ours, theirs] = socketPair('stream')
   t.after(() => closeFd(theirs))
   let ready = () => {}
@@ -28,12 +28,13 @@ function made(t: test.TestContext) {
       closeFd(watch.fd)
     },
   } as unknown as Reactor
-  const connection = createConnection(reactor, ours, 1, 'tcp://192.0.2.1:9651', {
+  const events = {
     message: () => {},
     data: () => {},
     fault: () => {},
-    closed: (_one, reason) => closed.push(reason),
-  })
+    closed: (_one: Connection, reason: string) => closed.push(reason),
+  }
+  const connection = createConnection(reactor, ours, 1, 'tcp://192.0.2.1:9651', events, silence)
   t.after(() => connection.close('the test ends'))
   const look = (seconds: number) => {
     clock.now += seconds * 1_000
@@ -61,7 +62,16 @@ test('a peer that has spoken and then says nothing is given up, though its conne
   }
   assert.deepEqual(closed, [])
   pass(10)
-  assert.match(closed[0]!, /^it has said nothing for 45 s; is that node stopped, or does something between/)
+  assert.match(
+    closed[0]!,
+    /^it has said nothing for 45 s; is that node stopped or cut off, or has this machine another address by now\?$/,
+  )
+  const dialled = made(t, SILENCE_OF_DIALLED)
+  dialled.says(hello)
+  dialled.pass(10)
+  assert.deepEqual(dialled.closed, [])
+  dialled.pass(1)
+  assert.match(dialled.closed[0]!, /^it has said nothing for 10 s; /)
 })
 
 test('a node that was stopped itself holds nobody to what was said meanwhile', (t) => {

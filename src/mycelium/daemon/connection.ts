@@ -11,6 +11,8 @@ const inBuffer = callable(MAX_FRAME + (192 << 10))
 const PATIENCE = 10_000
 /** Each peer answers our Hello of every second. What stays silent this long has ended behind something that still acknowledges. */
 const SILENCE = 45_000
+/** Whom we dialled we can dial again: most likely this machine has another address by now. */
+export const SILENCE_OF_DIALLED = 10_000
 /** It is looked after each second: what lies between two looks beyond this, this node itself was stopped. */
 const ASLEEP = 5_000
 /** Kernel-side unsent bytes: what waits longer waits in our queue, where urgent frames overtake. */
@@ -63,6 +65,7 @@ export function createConnection(
   id: number,
   endpoint: string,
   events: ConnectionEvents,
+  silence = SILENCE,
 ): Connection {
   tuneForPeers(fd)
   const queue = createOutQueue((bytes, at, length) => events.frame?.(connection, 'out', bytes, at, length))
@@ -184,8 +187,8 @@ export function createConnection(
       checkedAt = now
       heardAt += asleep
       if (waitingSince > 0) waitingSince += asleep
-      if (now - heardAt > SILENCE) {
-        close(silentFor(SILENCE / 1000))
+      if (now - heardAt > silence) {
+        close(silentFor(silence / 1000))
         return
       }
       if (waitingSince === 0 || now - waitingSince < PATIENCE) return

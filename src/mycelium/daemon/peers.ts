@@ -1,7 +1,7 @@
 import { ZosError } from '#codec'
 import { acceptTcp, closeFd, EAGAIN, errnoMessage, ipv6Bytes, listenTcp, type SocketAddress, tcpRtt } from '#sys'
 import { type Endpoint, formatEndpoint } from '../endpoint.ts'
-import { type Connection, type ConnectionEvents, createConnection } from './connection.ts'
+import { type Connection, type ConnectionEvents, createConnection, SILENCE_OF_DIALLED } from './connection.ts'
 import { createDialling, type Secure } from './dialling.ts'
 import { READABLE, type Reactor, type Watch } from './reactor.ts'
 
@@ -58,15 +58,22 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
   let securingAll = 0
   const listeners: Watch[] = []
 
-  function open(fd: number, endpoint: Endpoint, rtt: number, closed: (reason: string) => void): Connection {
-    const connection = createConnection(reactor, fd, nextId++, formatEndpoint(endpoint), {
+  function open(
+    fd: number,
+    endpoint: Endpoint,
+    rtt: number,
+    closed: (reason: string) => void,
+    silence?: number,
+  ): Connection {
+    const hooks: ConnectionEvents = {
       ...events,
       closed(one, reason) {
         connections.delete(one.id)
         events.down(one, reason)
         closed(reason)
       },
-    })
+    }
+    const connection = createConnection(reactor, fd, nextId++, formatEndpoint(endpoint), hooks, silence)
     connections.set(connection.id, connection)
     events.up(connection, rtt, endpoint)
     return connection
@@ -74,7 +81,11 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
 
   const isConnected = (address: SocketAddress): boolean =>
     [...inbound.values()].some(({ endpoint }) => sameHost(endpoint, address))
-  const dialling = createDialling(reactor, { open, secure, isConnected })
+  const dialling = createDialling(reactor, {
+    open: (fd, endpoint, rtt, closed) => open(fd, endpoint, rtt, closed, SILENCE_OF_DIALLED),
+    secure,
+    isConnected,
+  })
 
   /** All places are taken: whoever has most of them, and more than the NEWCOMER would have, gives up its latest. */
   function makeRoom(newcomer: SocketAddress): boolean {

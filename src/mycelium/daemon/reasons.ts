@@ -21,6 +21,6 @@ export const CLOSED =
   'the other side closed the connection; it has ended, has enough peers, or is of a private network (--network-name)'
 export const SILENT = 'it said nothing; is something else on that port?'
 export const silentFor = (seconds: number): string =>
-  `it has said nothing for ${seconds} s; is that node stopped, or does something between still hold its connections?`
+  `it has said nothing for ${seconds} s; is that node stopped or cut off, or has this machine another address by now?`
 export const notOurs = (detail: string): string =>
   `it does not speak the protocol (${detail}); is something else on that port, or a private network (--network-name)?`
