@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:f
 import { join } from 'node:path'
 import test from 'node:test'
 import { collect, usage } from '#cas'
-import type { ZosError } from '#codec'
+import { ZosError } from '#codec'
 import {
   checkFiles,
   checkSignature,
@@ -44,6 +44,34 @@ test('a folder published and extracted is the same folder; published again nothi
   const after = await loadManifest(lib.store, changed.digest, { fingerprints: true })
   assert.deepEqual(diff(manifest, after), [{ path: '/etc/small-3', change: 'changed', what: ['time', 'content'] }])
   assert.deepEqual(await verify(lib.store, changed.digest), { files: 41, bytes: changed.size, faults: [] })
+})
+
+test('a tag is written when contents and manifest last, though contents are flushed ahead; not when they do not', async () => {
+  const lib = library()
+  const calls: string[] = []
+  const store = { ...lib.store }
+  const noting = (fails: boolean): typeof lib => ({
+    ...lib,
+    store: {
+      ...store,
+      async putBlob(bytes) {
+        calls.push('blob')
+        return store.putBlob(bytes)
+      },
+      async flush() {
+        calls.push('flush')
+        if (fails) throw new ZosError('Flush chunks: the disk is gone', { code: 'source-away', kind: 'node' })
+        assert.equal(await resolveTag(lib, 'lasting'), undefined)
+        await store.flush()
+      },
+    },
+  })
+  await assert.rejects(publish(noting(true), `dir:${source}`, 'lasting'), { code: 'source-away' })
+  assert.equal(await resolveTag(lib, 'lasting'), undefined)
+  calls.length = 0
+  await publish(noting(false), `dir:${source}`, 'lasting')
+  assert.deepEqual(calls, ['flush', 'blob', 'blob', 'flush'])
+  assert.ok(await resolveTag(lib, 'lasting'))
 })
 
 test('a collection keeps what tags name and removes the rest', async () => {

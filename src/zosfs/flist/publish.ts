@@ -106,6 +106,9 @@ export async function publish(
   const { tree, image } = await readSource(library, parsed, sink, options, { progress, enter, report, onPut })
   const { entries, packs } = await finishTree(tree, sink)
   enter('store')
+  // the disk writes what there is while the rest is computed
+  const contentLasts = store.flush()
+  contentLasts.catch(() => {}) // told below, unless something else fails first
   const put = async (bytes: Buffer): Promise<ChunkId> => {
     let id: ChunkId | undefined
     await sink.put(bytes, (found) => {
@@ -132,6 +135,7 @@ export async function publish(
     )
   const { bytes, fingerprints } = encodeManifest(manifest)
   const blobs = [await store.putBlob(bytes), await store.putBlob(fingerprints)]
+  await contentLasts
   await store.flush()
   options.signal?.throwIfAborted()
 
