@@ -33,9 +33,9 @@ test('two nodes on one bridge find each other, once; one comes back after kill -
     return isDeepStrictEqual(discovery, where)
   }
   net.exec(0, ['ip', 'link', 'set', 'e1', 'down'])
-  await until('the link to be missed', 20_000, looks([]))
+  await until('the link to be missed', 60_000, looks([]))
   net.exec(0, ['ip', 'link', 'set', 'e1', 'up'])
-  await until('the link to be looked at again', 20_000, looks(['e1']))
+  await until('the link to be looked at again', 60_000, looks(['e1']))
   await net.stop(1)
   net.start(1)
   await until('it is back', 60_000, isUp(net, 1))
