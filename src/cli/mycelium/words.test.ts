@@ -108,7 +108,9 @@ test('words that come as messages are posted and answered; strangers and other t
   assert.equal(await answer(far, late, 200), undefined)
   const second = new AbortController()
   stack.defer(() => second.abort())
-  await relayWords(relay.messages!, file, () => {}, second.signal)
+  await relayWords(relay.messages!, file, () => {}, second.signal, 1)
   await isPosted(late)
+  // a stranger hears nothing from one that is quick to say "waiting" either
+  assert.equal(await answer(stranger, say(stranger, formatWord(next())), 2_000), undefined)
   assert.deepEqual(await readdir(spool), [])
 })

@@ -28,16 +28,19 @@ const topic = Buffer.from(WORDS_TOPIC)
 /** What is the relayer's own trouble, and not the word's. */
 const OURS = new Set(['no-funds', 'not-in-a-block', 'chain-failed', 'overtaken', 'rpc-disagree', 'rpc-unreachable'])
 
-/** What became of a word within PATIENCE; HEARD hears it even later. */
+/** What became of a word within so many milliseconds; HEARD hears it even later. */
 async function answerTo(
   carrier: WordCarrier,
   { srcPk, payload }: Message,
+  patience: number,
   heard: (answer: Answer | undefined) => void,
 ): Promise<Answer | undefined> {
   // a copy: what is too large is not kept in memory
   const done = carrier.take(srcPk, Buffer.from(payload.subarray(0, MAX_WORD + 1)))
   void done.then(heard, () => {})
-  return (await within(PATIENCE, done)) ? done : { state: 'waiting' }
+  if (await within(patience, done)) return done
+  // a stranger is told nothing, however long it takes to know that
+  return (await carrier.knows(srcPk)) ? { state: 'waiting' } : undefined
 }
 
 /**
@@ -49,6 +52,7 @@ export async function relayWords(
   file: string,
   log: (line: string) => void,
   signal: AbortSignal,
+  patience = PATIENCE,
 ): Promise<void> {
   const relayer = openRelayer(relayerKey(), { many: true })
   messages.restrict((_, said, reply) => !reply && said.equals(topic))
@@ -66,7 +70,7 @@ export async function relayWords(
   async function serve(message: Message): Promise<void> {
     inHand++
     try {
-      const answer = await answerTo(carrier!, message, heard)
+      const answer = await answerTo(carrier!, message, patience, heard)
       const to = parseOverlayAddress(message.srcIp)
       if (answer) messages.push({ to, topic: Buffer.alloc(0), data: formatAnswer(answer), replyTo: message.id })
     } catch (error) {

@@ -38,6 +38,8 @@ const bad = (message: string): ZosError => new ZosError(message, { code: 'bad-wo
 export type WordCarrier = {
   /** A word of the node whose overlay key is SENDER (hex): what became of it; undefined for whoever is no node of the grid. */
   take(sender: string, bytes: Uint8Array): Promise<Answer | undefined>
+  /** Whether SENDER is a node of the grid. */
+  knows(sender: string): Promise<boolean>
   /** Words taken and refused, transactions made. */
   readonly counters: Readonly<Record<'posted' | 'refused' | 'strangers' | 'transactions', number>>
 }
@@ -171,6 +173,11 @@ export function carryWords(grid: Grid, relayer: Relayer): WordCarrier {
 
   return {
     counters,
+    knows: (sender) =>
+      signerOf(sender).then(
+        (signer) => signer !== undefined,
+        () => false,
+      ),
     async take(sender, bytes) {
       const signer = await signerOf(sender).catch(() => undefined)
       if (!signer) {

@@ -4,6 +4,8 @@ import { callUnix } from '#sys'
 
 /** Milliseconds until the relayer must have answered: it does within 2 s, whatever became of the word. */
 const ANSWER = 3_000
+/** What the network plane may take besides, on loaded cores. Milliseconds. */
+const SLACK = 5_000
 /** Ids whose answers did not come in time, so that they do not lie at the network plane for ever when they do. */
 const LATE = 16
 
@@ -27,7 +29,7 @@ export function carryBy(socket: string, relayer: string, patience = ANSWER): Car
   return async (word) => {
     const body = { dst: { ip: relayer }, topic: base64(WORDS_TOPIC), payload: base64(formatWord(word)) }
     const path = `${MESSAGES}?reply_timeout=${patience / 1000}`
-    const timeout = patience + 1000
+    const timeout = patience + SLACK
     const got = await callUnix<{ id: string; payload?: string }>(socket, 'POST', path, { body, timeout })
     if (got.payload !== undefined) {
       // what was late before has come by now, if it ever does
