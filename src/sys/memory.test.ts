@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { programParts } from './ffi-trim.ts'
@@ -41,6 +43,24 @@ test('a process that has let go of what it started with maps less of Node, and r
   const { before, after, text } = JSON.parse(said.stdout)
   assert.ok(after < before - 10_000, `${before} kB of files before, ${after} after`)
   assert.equal(text, 'e\u03011,e\u03012,e\u03013')
+})
+
+test('several threads may collect at once', () => {
+  const program = [
+    `import { collectGarbage } from ${JSON.stringify(join(import.meta.dirname, 'memory.ts'))}`,
+    "import { isMainThread, Worker } from 'node:worker_threads'",
+    'if (isMainThread) for (let n = 0; n < 3; n++) new Worker(new URL(import.meta.url))',
+    'for (let n = 0; n < 40; n++) collectGarbage()',
+  ].join('\n')
+  const dir = mkdtempSync(join(tmpdir(), 'zos-collect-'))
+  try {
+    writeFileSync(join(dir, 'program.mjs'), program)
+    const args = ['--disable-warning=ExperimentalWarning', join(dir, 'program.mjs')]
+    const said = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    assert.equal(said.status, 0, said.stderr)
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
 })
 
 test('collecting may keep what is compiled, though it has not run of late', () => {
