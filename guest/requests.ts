@@ -1,5 +1,6 @@
 import { decodeJson, Frame } from '../src/vm/agent/protocol.ts'
 import type { Methods, ProcessSpec, StartSpec, Window } from '../src/vm/agent/types.ts'
+import { inChild } from './child.ts'
 import { moveClock } from './clock.ts'
 import { copyIn } from './copyin.ts'
 import { copyOut } from './copyout.ts'
@@ -16,6 +17,7 @@ import { powerOff } from './power.ts'
 import { prepare } from './prepare.ts'
 import { currentHost, MAX_SESSIONS, sessionResize, sessions, signalPid } from './session.ts'
 import { stats } from './stats.ts'
+import { growVolume } from './volumes.ts'
 import { warmUp } from './warm.ts'
 import { type Answer, main, mainResize } from './workload.ts'
 
@@ -46,6 +48,7 @@ const handlers: Handlers = {
   copyOut: (stream, { path, follow }, answer) => startHelper(stream, () => copyOut(path, follow), answer),
   copyIn: (stream, { path, keepOwner }, answer) => startHelper(stream, () => copyIn(path, keepOwner), answer),
   sync: (stream, _none, answer) => startHelper(stream, () => sys('sync'), answer),
+  grow: (_stream, { serial, size }, answer) => inChild(() => growVolume(serial, size), answer),
   stats: (_stream, _none, answer) => answer(null, stats()),
   clock: (_stream, { by }, answer) => answer(null, { time: moveClock(by) }),
   lease: (_stream, { until }, answer) =>

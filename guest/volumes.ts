@@ -2,7 +2,7 @@ import type { StartSpec } from '../src/vm/agent/types.ts'
 import { makeEntry } from './copyin.ts'
 import { pourFile, walk } from './copyout.ts'
 import { diskBySerial } from './disks.ts'
-import { AT_FDCWD, close, list, MS, mkdir, mount, must, O, sys } from './native.ts'
+import { AT_FDCWD, close, list, MS, mkdir, mount, must, O, open, sys } from './native.ts'
 import { mountIn, openIn } from './root.ts'
 
 const SAFE = MS.NOSUID | MS.NODEV | MS.NOEXEC
@@ -69,4 +69,16 @@ function fillVolume(root: number, target: string, to: string): void {
     }
   })
   close(there)
+}
+
+const EXT4_IOC_RESIZE_FS = 0x40086610
+const BLOCK = 4096
+
+/** Makes the file system of the volume SERIAL fill SIZE bytes of its disk, while it is in use. */
+export function growVolume(serial: string, size: number): void {
+  const fd = must(`Open volume ${serial}`, open(`/${serial}/data`, O.RDONLY | O.DIRECTORY))
+  const blocks = new Uint8Array(8)
+  new DataView(blocks.buffer).setUint32(0, Math.floor(size / BLOCK), true)
+  must(`Grow volume ${serial} to ${size} bytes`, sys('ioctl', fd, EXT4_IOC_RESIZE_FS, blocks))
+  close(fd)
 }

@@ -1,6 +1,7 @@
 // Volumes as their users know them: what is in one stays, who uses it is known, it grows, and what nobody uses goes.
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { busyboxTree, startNode, until } from './harness.ts'
@@ -50,11 +51,7 @@ test('a volume is one workload’s at a time, and is kept while a workload is ma
   const second = node.zos(['run', '--rm', '-v', 'data:/d', 'box', 'true'])
   assert.equal(second.code, 125)
   assert.match(second.err, /^zos: Mount volume "data": workload "holder" uses it; stop that one first\n$/)
-  for (const verb of [
-    ['rm', 'data'],
-    ['grow', 'data', '20g'],
-  ])
-    assert.match(node.zos(['volume', ...verb]).err, /uses it; stop that one first/)
+  assert.match(node.zos(['volume', 'rm', 'data']).err, /uses it; stop that one first/)
   node.ok(['rm', '-f', 'holder'])
   const refused = node.zos(['volume', 'rm', 'data'])
   assert.deepEqual([refused.code, refused.err.trim().split('\n').length], [1, 1])
@@ -69,6 +66,42 @@ test('a volume grows and never shrinks', () => {
   assert.equal(named('data')!.size, 24 * 2 ** 30)
   assert.ok(room() > before * 1.4, `${room()} KiB, ${before} before`)
   assert.match(node.zos(['volume', 'grow', 'data', '1g']).err, /holds \d+ bytes already, and volumes do not shrink/)
+})
+
+test('it grows under a workload that goes on writing, also where that may only read, and outlives the end of its machine', async () => {
+  const file = (name: string) => join(node.home, 'volumes', `${name}.ext4`)
+  const script = 'while :; do echo line >> /a/x; sync; sleep 0.1; done'
+  run('-d', '--name', 'grower', '-v', 'data:/a', '-v', 'small:/b:ro', 'box', 'sh', '-c', script)
+  const room = (at: string) =>
+    Number(node.ok(['exec', 'grower', 'sh', '-c', `df -k ${at} | awk 'NR > 1 {print $2}'`]).text) / 2 ** 20
+  for (const [name, at] of [
+    ['data', '/a'],
+    ['small', '/b'],
+  ] as const)
+    for (const size of [32, 70]) {
+      node.ok(['volume', 'grow', name, `${size}g`])
+      assert.equal(statSync(file(name)).size, size * 2 ** 30)
+      const has = room(at)
+      assert.ok(has > size * 0.95 && has <= size, `${has} of ${size} GiB`)
+    }
+  node.ok(['pause', 'grower'])
+  assert.match(node.zos(['volume', 'grow', 'data', '80g']).err, /it is paused: "zos unpause grower" first/)
+  node.ok(['unpause', 'grower'])
+  // what was paused for is made up for; then its machine dies
+  node.ok(['volume', 'grow', 'data', '90g'])
+  const lines = Number(node.ok(['exec', 'grower', 'sh', '-c', 'wc -l < /a/x']).text)
+  const [{ pid }] = node.json<[{ pid: number }]>(['ps', '--json'])
+  process.kill(pid, 'SIGKILL')
+  node.zos(['wait', 'grower'])
+  assert.ok(lines > 5)
+  const seen = Number(run('--rm', '-v', 'data:/a', '-v', 'small:/b', 'box', 'sh', '-c', 'wc -l < /a/x'))
+  assert.ok(seen >= lines - 1, `${seen} of ${lines} lines`)
+  node.ok(['rm', '-f', 'grower'])
+  for (const name of ['data', 'small']) {
+    const checked = spawnSync('e2fsck', ['-fn', file(name)], { encoding: 'utf8' })
+    assert.equal(checked.status, 0, checked.stdout)
+  }
+  node.ok(['volume', 'rm', 'small'])
 })
 
 test('prune removes what no workload is made with: without a name, or with -a all of it', () => {

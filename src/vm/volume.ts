@@ -75,6 +75,15 @@ export async function giveVolume(machine: Machine, serial: string, path: string)
   }
 }
 
+/** Grows the volume PATH, which a running VM has as SERIAL: the disk alone, its file system by the guest. Throws as growVolume does. */
+export async function growDisk(machine: Machine, serial: string, path: string, size: number): Promise<void> {
+  await checkGrowth(path, size)
+  await machine.qmp.ask('block_resize', { 'node-name': serial, size })
+  const file = await open(path, 'r+')
+  await file.sync()
+  await file.close()
+}
+
 async function checkGrowth(path: string, size: number): Promise<void> {
   const now = (await stat(path)).size
   if (size < now || size % 4096 !== 0)

@@ -2,6 +2,7 @@ import { reasonOf, ZosError } from '#codec'
 import { within } from '#sys'
 import type { RunRequest, WorkloadView } from '#wire'
 import { adopt, resumePolicy } from './adopt.ts'
+import { growInUse } from './grow.ts'
 import { checkName, newId, newName } from './names.ts'
 import { type ImageConfig, resolveSpec } from './spec.ts'
 import { type Removal, remove } from './stop.ts'
@@ -21,6 +22,7 @@ export class Engine {
   constructor(at: Surroundings) {
     this.#at = at
     at.volumes.ending = (id) => this.#all.get(id)?.ending ?? false
+    at.volumes.growInUse = (id, ...what) => growInUse(this.#all.get(id)!, ...what)
     at.volumes.nameOf = (id) => this.#all.get(id)?.spec.name ?? id
     at.volumes.usedBy = (name, except) =>
       [...this.#all.values()].find(

@@ -10,6 +10,7 @@ import {
   createPool,
   defaultClass,
   giveVolume,
+  growDisk,
   isRunning,
   killStrays,
   type MachineRecord,
@@ -132,6 +133,7 @@ export async function openMachines(
     onStall: (listener) => vm.onStall(listener),
     fresh,
     volumeSerials: Array.from({ length: volumes }, (_, n) => `vol${n}`),
+    growDisk: (serial, path, size) => growDisk(vm, serial, path, size),
     destroy: () => blanks.discard({ vm, exportId }),
   })
 

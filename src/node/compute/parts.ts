@@ -25,6 +25,8 @@ export type Machine = {
   fresh: boolean
   /** The volumes' serials, in the order they were asked for. */
   volumeSerials: string[]
+  /** Makes the disk of such a volume larger, whose host file is PATH; its file system stays as it is. */
+  growDisk: (serial: string, path: string, size: number) => Promise<void>
 }
 
 export type MachineRequest = {

@@ -62,6 +62,34 @@ test('no volume is larger than what a machine takes its disk for: it could not b
   }
 })
 
+test('what a workload uses grows under it, one growth at a time; one that it did not end is ended when it is next mounted', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'zos-volumes-'))
+  try {
+    const volumes = new Volumes(home)
+    await volumes.acquire('w', [{ source: 'data', readOnly: false, size: 16 * MIB }])
+    const said: unknown[] = []
+    let cutOff = false
+    volumes.growInUse = async (workload, name, path, size) => {
+      said.push([workload, name, size / MIB])
+      truncateSync(path, size)
+      await new Promise((r) => setTimeout(r, 20))
+      if (cutOff) throw new Error('its machine has ended')
+      said.push('grown')
+    }
+    await Promise.all([volumes.grow('data', 32 * MIB), volumes.grow('data', 48 * MIB)])
+    assert.deepEqual(said, [['w', 'data', 32], 'grown', ['w', 'data', 48], 'grown'])
+    await assert.rejects(volumes.grow('data', 32 * MIB), { code: 'volume-shrink' })
+    cutOff = true
+    await assert.rejects(volumes.grow('data', 64 * MIB), /its machine has ended/)
+    volumes.release('w')
+    await volumes.acquire('v', [{ source: 'data', readOnly: false }])
+    const head = (await run('dumpe2fs', ['-h', join(home, 'volumes/data.ext4')])).stdout.toString()
+    assert.equal(Number(/^Block count:\s+(\d+)$/m.exec(head)![1]) * 4096, 64 * MIB)
+  } finally {
+    rmSync(home, { recursive: true, force: true })
+  }
+})
+
 test('what a workload that is ending holds is waited for, what another one holds is refused', async () => {
   const home = mkdtempSync(join(tmpdir(), 'zos-volumes-'))
   try {
@@ -69,8 +97,7 @@ test('what a workload that is ending holds is waited for, what another one holds
     await volumes.acquire('w', [{ source: 'data', readOnly: false, size: 16 * MIB }])
     const inUse = { code: 'volume-in-use' }
     const other = () => volumes.acquire('v', [{ source: 'data', readOnly: false }])
-    for (const refused of [() => volumes.grow('data', 32 * MIB), () => volumes.remove('data'), other])
-      await assert.rejects(refused, inUse)
+    for (const refused of [() => volumes.remove('data'), other]) await assert.rejects(refused, inUse)
     assert.deepEqual(await volumes.prune(true), [], 'nor is it pruned')
     volumes.ending = (id) => id === 'w'
     const grown = [volumes.grow('data', 32 * MIB), volumes.grow('data', 48 * MIB)]

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { ZosError } from '#codec'
+import { codeOf, ZosError } from '#codec'
 import { writeAtomic } from '#sys'
 import { createVolume, DISK_SIZE, growVolume } from '#vm'
 
@@ -24,10 +24,22 @@ const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/
 /** What volumes are called that nobody gave a name. */
 const ANONYMOUS = /^[0-9a-f]{64}$/
 
+/** Makes the volume in the file PATH SIZE bytes large. */
+type Growth = (path: string, size: number) => Promise<void>
+
+type Holder = {
+  /** Its id. */
+  workload: string
+  released: Promise<void>
+  release: () => void
+  /** The last growth that was asked for under it. */
+  grown: Promise<void>
+}
+
 /** Named volumes: ext4 in sparse files, one writer at a time. */
 export class Volumes {
   readonly #dir: string
-  readonly #held = new Map<string, { workload: string; released: Promise<void>; release: () => void }>()
+  readonly #held = new Map<string, Holder>()
 
   #commands = 0
 
@@ -108,7 +120,7 @@ export class Volumes {
     }
     // at once: several may have waited
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
-    if (next !== undefined) this.#held.set(name, { workload: next, released, release })
+    if (next !== undefined) this.#held.set(name, { workload: next, released, release, grown: Promise.resolve() })
   }
 
   /** ACT on a volume that nobody else has meanwhile. */
@@ -128,6 +140,10 @@ export class Volumes {
 
   /** Whether WORKLOAD is on its way out, so that waiting for its volumes makes sense. Set by the engine. */
   ending: (workload: string) => boolean = () => false
+
+  /** Grows the volume NAME in the file PATH, which WORKLOAD uses. Set by the engine. */
+  growInUse = (_workload: string, _name: string, _path: string, _size: number): Promise<void> =>
+    Promise.reject(new Error('no engine'))
 
   /** What people call WORKLOAD. Set by the engine. */
   nameOf: (workload: string) => string = (workload) => workload
@@ -200,16 +216,32 @@ export class Volumes {
     for (const path of [this.#path(name), this.#growing(name)]) rmSync(path, { force: true })
   }
 
-  /** Grows to SIZE bytes; never shrinks. */
+  /** Grows to SIZE bytes, also under a workload that goes on; never shrinks. */
   async grow(name: string, size: number): Promise<void> {
-    await this.#alone('Grow', name, () => {
+    const grown = (how: Growth) => {
       const now = this.find(name).size
       if (size > DISK_SIZE) throw tooLarge('Grow', name, size)
-      if (size >= now) return this.#enlarge(name, size)
+      if (size >= now) return this.#enlarge(name, size, how)
       throw new ZosError(`Grow volume "${name}": it holds ${now} bytes already, and volumes do not shrink`, {
         code: 'volume-shrink',
       })
-    })
+    }
+    try {
+      return await this.#alone('Grow', name, () => grown(growVolume))
+    } catch (error) {
+      if (codeOf(error) !== 'volume-in-use') throw error
+    }
+    const holder = this.#held.get(name)
+    // let go of, or taken by another one, meanwhile
+    if (!holder) return this.grow(name, size)
+    const turn = holder.grown
+      .catch(() => {})
+      .then(async () => {
+        if (this.#held.get(name) !== holder) return this.grow(name, size)
+        await grown((path, to) => this.growInUse(holder.workload, name, path, to))
+      })
+    holder.grown = turn
+    await turn
   }
 
   #isShort(name: string, size: number): boolean {
@@ -217,10 +249,10 @@ export class Volumes {
   }
 
   /** To SIZE bytes, or to what it was to become when it was last interrupted. */
-  async #enlarge(name: string, size: number): Promise<void> {
+  async #enlarge(name: string, size: number, grow: Growth = growVolume): Promise<void> {
     const path = this.#path(name)
     await writeAtomic(this.#growing(name), '')
-    await growVolume(path, Math.max(size, statSync(path).size))
+    await grow(path, Math.max(size, statSync(path).size))
     rmSync(this.#growing(name))
   }
 }

@@ -93,6 +93,8 @@ export type Agent = AsyncDisposable & {
   dial(port: number, options?: { host?: '127.0.0.1' | '::1'; signal?: AbortSignal }): Promise<Duplex>
   /** File systems of the workload are flushed to their disks. */
   sync(): Promise<void>
+  /** Makes the file system of the volume SERIAL fill SIZE bytes of its disk, while it is in use. */
+  grow(serial: string, size: number): Promise<void>
   /** Moves the guest's clock by BY milliseconds, 0 not at all; gives its Unix time in milliseconds. */
   clock(by: number): Promise<{ time: number }>
   /**

@@ -149,6 +149,8 @@ export async function connectAgent(socketPath: string, options: ConnectOptions =
     copyOut: (path, copyOptions = {}) => copyOut(line, path, copyOptions),
     dial: (port, dialOptions) => dial(line, port, dialOptions),
     sync: async () => void (await askHelper(line, 'sync', null)),
+    // may wait for the disk
+    grow: async (serial, size) => void (await line.request('grow', { serial, size })),
     clock: (by) => line.request('clock', { by }, quick),
     lease: (until) => line.request('lease', { until }, quick),
     async powerOff(graceMs, { signal = 'TERM' } = {}) {

@@ -181,6 +181,8 @@ export type Methods = {
   copyOut: [{ path: string; follow: boolean }, null]
   copyIn: [{ path: string; keepOwner: boolean }, null]
   sync: [null, null]
+  /** Bytes that the volume's file system is to fill. */
+  grow: [{ serial: string; size: number }, null]
   /** Milliseconds: moved by BY, what Unix time it has. */
   clock: [{ by: number }, { time: number }]
   /** Milliseconds of the guest's own clock. */
