@@ -88,3 +88,16 @@ test('a node that was stopped itself holds nobody to what was said meanwhile', (
   pass(11)
   assert.deepEqual(closed, ['it left a frame unfinished'])
 })
+
+test('of what is dialled, the closer reason is told, however late it is looked at', (t) => {
+  for (const [said, reason] of [
+    [[], 'it said nothing; is something else on that port?'],
+    [[hello, hello.subarray(0, 5)], 'it left a frame unfinished'],
+  ] as const) {
+    const { says, pass, sleep, closed } = made(t, SILENCE_OF_DIALLED)
+    for (const bytes of said) says(bytes)
+    pass(8)
+    sleep(4)
+    assert.deepEqual(closed, [reason])
+  }
+})

@@ -187,13 +187,10 @@ export function createConnection(
       checkedAt = now
       heardAt += asleep
       if (waitingSince > 0) waitingSince += asleep
-      if (now - heardAt > silence) {
-        close(silentFor(silence / 1000))
-        return
-      }
-      if (waitingSince === 0 || now - waitingSince < PATIENCE) return
-      events.fault(stats.framesIn === 0 ? 'never-spoke' : 'unfinished-frame')
-      close(stats.framesIn === 0 ? SILENT : 'it left a frame unfinished')
+      if (waitingSince > 0 && now - waitingSince >= PATIENCE) {
+        events.fault(stats.framesIn === 0 ? 'never-spoke' : 'unfinished-frame')
+        close(stats.framesIn === 0 ? SILENT : 'it left a frame unfinished')
+      } else if (now - heardAt > silence) close(silentFor(silence / 1000))
     },
   }
   return connection
