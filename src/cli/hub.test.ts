@@ -25,6 +25,7 @@ test('what is published goes to the hub of the daemon that runs; where another o
     return hubInUse()
   }
   assert.deepEqual([await inUse('dir:/a'), await inUse(undefined)], ['dir:/a', undefined], 'no daemon')
+  assert.ok(!process.getActiveResourcesInfo().includes('Timeout'), 'it keeps no command from ending')
   let has: string | null = 'dir:/a'
   const server = await serveUnix(process.env.ZOS_API, Promise.resolve({ calls: {} }), {
     calls: { 'GET /ping': () => ({ pid: 1, hub: has }) },

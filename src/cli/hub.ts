@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { ZosError } from '#codec'
-import { sleep } from '#sys'
-import { call, places } from '#wire'
+import { callUnix } from '#sys'
+import { places } from '#wire'
 
 /** $ZOS_HUB with its folders named from the root: the daemon stands elsewhere than who starts it. */
 export function namedHub(env: NodeJS.ProcessEnv = process.env): string | undefined {
@@ -21,8 +21,8 @@ const PATIENCE = 3000
 export async function hubInUse(): Promise<string | undefined> {
   const named = namedHub()
   const { api, home } = places()
-  const asked = call<{ hub?: string | null }>(api, 'GET', '/ping').catch(() => undefined)
-  const daemon = await Promise.race([asked, sleep(PATIENCE)])
+  const asked = callUnix<{ hub?: string | null }>(api, 'GET', '/ping', { timeout: PATIENCE })
+  const daemon = await asked.catch(() => undefined)
   if (daemon?.hub === undefined) return named
   if (named === undefined || named === daemon.hub) return daemon.hub ?? undefined
   const has = daemon.hub === null ? 'no hub but its own store' : `hub "${daemon.hub}"`
