@@ -148,13 +148,10 @@ test('half-written files are outside cas, and gone afterwards', async () => {
   assert.deepEqual(readdirSync(join(home, 'tmp')), [])
 })
 
-test('published, text takes as few bytes as zstd 7 makes of it, a program fewer than 3 does; the same ones each time', () => {
+test('published, a program takes fewer bytes than zstd 3 makes of it; the same ones each time', () => {
   const CHUNK = 128 << 10
   const zstd = (plain: Buffer, level: number) =>
     zstdCompressSync(plain, { params: { [constants.ZSTD_c_compressionLevel]: level } })
-  const prose = wholeBlocks(readFileSync(join(import.meta.dirname, '../../package-lock.json')).subarray(0, CHUNK))
-  assert.deepEqual(seal('chunk', prose).subarray(1), zstd(prose, 7))
-  assert.ok(zstd(prose, 7).length < zstd(prose, 3).length)
   const program = Buffer.alloc(CHUNK)
   const file = openSync(process.execPath, 'r')
   readSync(file, program, 0, CHUNK, 32 << 20) // machine code

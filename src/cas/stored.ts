@@ -15,20 +15,16 @@ const PREFIX = { 'chunk raw': 1, 'chunk zstd': 2, 'blob raw': 3, 'blob zstd': 4 
 const SETTLED = 0x10
 
 /**
- * How hard to compress. At publish, where CPU is what there is least of: text 7, which gains most for its time there, all
- * else 3 with matches of 4 bytes, which in programs are worth 1.2 % and cost nothing; the few blobs, which are read often,
- * 12. At rest there is time for 19, which takes 60 times as long (measured: docs/benchmarks.md).
+ * How hard to compress. At publish, where CPU is what there is least of, chunks get level 3 with matches of 4 bytes, which in
+ * programs are worth 1.2 % and cost nothing; the few blobs, which are read often, 12. At rest there is time for 19, which takes
+ * 60 times as long (measured: docs/benchmarks.md).
  */
 type Effort = 'publish' | 'rest'
 const { ZSTD_c_compressionLevel: LEVEL, ZSTD_c_minMatch: SHORTEST_MATCH } = constants
-const paramsFor = (kind: Kind, bytes: Buffer, effort: Effort): Record<number, number> => {
-  if (effort === 'rest') return { [LEVEL]: 19 }
-  if (kind === 'blob') return { [LEVEL]: 12 }
-  return isText(bytes) ? { [LEVEL]: 7 } : { [LEVEL]: 3, [SHORTEST_MATCH]: 4 }
+const PARAMS = {
+  publish: { chunk: { [LEVEL]: 3, [SHORTEST_MATCH]: 4 }, blob: { [LEVEL]: 12 } },
+  rest: { chunk: { [LEVEL]: 19 }, blob: { [LEVEL]: 19 } },
 }
-
-/** No text has bytes from 1 to 8, and hardly a kilobyte of anything else has none; zeros pad what is packed. */
-const isText = (bytes: Buffer): boolean => bytes.subarray(0, 1024).every((byte) => byte === 0 || byte > 8)
 
 /** The form PLAIN is kept in: prefix byte, then zstd, or raw where zstd does not save 5 %. */
 export function seal(kind: Kind, plain: Buffer, effort: Effort = 'publish'): Buffer {
@@ -36,7 +32,7 @@ export function seal(kind: Kind, plain: Buffer, effort: Effort = 'publish'): Buf
   const packed = zstdCompressSync(bytes, {
     // ZSTD_COMPRESSBOUND and more: with room for the worst zstd writes there at once, without buffers of its own between
     chunkSize: bytes.length + (bytes.length >> 8) + 1024,
-    params: paramsFor(kind, bytes, effort),
+    params: PARAMS[effort][kind],
   })
   const small = packed.length < bytes.length * 0.95
   const stored = Buffer.allocUnsafeSlow(1 + (small ? packed : bytes).length)
