@@ -162,8 +162,10 @@ export default async function deploy(args: string[]): Promise<number> {
   const chosen = placeSlots(wanted, nodes, { current, rules: rulesOf(spec), now: Date.now() / 1000 }).map(
     ({ node }) => nodes.find((n) => n.id === node.id)!,
   )
-  for (const [n, node] of chosen.entries())
-    if (silenceOf(node)) process.stderr.write(`zos: slot ${wanted[n]!.index} on "${node.name}": ${silenceOf(node)}\n`)
+  for (const [n, node] of chosen.entries()) {
+    const silence = silenceOf(node)
+    if (silence) process.stderr.write(`zos: slot ${wanted[n]!.index} on "${node.name}": ${silence}\n`)
+  }
   if (flags.plan) {
     showPlan(wanted, chosen, flags.json)
     return 0

@@ -159,15 +159,16 @@ test('what cannot be placed is refused, naming the slot and what is short', () =
   assert.match(says('', { rules }), /on 2 farms, but only 1/)
 })
 
+const group = {
+  group: root(1),
+  digest: root(1),
+  domain: { chainId: 1, contract: root(0) },
+  set: { epoch: 1 },
+} as never
+
 test('what is signed is said in words, without any value of a variable', () => {
   const specs = wanted(', ports: [80], env: { SECRET: s3cr3t-two }').map((s) => s.spec)
   const before = wanted(', ports: [80], env: { SECRET: s3cr3t-one }, args: x').map((s) => s.spec)
-  const group = {
-    group: root(1),
-    digest: root(1),
-    domain: { chainId: 1, contract: root(0) },
-    set: { epoch: 1 },
-  } as never
   const transition = draftTransition(group, noConsent('web'), 'deploy', {
     slots: [slot(0, 1)],
     rules: { allow: ['0x4445'], deny: [], farms: 2 },
@@ -186,12 +187,6 @@ test('what is signed is said in words, without any value of a variable', () => {
 })
 
 test('what changes is said with what it was, also to who may not open the specs; what runs is said whole', () => {
-  const group = {
-    group: root(1),
-    digest: root(1),
-    domain: { chainId: 1, contract: root(0) },
-    set: { epoch: 1 },
-  } as never
   const step = (more: Draft) => draftTransition(group, noConsent('web'), 'update', more)
   const placed = step({ slots: [slot(0, 1), slot(1, 1)], rules: { allow: ['0x4445'], deny: [], farms: 2 } })
   const transition = step({ slots: [slot(0, 2, { ram: 256 })], rules: { allow: [], deny: [], farms: 2 } })
