@@ -36,13 +36,13 @@ test('asked for 30 ms there and back, it takes 30 ± 3: the quickest of twenty, 
   assert.ok(Math.abs(rtt - 30) <= 3, `${rtt.toFixed(1)} ms`)
 })
 
-test('asked for 100 Mbit/s, four connections together get 100 ± 10: never more, and that at least once, as a busy machine only takes', async () => {
+test('asked for 100 Mbit/s, four connections together get 100 ± 10: the quickest of ten, as a busy machine only takes', async () => {
   const size = 750_000
   const sent = Buffer.alloc(size, 'abcdefghijklmnopqrstuvwxyz01234')
   await using source = await peer((socket) => socket.end(sent))
   await using link = await slowLink(source.port, { delay: 15, rate: 12.5e6, jitter: 5 })
   const rates: number[] = []
-  for (let n = 1; n <= 5 || (n <= 100 && Math.max(...rates) < 90); n++) {
+  for (let n = 1; n <= 10; n++) {
     const begun = performance.now()
     const got = await Promise.all(
       Array.from({ length: 4 }, async () => {
@@ -57,7 +57,5 @@ test('asked for 100 Mbit/s, four connections together get 100 ± 10: never more,
     // the first byte took 15 to 20 ms
     rates.push((4 * size * 8) / 1e6 / (seconds - 0.0175))
   }
-  const said = `${rates.map((r) => r.toFixed(0)).join(', ')} Mbit/s`
-  const most = Math.max(...rates)
-  assert.ok(most >= 90 && most <= 110, said)
+  assert.ok(Math.abs(Math.max(...rates) - 100) <= 10, `${rates.map((r) => r.toFixed(0)).join(', ')} Mbit/s`)
 })
