@@ -190,7 +190,7 @@ export function list(path: string): string[] {
 }
 
 /** Names in the open directory FD. */
-export function listFd(fd: number): string[] {
+function listFd(fd: number): string[] {
   const names: string[] = []
   const buffer = new Uint8Array(16384)
   const view = new DataView(buffer.buffer)

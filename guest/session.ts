@@ -133,7 +133,7 @@ export function finish(session: Session): void {
 }
 
 /** The host does not want it any more. Helpers die, programs see their input end and their output break. */
-export function abandon(session: Session): void {
+function abandon(session: Session): void {
   if (session.pid > 0) {
     if (session.helper) sys('kill', session.pid, 9)
     forget(session.pid)

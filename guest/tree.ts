@@ -15,7 +15,7 @@ export const TREE = '/workload'
 const SAFE = MS.NOSUID | MS.NODEV | MS.NOEXEC
 
 /** In order of mounting; unmounted the other way round. */
-export const MOUNTS = ['/lower', '/upper', '/private', ...Array.from({ length: 6 }, (_, i) => `/vol${i}`)]
+const MOUNTS = ['/lower', '/upper', '/private', ...Array.from({ length: 6 }, (_, i) => `/vol${i}`)]
 
 /** The tree of an image, with all in it that is the same whichever workload is made from it. */
 export function makeTree(root: StartSpec['root'], readOnly: boolean): void {

@@ -6,8 +6,8 @@ import { ZosError } from '#codec'
 import { refusesTaps, tryRun } from '#sys'
 
 /** First of the 65536 uids (and gids of the same number) that VMs run under as root: far from people and subuid ranges. */
-export const UID_BASE = 0x5a4f_0000
-export const UID_COUNT = 0x1_0000
+const UID_BASE = 0x5a4f_0000
+const UID_COUNT = 0x1_0000
 
 /** What a QEMU is shut into before it starts. */
 export type Isolation = AsyncDisposable & {

@@ -12,7 +12,7 @@ const nameOf = (file: string): string =>
     .replaceAll('-', '_')
 
 /** KEY=VALUE strings of a module's .modinfo section; found by their form, so that no ELF has to be parsed. */
-export function modinfo(data: Buffer, key: string): string[] {
+function modinfo(data: Buffer, key: string): string[] {
   const values: string[] = []
   const wanted = Buffer.from(`\0${key}=`)
   for (let at = data.indexOf(wanted); at >= 0; at = data.indexOf(wanted, at + 1)) {

@@ -61,7 +61,7 @@ export function logText({ chainId, contract, sets, approvals }: ApprovalLog, key
 }
 
 /** What farmers did to the slots, each with its time: the chain's word, so it is not in the file that can be verified. */
-export function farmersText(words: readonly FarmersWord[], nameOf: (node: number) => string): string {
+function farmersText(words: readonly FarmersWord[], nameOf: (node: number) => string): string {
   const date = (seconds: number) => new Date(seconds * 1000).toISOString()
   const lines = words.map((w) => {
     const slot = `slot ${slotKeyOf(w.key) % 128}${slotKeyOf(w.key) >= 128 ? ' (standby)' : ''} on ${nameOf(w.node)}`

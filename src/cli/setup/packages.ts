@@ -7,7 +7,7 @@ import { ask } from '../terminal.ts'
 export type Need = { package: string; why: string; for: 'run' | 'demo' | 'test' }
 
 /** Debian packages the product uses, and which part of it. */
-export const NEEDS: readonly Need[] = [
+const NEEDS: readonly Need[] = [
   { package: 'qemu-system-x86', why: 'runs each workload in its own microVM', for: 'run' },
   { package: 'skopeo', why: 'reads images from registries and archives', for: 'run' },
   { package: 'e2fsprogs', why: 'makes the file systems of volumes', for: 'run' },

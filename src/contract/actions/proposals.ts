@@ -18,7 +18,7 @@ import { type Subject, subjectOf } from './subject.ts'
 type Hex = `0x${string}`
 
 /** How long a proposal may be signed. */
-export const DEADLINE_SECONDS = 7 * 86400
+const DEADLINE_SECONDS = 7 * 86400
 
 export type Proposal = {
   /** The digest that is signed. */

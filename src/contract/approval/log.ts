@@ -14,7 +14,7 @@ const approvalEntry = z.strictObject({
 const setEntry = z.strictObject({ set: memberSetSchema, signatures: z.array(signatureSchema).max(56) })
 
 /** docs/formats/approval-log.md. Nothing in it but what signatures cover and the hashes they chain. */
-export const logSchema = z.strictObject({
+const logSchema = z.strictObject({
   format: z.literal('zos-approval-log/1'),
   chainId: z.int().positive(),
   contract: address,

@@ -18,7 +18,7 @@ const scrypt = promisify(scryptCallback) as (
 ) => Promise<Buffer>
 
 /** OWASP's minimum for scrypt is N=2^17, r=8, p=1: 128 MiB, about 0.4 s. */
-export const COST = { N: 1 << 17, r: 8, p: 1 } as const
+const COST = { N: 1 << 17, r: 8, p: 1 } as const
 
 const hex = (bytes?: number) =>
   z.string().regex(bytes === undefined ? /^([0-9a-f]{2})+$/ : new RegExp(`^[0-9a-f]{${bytes * 2}}$`))

@@ -39,7 +39,7 @@ const must = (holds: boolean, why: string) => {
 }
 
 export const keyOf = (s: Slot): number => s.index + (s.mode === 2 ? 128 : 0)
-export const NOTICE = 7 * 86400
+const NOTICE = 7 * 86400
 export const FOREVER = 2 ** 40 - 1
 
 export const deploymentOf = (m: Model, group: Hex, name: string): ModelDeployment =>

@@ -17,7 +17,7 @@ export type Signable = {
   HubKey: HubKey
 }
 
-export const typedDomain = (d: Domain): TypedDataDomain => ({
+const typedDomain = (d: Domain): TypedDataDomain => ({
   name: 'ZOS',
   version: '1',
   chainId: d.chainId,

@@ -23,7 +23,7 @@ export const word = hexOf(32)
 export const address = hexOf(20)
 
 /** cpu in 1/1000, ram and ssd in MiB, hdd in GiB, uplink in kbit/s; each below 2^27. */
-export const resourcesSchema = z.strictObject({
+const resourcesSchema = z.strictObject({
   cpu: uint(27),
   ram: uint(27),
   ssd: uint(27),
@@ -60,7 +60,7 @@ export type Signature = z.infer<typeof signatureSchema>
 
 export const MODE = { keep: 0, fenced: 1, standby: 2 } as const
 
-export const slotSchema = z.strictObject({
+const slotSchema = z.strictObject({
   index: z.int().min(0).max(127),
   node: z.int().min(1).max(0xffffff),
   mode: z.int().min(0).max(2),
@@ -70,7 +70,7 @@ export const slotSchema = z.strictObject({
 export type Slot = z.infer<typeof slotSchema>
 
 const countryHex = hexOf(2)
-export const rulesSchema = z.strictObject({
+const rulesSchema = z.strictObject({
   allow: z.array(countryHex).max(64),
   deny: z.array(countryHex).max(64),
   farms: uint(8),

@@ -7,7 +7,7 @@ import { IPV6_HEADER } from '../wire/icmp.ts'
  */
 export const VNET_HEADER = 10
 const NEEDS_CHECKSUM = 1
-export const GSO_NONE = 0
+const GSO_NONE = 0
 const GSO_TCPV6 = 4
 const GSO_ECN = 0x80
 const TCP = 6

@@ -23,8 +23,6 @@ import type { Way } from './sealing.ts'
 /** With what a large packet is to be cut to, 0 for others. */
 type PacketWay = Way & { segment: number }
 
-export type Outbound = ReturnType<typeof createOutbound>
-
 /** What this machine's kernel and virtual machines send: to a peer, or to each other. */
 export function createOutbound(
   context: PlaneContext,

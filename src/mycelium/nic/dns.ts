@@ -16,7 +16,7 @@ const AUTHORITATIVE = 0x0400
 const WANTS_RECURSION = 0x0100
 const RECURSES = 0x0080
 const FORMAT_ERROR = 1
-export const NO_SUCH_NAME = 3
+const NO_SUCH_NAME = 3
 const NOT_IMPLEMENTED = 4
 export const REFUSED = 5
 /** Members come and go by new versions, at which their workloads start anew; a stale answer hurts for this long. */

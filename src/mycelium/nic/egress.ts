@@ -166,5 +166,3 @@ export function createEgress(options: EgressOptions) {
     close: (): void => wire?.close(),
   }
 }
-
-export type Egress = ReturnType<typeof createEgress>

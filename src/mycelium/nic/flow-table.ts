@@ -89,8 +89,6 @@ export function createFlowTable() {
   }
 }
 
-export type FlowTable = ReturnType<typeof createFlowTable>
-
 const quad: [number, number, number, number] = [0, 0, 0, 0]
 /** The address as four words, in one array that is used again and again. */
 function words(address: Buffer, at: number): [number, number, number, number] {

@@ -41,7 +41,7 @@ export function withLink(state: RouterState, link: Link, now: number, change: (e
 /** For how long LINK may leave a Hello unanswered. */
 export const silentAfter = (link: Link): number => SILENT_AFTER + 4 * link.rtt
 
-export function setSilent(state: RouterState, link: Link, now: number): void {
+function setSilent(state: RouterState, link: Link, now: number): void {
   if (link.silent) return
   withLink(state, link, now, () => {
     link.silent = true

@@ -9,8 +9,8 @@ import { createReplayWindow } from './replay-window.ts'
  */
 const INDEX = 4
 /** Milliseconds, WireGuard's (whitepaper §6.1). */
-export const REKEY_AFTER = 120_000
-export const REJECT_AFTER = 180_000
+const REKEY_AFTER = 120_000
+const REJECT_AFTER = 180_000
 /**
  * Messages and bytes under one key. AES-GCM may be fed 2^34.5 blocks before an attacker's advantage reaches 2^-57
  * (RFC 8446 §5.5); new keys are made at a quarter of that and none is used beyond half.

@@ -104,5 +104,3 @@ export function createSender(say: (kind: number, number: number, body: Buffer) =
     },
   }
 }
-
-export type SenderOf = ReturnType<typeof createSender>

@@ -9,7 +9,7 @@ export const DATA = 0
 export const CONTROL = 1
 
 /** After the frame header: 0 | length u16 | hop limit u8 | source[16] | destination[16] | body[length] */
-export const DATA_HEADER = 36
+const DATA_HEADER = 36
 export const LENGTH_AT = FRAME_HEADER + 1
 export const HOP_LIMIT_AT = FRAME_HEADER + 3
 export const SOURCE_AT = FRAME_HEADER + 4
@@ -24,7 +24,7 @@ export const BABEL_HEADER = 4
 export const BABEL_MAGIC = 42
 export const BABEL_VERSION = 3
 /** One TLV of at most 2 + 255 bytes is all upstream sends; a body beyond this is hostile. */
-export const MAX_CONTROL_BODY = 2048
+const MAX_CONTROL_BODY = 2048
 
 /** What is wrong with bytes that are no frame: the names of the counters. */
 export type FrameFault = 'bad-version' | 'bad-type' | 'bad-control-header' | 'control-too-long' | 'bad-data-header'

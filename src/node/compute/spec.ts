@@ -70,7 +70,7 @@ const LEAST_MEMORY = 6 << 20
 const DEFAULT_STOP_TIMEOUT = 10
 
 /** Later entries win, as with Docker's `-e` over the image's Env. */
-export function mergeEnv(...lists: readonly (readonly string[])[]): string[] {
+function mergeEnv(...lists: readonly (readonly string[])[]): string[] {
   const merged = new Map<string, string>()
   for (const entry of lists.flat()) {
     const at = entry.indexOf('=')

@@ -5,7 +5,7 @@ import { agentOf, reach, type Workload } from '../compute/workload.ts'
 import type { StoragePlane } from './storage-client.ts'
 
 /** Bytes of this machine's memory that process PID costs, shared pages counted in part (Pss). */
-export function hostMemory(pid: number | undefined): number {
+function hostMemory(pid: number | undefined): number {
   if (pid === undefined) return 0
   try {
     const kib = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]

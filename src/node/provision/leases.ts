@@ -32,7 +32,7 @@ const PATIENCE = 3_000
 export type Lease = { held: true; until: number } | { held: false; why: string }
 
 /** The fenced slots of D that this node is the primary or the standby of. */
-export function fencedSlots(d: Watched, me: number): Fenced[] {
+function fencedSlots(d: Watched, me: number): Fenced[] {
   if (d.consent.status !== 'active') return []
   const slots = d.consent.placed?.slots ?? []
   return slots

@@ -95,7 +95,7 @@ export async function launchCheck(
 }
 
 /** The first few paths that the chunk of extent ID is part of, for logs. */
-export function filesWith(image: Image, id: ChunkId): string[] {
+function filesWith(image: Image, id: ChunkId): string[] {
   const paths: string[] = []
   image.manifest.entries.forEach((entry, n) => {
     if (paths.length < 5 && entry.type === 'file' && chunksOf(image, n).some((c) => c.equals(id))) {

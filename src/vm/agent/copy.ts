@@ -14,7 +14,7 @@ const MAX_HEADER = 32_768
 type HelperMethod = 'copyIn' | 'copyOut' | 'stat' | 'processes' | 'sync'
 
 /** A helper of the guest at work; FINISHED rejects with what it said when it failed. */
-export async function openHelper<M extends HelperMethod>(
+async function openHelper<M extends HelperMethod>(
   line: Line,
   method: M,
   params: Methods[M][0],

@@ -10,7 +10,7 @@ export type ReadFile = (index: number, at: number, length: number) => Promise<Bu
 export type Start = { argv: readonly string[]; env: readonly string[]; cwd: string }
 
 /** What Docker gives a process that has none. */
-export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** `#!` interpreters of interpreters (Linux stops at 4, fs/exec.c), and files in all. */
 const LIMIT = { chain: 5, files: 4096 }

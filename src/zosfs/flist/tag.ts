@@ -38,7 +38,7 @@ const Rotation = z.strictObject({
 })
 
 /** A year: long enough for an image nobody touches, short enough that a frozen mirror is noticed. Seconds. */
-export const TAG_LIFETIME = 365 * 86_400
+const TAG_LIFETIME = 365 * 86_400
 /** Keys a name may have had, one after the other. */
 const ROTATIONS = 16
 const NAME = /^[a-zA-Z0-9][\w.:/@-]{0,127}$/

@@ -6,7 +6,7 @@ export type Pax = Record<string, string>
 export type Entry = NodeJS.ReadableStream & AsyncIterable<Buffer>
 
 /** PAX records as latin1, byte for byte. `LENGTH KEY=VALUE\n`, LENGTH counting itself (POSIX pax, "Extended Header"). */
-export function paxRecords(bytes: Buffer): Pax {
+function paxRecords(bytes: Buffer): Pax {
   const records: Pax = {}
   for (let at = 0; at < bytes.length; ) {
     const space = bytes.indexOf(0x20, at)

@@ -79,7 +79,7 @@ const MAX_LINKS = 40
  * The directory that PARTS lead to, symbolic links on the way followed inside the tree, as a kernel would with the
  * tree as its root. With LAYER, what is missing is made.
  */
-export function directoryAt(tree: Tree, parts: readonly string[], layer?: number): Directory | undefined {
+function directoryAt(tree: Tree, parts: readonly string[], layer?: number): Directory | undefined {
   const path = parts.join('/')
   let todo = [...parts]
   let links = 0
