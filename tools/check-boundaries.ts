@@ -1,4 +1,5 @@
-// Refuses imports against the arrows of the architecture (a domain imports only the doors of the domains below it), and a domain without a README.
+// Refuses imports against the arrows of the architecture (a domain imports only the doors of the domains below it), and a domain
+// without a README.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 

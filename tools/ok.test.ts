@@ -46,7 +46,7 @@ function gate(changes: Partial<Record<string, string>> = {}, ...args: string[]):
 test('what breaks no rule passes every step', () => {
   const { failed, said } = gate()
   assert.equal(failed, '', said)
-  for (const step of ['types', 'lint', 'boundaries', 'dependencies', 'tests'])
+  for (const step of ['types', 'lint', 'boundaries', 'dependencies', 'docs', 'tests'])
     assert.match(said, new RegExp(`^ok: ${step} \\(`, 'm'))
   assert.match(said, /slow/)
   assert.doesNotMatch(gate({}, '--fast').said, /slow/)
@@ -122,6 +122,10 @@ const BROKEN: [step: string, rule: string, path: string, text: string, says: Reg
     `${GOOD['DEPENDENCIES.md']}| \`left\` | npm | pads |\n`,
     /left: listed .* not in package\.json/,
   ],
+  ['docs', 'a link to nothing', 'docs/a.md', '[b](b.md)\n', /docs\/a\.md: the link to "b\.md" leads nowhere/],
+  ['docs', 'a link to no heading', 'docs/a.md', '# A\n[b](../src/sys/README.md#b)\n', /README\.md has no such heading/],
+  ['docs', 'a file that is gone', 'docs/a.md', 'See `src/codec/{index,gone}.ts`.\n', /names "src\/codec\/gone\.ts"/],
+  ['docs', 'a file nobody described', 'src/sys/two.ts', SECOND, /src\/sys\/README\.md: does not name two\.ts/],
   ['tests', 'a failing test', 'src/sys/index.test.ts', GOOD['src/sys/index.test.ts'].replace('true', 'false'), /✖ one/],
 ]
 for (const [step, rule, path, text, says] of BROKEN)

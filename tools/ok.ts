@@ -1,4 +1,4 @@
-// The gate: types, lint and format, boundaries, dependencies, tests. usage: npm run ok [-- --fast] [DIR]
+// The gate: types, lint and format, boundaries, dependencies, docs, tests. usage: npm run ok [-- --fast] [DIR]
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -22,6 +22,7 @@ const steps: [string, string, string[]][] = [
   ['lint', bin('biome'), ['check', '--error-on-warnings', root]],
   ['boundaries', process.execPath, [join(own, 'tools/check-boundaries.ts'), root]],
   ['dependencies', process.execPath, [join(own, 'tools/check-dependencies.ts'), root]],
+  ['docs', process.execPath, [join(own, 'tools/check-docs.ts'), root]],
   ['tests', process.execPath, ['--disable-warning=ExperimentalWarning', join(own, 'tools/run-tests.ts'), ...tests]],
 ]
 
