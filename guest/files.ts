@@ -19,7 +19,7 @@ const buffer = new Uint8Array(256)
 const view = new DataView(buffer.buffer)
 const u64 = (at: number): number => view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
 
-/** What there is at FILE, told under the name PATH; null for nothing, or something that has no form in a copy (sockets). Throws other errors. */
+/** What is at FILE, under the name PATH; null where nothing is, or what no copy can hold (a socket). Throws other errors. */
 export function factsOf(file: string, path: string, follow: boolean): Facts | null {
   const result = sys('statx', AT_FDCWD, file, follow ? 0 : AT_SYMLINK_NOFOLLOW, STATX_BASIC, buffer)
   if (result === -2 || result === -20) return null

@@ -3,7 +3,10 @@ import { Failure } from './failure.ts'
 import { E, errnoText, execve, mkdirs, must, readTextIf, sys } from './native.ts'
 import { completeEnv, type Identity, resolveUser } from './users.ts'
 
-/** Docker's default capabilities (moby oci/caps/defaults.go): CHOWN, DAC_OVERRIDE, FSETID, FOWNER, MKNOD, NET_RAW, SETGID, SETUID, SETFCAP, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, KILL, AUDIT_WRITE. */
+/**
+ * Docker's default capabilities (moby oci/caps/defaults.go): CHOWN, DAC_OVERRIDE, FSETID, FOWNER, MKNOD, NET_RAW, SETGID, SETUID,
+ * SETFCAP, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, KILL, AUDIT_WRITE.
+ */
 const CAPABILITIES = 0xa80425fb
 const PR_CAPBSET_DROP = 24
 const TIOCSCTTY = 0x540e
@@ -70,7 +73,7 @@ function become({ uid, gid, groups }: Identity, confined: boolean): void {
 /** What a workload's processes have in common. */
 export type Place = { hostname: string; confined: boolean }
 
-/** Never returns: the program runs, or a Failure with Docker's 126 or 127 says why not. Root and namespaces are the workload's already. */
+/** Runs the program, in the workload's root and namespaces by now; throws a Failure with Docker's 126 or 127 if it cannot. */
 export function runProgram(spec: ProcessSpec, { hostname, confined }: Place, makeCwd: boolean): never {
   let identity: Identity
   try {

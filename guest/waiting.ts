@@ -23,7 +23,7 @@ export type Waiting = {
 
 export const NAMESPACES = CLONE.NEWPID | CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC
 
-/** What a pipe holds, with the length in front: for longer messages PID 1 would have to wait, such a workload gets a child of its own. */
+/** What a pipe holds, less the length in front. With more PID 1 would have to wait: such a workload gets a child of its own. */
 export const LONGEST = 65536 - 4
 
 /** The last steps, in the child that becomes the workload's first process. */

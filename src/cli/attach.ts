@@ -17,7 +17,7 @@ export type AttachOptions = {
 /** Signals a terminal or supervisor sends us that belong to the workload. */
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const
 
-/** So many interrupts and the person wants out, whatever the program makes of them. As with Docker. */
+/** After so many interrupts the person wants to leave, even if the program ignores them. As with Docker. */
 const ENOUGH = 3
 
 /** Exit code of a command whose terminal went away: 128 + SIGHUP. */

@@ -6,10 +6,10 @@ import { call, open, type Places, places } from '#wire'
 export const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ECONNREFUSED'])
 /** It was there and ended before it answered. */
 export const ENDED: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'daemon-closed'])
-/** How long one that was killed may take to be gone. */
+/** Milliseconds that a daemon which was killed may take to be gone. */
 const DYING = 200
 
-/** Refuses a folder of sockets that somebody else made: in /tmp anybody may, and would be told all that the daemon is. */
+/** Refuses a folder of sockets that another user made: in /tmp anybody may, and would then hear all that is said to the daemon. */
 function checkOwn(run: string): void {
   // imported as a module it loads its promises, watchers and a reader of lines: 3 ms
   const facts = process.getBuiltinModule('node:fs').lstatSync(run, { throwIfNoEntry: false })

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 
-/** A flag takes a value ('value'), may be given often ('list') or takes none ('switch'). `short` is one letter; ABOUT is its line of help. */
+/** A flag takes a value ('value'), several ('list') or none ('switch'). SHORT: its letter; ABOUT: its line of help. */
 export type Flag = { kind: 'switch' | 'value' | 'list'; short?: string; about: string }
 export type Flags = Record<string, Flag>
 

@@ -136,6 +136,6 @@ export default async function start(args: string[]): Promise<number> {
       `  ./zos thaw ${NAME} --as alice       # two let it run again: ./zos proposals, ./zos approve P --as bob\n` +
       `  ./zos log ${NAME}\n`,
   )
-  // awaited here: what is returned as it is comes after the demo's end
+  // awaited here: without it `await using` would end the demo before the promise is waited for
   return await demo.stay()
 }

@@ -16,8 +16,8 @@ const factsSchema = z.looseObject({
 })
 
 /**
- * Milliseconds: so old may be what is known of who may read; so long it counts while the chain is away; and so often at the most
- * it is asked for again when somebody is not among them.
+ * Milliseconds. What is known of who may read is used unasked for FRESH, and for KEPT while the chain is away. For somebody who is
+ * not among them the chain is asked again at once, but at most every SOONEST.
  */
 const FRESH = 30_000
 const KEPT = 600_000

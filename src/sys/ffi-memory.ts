@@ -57,8 +57,8 @@ export function addressOf(bytes: Memory, offset: number): number {
 }
 
 /**
- * Writes where BYTES[offset] lies to word AT; false for memory that this thread, once confined, never had an address of. Memory of
- * an ArrayBuffer does not move, whoever calls holds on to it, and one given away has no length left: check the range first.
+ * Writes the address of BYTES[offset] to word AT; false where a confined thread has none (it can look up no new ones). Check the
+ * range first: an ArrayBuffer does not move and the caller keeps it alive, but one that was transferred has length 0.
  */
 export function locate(bytes: Memory, offset: number, { halves }: Words, at: number): boolean {
   const base = baseOf(bytes.buffer)
@@ -69,7 +69,7 @@ export function locate(bytes: Memory, offset: number, { halves }: Words, at: num
   return true
 }
 
-/** Memory with a known address, through which goes what has none. */
+/** Memory with a known address, through which bytes without one are copied. */
 export type Scratch = { bytes: Buffer; at: number }
 export function scratch(size: number): Scratch {
   const bytes = Buffer.allocUnsafeSlow(size)
@@ -77,9 +77,9 @@ export function scratch(size: number): Scratch {
 }
 
 /**
- * What packets lie in that come and go with peers and cards: untouched, none of it takes up memory, while what the C library
- * gives was most often touched by somebody before. Enough for 64 peers and as many cards; whose memory is elsewhere pays a
- * copy more per call.
+ * Bytes reserved for packet buffers, which come and go with peers and cards. Pages that nobody touched take up no memory, whereas
+ * what the C library gives was mostly touched before. Enough for 64 peers and as many cards; a buffer that finds no place here
+ * costs one copy more per call.
  */
 const SLAB = 64 << 20
 let slab: Buffer<ArrayBuffer> | undefined
@@ -114,7 +114,7 @@ export function giveBack(bytes: Buffer<ArrayBuffer>): void {
 
 const bounces: { size: number; made: { bytes: Buffer } }[] = []
 
-/** SIZE bytes through which goes what has no address: memory that only a confined thread has, so they are there from then on. */
+/** SIZE bytes to copy memory without an address through. Only a confined thread has such memory, so they are made by `confine`. */
 export function bounce(size: number): { readonly bytes: Buffer } {
   const made = { bytes: Buffer.alloc(0) }
   bounces.push({ size, made })
@@ -123,7 +123,7 @@ export function bounce(size: number): { readonly bytes: Buffer } {
 
 const gone: { own: Record<string, unknown>; opens: boolean }[] = []
 
-/** CALLS as long as this thread is not confined; after that each refuses, but those that OPEN where a thread keeps these. */
+/** CALLS, each of which throws once this thread is confined; those that OPEN stay where a thread confines itself with `opens`. */
 export function untilConfined<T extends Record<string, unknown>>(calls: T, { opens = false } = {}): T {
   const own = { ...calls }
   gone.push({ own, opens })

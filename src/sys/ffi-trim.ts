@@ -33,13 +33,13 @@ export function programParts(smaps: string, program: string): { start: number; l
 /** Gives the kernel back what this process has freed: of itself glibc keeps most of it. A few milliseconds. */
 export const trimHeap = (): void => void libc.malloc_trim(0n)
 
-/** Forgets pages of Node's program, which are read again when touched. Nobody says which: of pages written to, that would be lost. */
+/** Drops pages of Node's own program from memory, unchanged ones alone: the kernel reads them again from the file when touched. */
 export function dropProgram(): void {
   try {
     const program = readlinkSync('/proc/self/exe')
     for (const { start, length } of programParts(readFileSync('/proc/self/smaps', 'latin1'), program))
       libc.madvise(BigInt(start), BigInt(length), MADV_DONTNEED)
-      // what a pattern fitted last is kept with all that was searched
+      // V8 keeps the text of the last match, which here is all of smaps
     ;/^/.exec('')
   } catch {
     // a /proc that hides it: nothing is lost but memory

@@ -22,7 +22,7 @@ const { functions: given } = dlopen('libc.so.6', {
   socketpair: { arguments: ['i32', 'i32', 'i32', 'pointer'], return: 'i32' },
   write: { arguments: ['pointer', 'pointer', 'pointer'], return: 'i32' },
 })
-/** An object of our own: what Node gives, V8 looks through again at each call. */
+/** A copy as a plain object: in the one that Node gives, V8 looks each function up anew at each call. */
 const libc = { ...given }
 const privileged = untilConfined(
   dlopen('libc.so.6', {
@@ -69,7 +69,7 @@ const words = makeWords(3)
 const { whole, halves } = words
 /** Their lower halves: all that a descriptor or a length needs. */
 const [FIRST, SECOND, THIRD] = [0, 2, 4]
-/** What is read and written of memory with no known address goes through here; more than this is done in parts. */
+/** Reads and writes of memory without a known address are copied through here, in parts where they are longer. */
 const through = bounce(192 << 10)
 
 /** read(2) into BYTES[offset, offset+length): bytes read, 0 at the end, -errno. */

@@ -22,10 +22,10 @@ async function syncNow(dir: string): Promise<void> {
 }
 
 const soon = new Map<string, Promise<void>>()
-/** Milliseconds. */
+/** Milliseconds until the next sync: four times as long as the last one took. */
 let rest = 0
 
-/** As the thread waits meanwhile: once for all who ask, and a fifth of the time at most. */
+/** The thread stands still during such a sync: one serves all who asked for it, and they take a fifth of the time at most. */
 function syncTogether(dir: string): Promise<void> {
   const before = soon.get(dir)
   if (before) return before

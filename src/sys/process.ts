@@ -76,7 +76,7 @@ export function tryRun(file: string, args: readonly string[], options: RunOption
   })
 }
 
-/** What a program that failed said: its last line that speaks of an error ("compilation terminated." explains nothing), else its last. */
+/** The line that explains a failure: the last that speaks of an error (gcc ends with "compilation terminated."), else the last. */
 function lastWord(stderr: string): string {
   const lines = stderr.trim().split('\n')
   return lines.findLast((line) => /\berror\b/i.test(line)) ?? lines.at(-1) ?? ''

@@ -78,7 +78,7 @@ export async function backingState(name: Backing, port: number): Promise<Service
   return (await (name === 'relay' ? accepts : answers)(port)) ? { pid: found.pid, port } : undefined
 }
 
-/** Where nodes find chain and hub: the relay carries them over the overlay, whose key is made here if need be; it posts their words, too. */
+/** Where nodes find chain and hub: on the overlay, at the relay (its key is made here if need be), which posts their words too. */
 export async function placesOfServices(): Promise<{ rpc: string; hub: string; relayer: string }> {
   const { createKeyFile, formatAddress, formatServicePlace, identityOf, readSecret } = await import('#mycelium')
   mkdirSync(folder('relay'), { recursive: true, mode: 0o700 })

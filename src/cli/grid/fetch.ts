@@ -18,7 +18,7 @@ const GRANTED = /^grant:([^#]+)(?:#([a-z0-9-]{1,63}))?$/
 /** An image of a grid: what a deployment's workload runs by its group's last word. */
 const SOURCE = /^grid:([a-z0-9-]{1,63})\/([a-z0-9-]{1,63})$/
 
-/** Brings what `grid:DEPLOYMENT/WORKLOAD` runs from the grid's hubs into the library, under the name TAG, asking in the name of MEMBER. */
+/** Brings the image of `grid:DEPLOYMENT/WORKLOAD` from the grid's hubs into the library as TAG, asking in MEMBER's name. */
 export async function publishFromGrid(
   library: Library,
   source: string,

@@ -127,8 +127,9 @@ export type Consent = {
 }
 
 /**
- * The approvals of one deployment, from its events, verified from the founding set on: what a group agreed to,
- * whatever the chain says. Only what members that are contracts said is taken from the chain's proven state. `log` is undefined before the first approval.
+ * The approvals of one deployment, from its events, verified from the founding set on: what a group agreed to, whatever the chain
+ * says. Only what members that are contracts said is taken from the chain's proven state. `log` is undefined before the first
+ * approval.
  */
 export async function readConsent(grid: Grid, group: Hex, name: string): Promise<Consent> {
   const id = deploymentId(group, name)

@@ -44,8 +44,8 @@ const bookingOf = (id: Hex, key: number): Hex =>
 const nodeIn = (booking: Hex): number => Number((BigInt(booking) >> 200n) & 0xffffffn)
 
 /**
- * A deployment, its group's set and the bookings of its slots KEYS as one final block has them. Believes of the RPC only that block's state root, which
- * an engine of several RPCs agrees on: a single false word in the answer is refused. Absence is proven as well.
+ * A deployment, its group's set and the bookings of its slots KEYS as one final block has them. Believes of the RPC only that
+ * block's state root, which an engine of several RPCs agrees on: a single false word in the answer is refused. Absence is proven as well.
  */
 export async function proveDeployment(
   grid: Grid,

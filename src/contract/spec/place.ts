@@ -26,9 +26,11 @@ const LANES = ['cpu', 'ram', 'ssd', 'hdd', 'uplink', 'gpu', 'ipv4'] as const
 export const keyOfSlot = (s: { index: number; mode: number }): number => s.index + (s.mode === MODE.standby ? 128 : 0)
 
 /**
- * Proposes a node for each slot: where it is pinned, else where it is, else one that gives signs of life, the farm and then the
- * node with the fewest slots of this deployment, the cheaper, the emptier. Slots with less choice are placed first; where slots would stay on
- * too few farms, those that share one leave it; where all do not fit so, the large go first, and then each where the least is left.
+ * Proposes a node for each slot: the one it is pinned to, else the one it is on, else the best of the rest. Better is a node that
+ * gives signs of life, then a farm and a node with fewer slots of this deployment, then the cheaper, then the emptier one.
+ *
+ * Slots with less choice are placed first. If slots would stay on too few farms, those that share a farm leave it. If not all of
+ * them fit in this way, the large ones are placed first; if they still do not, each goes where the least is left.
  * Pure; the contract has the last word. Refuses naming the slot and what is short.
  */
 export function placeSlots(wanted: WantedSlot[], nodes: Node[], options: PlaceOptions = {}): Placed[] {

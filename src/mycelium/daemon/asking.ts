@@ -1,6 +1,6 @@
 import type { AskedCard, OpenedCard } from './ports.ts'
 
-/** Cards that are opened on another thread; ASK hands each over by a number, `opened` is its answer. */
+/** Has cards opened on another thread, under a number each: ASK sends the request, `opened` is to be called with the answer. */
 export function createAsking(ask: (id: number, card: AskedCard) => void) {
   const waiting = new Map<number, (card: OpenedCard) => void>()
   let last = 0

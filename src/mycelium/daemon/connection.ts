@@ -9,18 +9,21 @@ import { CLOSED, notOurs, reasonFor, SILENT, silentFor } from './reasons.ts'
 const inBuffer = callable(MAX_FRAME + (192 << 10))
 /** A frame must be whole, and a new connection must have said something, within this many milliseconds. */
 const PATIENCE = 10_000
-/** Each peer answers our Hello of every second. What stays silent this long has ended behind something that still acknowledges. */
+/**
+ * Each peer answers the Hello we say every second. One that is silent this long has ended, though something in between still
+ * acknowledges what we send. Milliseconds.
+ */
 const SILENCE = 45_000
-/** Whom we dialled we can dial again: most likely this machine has another address by now. */
+/** The same for a peer that we dialled: most likely this machine has another address by now, and we can dial again. */
 export const SILENCE_OF_DIALLED = 10_000
-/** It is looked after each second: what lies between two looks beyond this, this node itself was stopped. */
+/** Checks come every second: if two are further apart than this, this node itself stood still, and no peer was silent. */
 const ASLEEP = 5_000
-/** Kernel-side unsent bytes: what waits longer waits in our queue, where urgent frames overtake. */
+/** Bytes that may wait unsent in the kernel: all others wait in our own queue, where urgent frames can overtake them. */
 const UNSENT = 64 << 10
 const USER_TIMEOUT = 20_000
 /**
- * What waits in the receiver's kernel has lost its order of urgency: on a near peer no more of it than a turn takes. A far
- * one needs a window as large as its round trip is long.
+ * Bytes that may wait unread in the kernel. They are past being reordered by urgency, so a near peer gets no more than we read
+ * in one turn. A far peer needs a window as large as its round trip is long. NEAR: milliseconds of round trip.
  */
 const UNREAD_NEAR = 96 << 10
 const NEAR = 5
@@ -173,7 +176,7 @@ export function createConnection(
       const bytes = encodeControl(message)
       const at = queue.reserve(bytes.length, true)
       if (at < 0) {
-        // control that cannot wait in 64 KiB means that nothing has moved for long
+        // 64 KiB of waiting control messages: nothing has moved for a long time
         events.fault('control-queue-full')
         close('it takes nothing from us')
         return

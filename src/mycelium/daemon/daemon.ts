@@ -40,7 +40,7 @@ type Parts = {
   tell: DaemonOptions['tell']
 }
 
-/** Milliseconds. */
+/** Milliseconds after the last attach until both threads give memory back. */
 const TIDY_AFTER = 1_000
 
 // what few nodes need is loaded where it is needed
@@ -118,14 +118,14 @@ export class Daemon implements AsyncDisposable {
     const wanted = dir === undefined ? [STREAM] : [STREAM, MESSAGE]
     const isPrivate = network !== undefined
     let daemon: Daemon | undefined
-    // an end of the thread is noticed elsewhere; what was not sent is said again
+    // what is lost before the thread is up, or after its end, is said again by messages and streams themselves
     const send = (type: number) => (to: Buffer, payloads: Buffer[]) => {
       if (daemon) daemon.#say(to, type, payloads)
     }
     const messages = dir === undefined ? undefined : await openIn(dir, identity, send(MESSAGE))
     const streams = openStreams(identity, options.services ?? {}, send(STREAM), options.admission)
     const opened = port && openFor(secret, port)
-    // now, as whoever started this node may soon start no more threads
+    // started now: whoever runs this node may confine its thread next, and could start none any more
     const tls = network && startTls(network)
     tls?.unref()
     const parts = { messages, streams, untold, tls, tell: options.tell }
@@ -148,11 +148,11 @@ export class Daemon implements AsyncDisposable {
     return started
   }
 
-  /** Once nothing was attached for a while: what loading, compiling, warming up and attaching took is half of all. */
+  /** Gives memory back once nothing was attached for a while: half of it was only needed to load, compile, warm up and attach. */
   #tidySoon(): void {
     clearTimeout(this.#tidy)
     this.#tidy = setTimeout(async () => {
-      // the next process loads no parser of TypeScript, however this one ends: tens of megabytes
+      // written now and not at exit, which kill -9 would skip: the next process then loads no TypeScript parser (tens of MB)
       flushCompileCache()
       await this.#call({ call: 'tidy' }).catch(() => {})
       trimMemory()
@@ -186,7 +186,7 @@ export class Daemon implements AsyncDisposable {
       publicKey: identityOf(secret).publicKey,
       // a link-local address can be dialled there only
       port: listen.find(({ ip }) => ip === '::')?.port,
-      // a thread that has ended looks at none
+      // once the thread has ended, nobody looks at beacons
       heard: (beacon) => this.#call<void>({ call: 'beacon', beacon }).catch(() => {}),
     })
   }
@@ -281,11 +281,11 @@ export class Daemon implements AsyncDisposable {
     await this.#discovery?.[Symbol.asyncDispose]()
     if (!this.#ended) {
       const stopped = this.#call({ call: 'stop' })
-      // its descriptors are gone before it says so
+      // the thread closes the descriptor that wakes it before it answers: no call may be made from here on
       this.#ended = true
       await stopped
     }
-    // why, is for who waits for that
+    // whoever awaits `ended` hears why it failed; here it only has to be over
     await this.ended.catch(() => {})
     await this.#tls?.terminate()
   }

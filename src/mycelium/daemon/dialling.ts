@@ -23,7 +23,7 @@ const FOUND_PATIENCE = 15_000
 type Peer = {
   endpoint: Endpoint
   name: string
-  /** Said so itself on a local link; forgotten when it does not answer. */
+  /** It announced itself on a local link, nobody named it; forgotten when it does not answer. */
   found: boolean
   state: PeerState
   since: number
@@ -31,7 +31,7 @@ type Peer = {
   knownSince: number
   lastUp: number | undefined
   lastError: string | null
-  /** When it last stood, or was told of. */
+  /** When a connection to it last stood, or when it was last named or found. */
   goodAt: number
   retry: number
   earlyUntil: number
@@ -71,7 +71,7 @@ export function createDialling(reactor: Reactor, { open, secure, isConnected }: 
   }
 
   function dial(peer: Peer, now: number): void {
-    // it found us, too, and was quicker
+    // it found us as well and was quicker: one connection is enough
     if (peer.found && isConnected(peer.endpoint)) {
       peers.delete(peer.name)
       return

@@ -11,12 +11,12 @@ const GROUP = 'ff02::cafe'
 const PORT = 9650
 const BEACON_EVERY = 60_000
 /**
- * Links come up late: they are looked for this often, and told of us at once and again at the next looks, as a first beacon may
- * fail (the kernel is still asking whether anybody has our address) or get lost.
+ * Milliseconds between two looks for local links, which may come up late. A new link gets our beacon at once and again at the
+ * next looks: the first one may fail (the kernel is still checking that nobody else has our address) or get lost.
  */
 const LOOK_EVERY = 5_000
 const FIRST_BEACONS = 3
-/** What is longer is not even handed on; and so many may be on their way to the packet thread. */
+/** Bytes of the longest datagram that is handed on to the packet thread, and how many may be on their way there. */
 const LONGEST = 2 * BEACON
 const UNDER_WAY = 64
 /** linux/if.h */

@@ -29,9 +29,9 @@ import { warmUp } from './warm-up.ts'
 /** Upstream's cost of a TCP link, before its round-trip time. */
 const COST_V6 = 10
 const COST_V4 = 15
-/** How often those are looked after who wait for keys. */
+/** Milliseconds between two looks at remotes that wait for session keys. */
 const IMPATIENT_TICK = 100
-/** Milliseconds. */
+/** Milliseconds after which timers are looked at again although none was due: packets may have set an earlier one. */
 const WORK_EVERY = 20
 
 export type EngineOptions = {
@@ -52,7 +52,7 @@ export type EngineOptions = {
   secure: ((one: Securing) => void) | undefined
 }
 
-/** Everything that runs on the packet thread: descriptors, peers, routes, packets. `run` returns when it is stopped. */
+/** Everything that runs on the packet thread: descriptors, peers, routes, packets. `run` returns when `stop` was called. */
 export function createEngine(options: EngineOptions) {
   const { identity, listen, peers: dialled, port, sealing, captured, message, secure, openCard, tell } = options
   const begun = Date.now()
@@ -118,7 +118,7 @@ export function createEngine(options: EngineOptions) {
   )
 
   announce(identity)
-  // first what may be refused
+  // taking an address may be refused, so it comes first; nobody is accepted before the warm-up is over
   const listeners = listen.map((endpoint) => peers.listen(endpoint))
   warmUp({
     reactor,
@@ -152,13 +152,13 @@ export function createEngine(options: EngineOptions) {
     })
   }
 
-  /** What is due before the thread sleeps; returns for how many milliseconds it may. */
+  /** Does what is due before the thread sleeps; returns for how many milliseconds it may sleep. */
   function before(): number {
-    // packets first: what is due can wait for them
+    // packets first: timers can wait for them
     plane.flush()
     peers.flush()
     const now = reactor.now
-    // what happened since may be due sooner than was known: it is looked at again soon, but not for each packet
+    // packets since the last look may have set a timer earlier than `dueAt`: look again soon, but not after each packet
     if (now < dueAt && now < workedAt + WORK_EVERY) return Math.min(dueAt, workedAt + WORK_EVERY) - now
     workedAt = now
     dueAt = work(now)
@@ -166,7 +166,7 @@ export function createEngine(options: EngineOptions) {
     return dueAt - performance.now()
   }
 
-  /** Returns when there is more to do. */
+  /** Runs the timers that are due; returns when the next one is. */
   function work(now: number): number {
     if (now >= planeTick) {
       planeTick = now + 1_000
@@ -207,7 +207,7 @@ export function createEngine(options: EngineOptions) {
       waitingBytes: plane.pending.bytes,
       packets: plane.counters,
       sealing: plane.sealings(),
-      /** Of the packet thread: it needs none. */
+      /** What the packet thread may still do: nothing, once it is confined. */
       permissions: permissions(),
       routing: router.counters,
       faults,
@@ -256,7 +256,7 @@ export function createEngine(options: EngineOptions) {
       for (const payload of payloads) plane.say(to, type, payload)
     },
 
-    /** Demands sessions of others by POLICY from now on; with whom that changes, everything is agreed on anew. */
+    /** From now on demands sessions of others as POLICY says; keys are agreed on anew with those for whom that is a change. */
     demand(policy: SealingPolicy): void {
       const before = demandOf
       demandOf = readPolicy(policy)

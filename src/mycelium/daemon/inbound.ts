@@ -179,7 +179,7 @@ export function createInbound(context: PlaneContext) {
     }
     const type = bytes[INNER_AT + 1]!
     remote.session?.received(pair, type !== SESSION, context.now())
-    // what settling sent on has gone through buffers of its own
+    // `received` may have sent what was held for these keys, but through other buffers: BYTES is still this body
     take(local, remote, frame, start, type, length)
   }
 
@@ -190,10 +190,10 @@ export function createInbound(context: PlaneContext) {
     const type = bytes[INNER_AT + 1]!
     if (length < 0) {
       count('not-authentic')
-      // perhaps sealed for keys we had before we were started anew
+      // perhaps sealed under session keys from before we were restarted: agree on new ones
       session?.begin(now)
     } else if (type === SESSION && !router.lookup(remote.subnet, now)) {
-      // silent for so long that the way back, which its answer needs, was forgotten
+      // after a long silence the route back is forgotten, and the answer to a handshake needs one: look for it first
       awaitRoute(remote.subnet, frame, start, total)
     } else if (type === SESSION) session?.message(Buffer.from(bytes.subarray(HEADROOM, HEADROOM + length)), now)
     else if (remote.mayBeLegacy(now)) take(local, remote, frame, start, type, length)

@@ -6,7 +6,7 @@ const ASK_EVERY = 2_000
 const SILENT_MAX = 60_000
 /** An answer that does not come within this is none. */
 const PATIENCE = 500
-/** Asked, and the answer may still come: what is too large for the public network is worth sending again. */
+/** Asked, and the answer may still come: whoever has a packet too large for the public network should send it again soon. */
 export const UNKNOWN = -1
 
 export type Large = ReturnType<typeof createLarge>
@@ -20,7 +20,7 @@ export function createLarge() {
   let asked = false
   let askedAt = 0
   return {
-    /** True when it is time to: whoever is told so asks. */
+    /** True when the other node is to be asked now; the caller then asks it. */
     isToBeAsked(now: number): boolean {
       if (now < askAt) return false
       asked = true

@@ -106,8 +106,9 @@ export function tcpHeaders(bytes: Buffer, at: number, length: number): number {
 const template = Buffer.alloc(IPV6_HEADER + 60)
 
 /**
- * Cuts the TCP packet at AT into packets of at most SIZE payload bytes and hands each to EMIT, with OF, in order. Each is built in place, its headers over the end of the one before: EMIT must be done with it when it returns. With
- * `checksum` false the field is left for whoever cuts further.
+ * Cuts the TCP packet at AT into packets of at most SIZE payload bytes and hands each to EMIT, with OF, in order. Each is built in
+ * place, its headers over the end of the one before: EMIT must be done with it when it returns. With `checksum` false the field is
+ * left for whoever cuts further.
  */
 export function cutTcp<Of>(
   packet: PacketBuffer,

@@ -8,9 +8,10 @@ const URGENT_SIZE = 64 << 10
 /** What one write(2) is given at most, so that an urgent frame never waits for more than this. */
 const BATCH = 128 << 10
 /**
- * Senders by their /64, in so many buckets; two in one bucket share. One's bulk may be this many times what is left of the room
- * (Choudhury and Hahne's dynamic threshold): alone it has four fifths of the queue, of two each has four ninths, and who does not
- * slow down loses its own packets. What is served in order is served by how much of it there is.
+ * Senders are told apart by their /64, in SHARES buckets; two in one bucket share. What waits of one sender may be OF_THE_REST
+ * times the room that is left (Choudhury and Hahne's dynamic threshold): alone it gets four fifths of the queue, two get four
+ * ninths each, and a sender that does not slow down loses its own packets. As the queue is served in order, each sender is
+ * served in proportion to what it has waiting.
  */
 const SHARES = 256
 const OF_THE_REST = 4
@@ -136,7 +137,7 @@ export function createOutQueue(committed?: (bytes: Buffer, at: number, length: n
         const at = urgent.reserve(length)
         if (at >= 0) return at
       }
-      // what is urgent beyond its sender's part waits with the rest: who makes every packet another flow gains nothing
+      // urgent frames beyond their sender's share wait with the bulk: making each packet a flow of its own gains nothing
       reserved = bulk
       return bulk.hasRoom(share, length) ? bulk.reserve(length) : -1
     },

@@ -32,8 +32,8 @@ export function createOutbound(
   const { node, locals, router, pending, flows, unreached, count } = context
 
   /**
-   * Of the packet being sent, and of those sent within: a connection that ends meanwhile has what waited for another route sent.
-   * One object for each depth of that.
+   * The way of the packet being sent. Sending nests: a connection that ends in the middle of it sets packets free that waited
+   * for another route. So there is one object for each depth, made once.
    */
   const ways: PacketWay[] = []
   let depth = 0

@@ -41,7 +41,7 @@ export type PeersEvents = Omit<ConnectionEvents, 'closed'> & {
 const sameHost = (a: SocketAddress, b: SocketAddress): boolean =>
   a.scope === b.scope && (a.ip === b.ip || (ipv6Bytes(a.ip)?.equals(ipv6Bytes(b.ip) ?? Buffer.alloc(0)) ?? false))
 
-/** An IPv6 host has the rest of its /64 to itself, unless it is one of those on a link of ours. */
+/** What counts as one host: an IPv4 address; a /64, all of which an IPv6 host can use; on a link of ours, the address itself. */
 export function hostOf({ ip, scope }: SocketAddress): string {
   const bytes = ipv6Bytes(ip)
   if (!bytes) return ip
@@ -87,7 +87,7 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
     isConnected,
   })
 
-  /** All places are taken: whoever has most of them, and more than the NEWCOMER would have, gives up its latest. */
+  /** All places are taken: the host with most of them loses its latest, unless NEWCOMER's would then have as many. */
   function makeRoom(newcomer: SocketAddress): boolean {
     const held = new Map<string, Connection[]>()
     for (const [connection, { endpoint }] of inbound) {
@@ -106,7 +106,7 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
     for (let i = 0; i < 16; i++) {
       const accepted = acceptTcp(listener.fd)
       if (typeof accepted === 'number') {
-        // no descriptor is left, most likely: who waits goes on waiting, and is looked at again in a while
+        // most likely no descriptor is left: the listener is not polled until the next tick, or this thread would spin
         if (accepted !== -EAGAIN) {
           events.fault('not-accepted')
           listener.events = 0
@@ -171,7 +171,7 @@ export function createPeers(reactor: Reactor, events: PeersEvents, rttOf: (id: n
       return one !== undefined
     },
 
-    /** Takes the address at once, or throws; who dials it is accepted once the function it gives was called. */
+    /** Takes the address at once, or throws; connections are accepted from the moment the returned function is called. */
     listen(endpoint: Endpoint): () => void {
       const fd = listenTcp(endpoint)
       if (fd < 0)

@@ -1,9 +1,9 @@
 import type { Subnet } from '../address.ts'
 
-/** What waits for a route: packets of ours, and frames of others, each in all; and for one subnet. */
+/** Bytes that may wait for routes: as much of our own packets as of others' frames. And how many of each for one subnet. */
 const TOTAL_BYTES = 4 << 20
 const PER_SUBNET = 64
-/** Of what waits for others no host has more than four times the room that is left. */
+/** One host's frames may take this many times the room that is left, as in `out-queue.ts`. */
 const OF_THE_REST = 4
 
 type Frame = { frame: Buffer; host: string }

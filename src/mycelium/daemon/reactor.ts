@@ -12,7 +12,7 @@ const EVENT_FLAGS = 0o4000 | 0o2000000
 /** A descriptor being watched. Change `events` at will; `ready` gets what poll said, errors as READABLE | WRITABLE. */
 export type Watch = { fd: number; events: number; ready: (events: number) => void; closed: boolean }
 
-/** Whole milliseconds: V8 makes an object of a fraction wherever it is handed on; of these too after 24 days, and no sooner. */
+/** Whole milliseconds: V8 allocates an object for each fraction it hands on, and none for integers below 2^31, 24 days. */
 function wholeNow(): number {
   const now = performance.now()
   return now < 2 ** 31 ? now | 0 : Math.floor(now)

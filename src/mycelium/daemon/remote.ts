@@ -43,7 +43,7 @@ export function createRemote(own: KeyPair, publicKey: Buffer, secret: Buffer, de
   const sealer = new Sealer(secret)
   const large: Large = createLarge()
   const held: Held[] = []
-  /** What we know of it; only "either" ever goes back. */
+  /** How it seals, as far as we know. Once it is "session" that stays, unless the demand is "either". */
   let speaks: 'unknown' | 'session' | 'legacy' = demand === 'legacy' ? 'legacy' : 'unknown'
   let strictAt = Number.POSITIVE_INFINITY
   let retry = FIRST_RETRY

@@ -5,7 +5,7 @@ import type { Securing } from './protocol.ts'
 
 type Done = (fd: number, reason: string) => void
 
-/** Has connections made secure on another thread; HAND gives each over, `secured` is its answer. */
+/** Has TLS done on another thread: HAND gives a connection over to it, `secured` is to be called with its answer. */
 export function createSecuring(hand: (one: Securing) => void) {
   const waiting = new Map<number, { own: number; done: Done }>()
   let next = 1

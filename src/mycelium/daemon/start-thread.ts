@@ -3,16 +3,16 @@ import { Worker } from 'node:worker_threads'
 import type { PrivateNetwork } from './network-key.ts'
 import type { ThreadOptions } from './protocol.ts'
 
-/** Of the packet thread: what it makes dies at once, and V8 never gives back what attaching a hundred identities took. */
+/** Of the packet thread: its objects die young, and V8 would never give back the room that attaching a hundred identities took. */
 const LIMITS = { maxYoungGenerationSizeMb: 3 }
-/** It reads its own code and calls C until it is up; then it confines itself, and what it never needs it has not got. */
+/** All it needs to start: to read its own code and to call C. Once it is up it gives these up as well (`confine`). */
 const PERMISSIONS = ['--permission', '--allow-fs-read=*', '--allow-ffi']
-/** Node's cache of compiled code is used by who may write there alone; without it the parser of TypeScript stays, 25 MB. */
+/** Node uses its compile cache only where it may write to it; without it the TypeScript parser is loaded and stays, 25 MB. */
 const cached = (): string[] => {
   const dir = getCompileCacheDir()
   return dir === undefined ? [] : [`--allow-fs-write=${dir}`]
 }
-/** What it would take over from this process, and that these permissions are many. */
+/** `execArgv` replaces the flags the thread would inherit, the first of these among them; the second is for wide permissions. */
 const QUIET = ['--disable-warning=ExperimentalWarning', '--disable-warning=SecurityWarning']
 
 export const startThread = (workerData: ThreadOptions): Worker =>
@@ -22,7 +22,7 @@ export const startThread = (workerData: ThreadOptions): Worker =>
     execArgv: [...PERMISSIONS, ...cached(), ...QUIET],
   })
 
-/** Where TLS is spoken: it reads its own code, and never had more. */
+/** The thread that speaks TLS: it may read its own code and nothing else, from its first instruction on. */
 export const startTls = (network: PrivateNetwork): Worker =>
   new Worker(new URL('./tls-thread.ts', import.meta.url), {
     workerData: network,

@@ -41,11 +41,11 @@ function handle(engine: Engine, call: ThreadCall): void {
   else answer(engine[call.call]())
 }
 
-// packets before the workloads that wait for them: the kernel's own network code has that by running in interrupts
+// packets go before the workloads that wait for them, as in the kernel, whose network code runs in interrupts
 try {
   setPriority(PRIORITY)
 } catch {
-  // only a privileged node may
+  // only a privileged node may: the others go without
 }
 
 try {
@@ -62,7 +62,7 @@ try {
   const tell = (line: string) => say({ event: 'noted', line })
   const hooks = { captured, message, secure, openCard, tell }
   const engine = createEngine({ identity: identityOf(secret), listen, peers, port, sealing, ...hooks })
-  // nobody may get to end this thread in order; nothing is written when all is there
+  // now, as this thread may be killed before its end; writes nothing when all of it is cached already
   flushCompileCache()
   // before the first byte of anybody is read
   confine()

@@ -13,7 +13,7 @@ const WORDS: Readonly<Record<string, string>> = {
   'hop-limit': 'hop limit used up here: the sender set it this low, or the packet came in a loop',
 }
 
-/** Milliseconds: what an earlier life of this node announced may be told by others for so long. */
+/** Milliseconds after the start in which others may still pass on what an earlier life of this node announced. */
 const EARLIER_LIFE = 30_000
 const CLASH =
   'has the key of this one: one file is on two machines, make another with "zos mycelium keygen"; it is heard from'

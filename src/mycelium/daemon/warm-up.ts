@@ -17,7 +17,7 @@ const ICMPV6 = 58
 const BODY = 64
 const NOWHERE = { scheme: 'tcp', ip: '0.0.0.0', port: 0 } as const
 
-/** Calls after which V8 compiles a function for good, by its quick compiler and its best; its own numbers are 400 and 3000. */
+/** Calls after which V8 compiles a function, by its quick compiler (default 400) and its best one (default 3000). */
 function compileAfter(maglev: number, turbofan: number): void {
   setFlagsFromString(`--invocation-count-for-maglev=${maglev}`)
   setFlagsFromString(`--invocation-count-for-turbofan=${turbofan}`)
@@ -118,7 +118,7 @@ export function warmUp({ reactor, identity, plane, peers, turn }: WarmUpOptions)
   other.connection.close('')
   plane.beginAnew()
   for (const fd of [kernel, farKernel]) closeFd(fd)
-  // else what runs once a second would go to the best one too, on all threads: 7 MB of compiler in memory. What a first stream
-  // needs and packets of this one did not run is left to the quick one soon
+  // The flags count for all threads. With a low number for the best compiler, code that runs once a second would go through it
+  // as well, and it keeps 7 MB. The quick one stays early, for what a first stream needs and these packets did not run.
   compileAfter(30, 3000)
 }

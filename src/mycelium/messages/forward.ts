@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { ZosError } from '#codec'
 import { MAX_MESSAGE } from './inbox.ts'
 
-/** Milliseconds until a program must have taken a message, as the public daemon gives it; and answered, which that one awaits for ever. */
+/** Milliseconds in which a program must take a message (as with the public daemon), and answer it (that one waits for ever). */
 const TAKE = 5_000
 const ANSWER = 60_000
 /** Messages handed over at once; others wait their turn. */

@@ -2,7 +2,7 @@ import { blake3 } from '@noble/hashes/blake3.js'
 import { leavesRoom } from './room.ts'
 import { type Piece, SMALLEST_CHUNK } from './wire.ts'
 
-/** The largest message taken, and what may be under way to us, in all and from one sender: of bytes as `leavesRoom` says. */
+/** The largest message taken; how many bytes and messages may be under way to us (one sender's bytes: `leavesRoom`). */
 export const MAX_MESSAGE = 8 << 20
 const ALL_BYTES = 32 << 20
 const ALL = 1024
@@ -11,7 +11,7 @@ const PER_SENDER = 8
 const PATIENCE = 60_000
 /** Ids of the latest messages: what was taken once is acknowledged again, not taken again. */
 const REMEMBERED = 4096
-/** A conversation goes on under one id: a reply counts as said again only when its bytes are the same and this soon. Milliseconds. */
+/** Replies of a conversation share one id: one with the same bytes, this soon (milliseconds), counts as a repetition. */
 const SAID_AGAIN = 30_000
 
 export type Sender = { address: Buffer; publicKey: string }
@@ -41,7 +41,7 @@ export type InboxOptions = {
 /** Puts messages together from what senders say; `receive` tells whether that may be acknowledged. */
 export function createInbox({ allowed, hasRoom, keep, count }: InboxOptions) {
   const incoming = new Map<string, Incoming>()
-  /** With the hash of its bytes and when it was last said; without, for those of before a restart. */
+  /** By id: the hash of its bytes and when it was last said; undefined for messages from before a restart. */
   const taken = new Map<string, { checksum: Buffer; at: number } | undefined>()
   let bytes = 0
 

@@ -9,7 +9,7 @@ const UDP_HEADER = 8
 const TCP_HEADER = 20
 const [SYN, RST, ACK] = [0x02, 0x04, 0x10]
 
-/** Names of workloads are nobody else's to answer, and nobody else's to hear of. */
+/** Questions for names of workloads go to no other resolver: it could not answer them, and should not hear of them. */
 const isOurs = (name: string): boolean => name === 'zos' || name.endsWith('.zos')
 
 const upper: Upper = { protocol: 0, at: 0, sourcePort: 0, destinationPort: 0 }
@@ -23,7 +23,7 @@ export type GatewayOptions = {
   forward?: Forward | undefined
 }
 
-/** To who would connect, as resolvers do whose answer was cut short: at once, they would wait for minutes. */
+/** A reset for a SEGMENT that opens a TCP connection, as resolvers do after an answer that was cut short: they need not wait. */
 function refusal(segment: Buffer): Buffer | undefined {
   if (segment.length < TCP_HEADER || (segment[13]! & (SYN | ACK)) !== SYN) return undefined
   const reset = Buffer.alloc(TCP_HEADER)

@@ -12,7 +12,7 @@ const SECOND_ROUND = 5_000
 /** Announcements sent in one go, and how long until the next go. */
 const SLICE = 32
 const PAUSE = 250
-/** Who introduced others is forgotten after this silence, but only while another one of them is heard. */
+/** Whoever introduced others is forgotten after this silence, but only while others are heard: else we hear nobody. */
 const SILENCE = 10 * ROUND
 const HEARD = 2 * ROUND
 /** Introduced in all. */
@@ -31,9 +31,10 @@ const isOf = (rules: readonly string[] = [], deployment: string, { names }: Anno
   rules.some((rule) => rule === `${deployment}/*` || rule === `${deployment}/${names[0]}`)
 
 /**
- * Later replicas of the workloads that a card's rules name. Who is named by address in an approved rule tells whom it has as
- * siblings by now; they join that very rule when it names their workload. Nobody gains a power by lying: who is in a rule
- * could speak for others through itself anyway. Introduced ones introduce nobody.
+ * Lets replicas that came later into the rules of this card. A rule names workloads, but the approved spec can only list the
+ * addresses they had then. Each of those tells which siblings it has by now; a sibling joins the very rule that lists whoever
+ * introduced it, if that rule names its workload. Lying gains nobody anything: whoever is in a rule could pass on the traffic of
+ * others anyway. Those who were introduced introduce nobody.
  */
 export function createSiblings(own: Buffer, network: NicNetwork, now: number) {
   let approved = network
@@ -67,7 +68,7 @@ export function createSiblings(own: Buffer, network: NicNetwork, now: number) {
     return found
   }
 
-  /** Who was approved before it was known what it would be called says so itself. */
+  /** OTHER with its names: one that was approved before it had any (a rule of `*`) tells them itself. */
   function withNames(other: { names: string[]; address: Uint8Array }): { names: string[]; address: Uint8Array } {
     const address = hex(other.address)
     const said = introduced.get(address.slice(0, 16))

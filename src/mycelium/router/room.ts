@@ -6,11 +6,13 @@ import type { Entry, Link } from './types.ts'
 const OF_THE_REST = 4
 
 /**
- * A new entry, if the host of LINK may have one more: of what it told of first the table holds four times the room that is left,
- * so that others find room (as in `daemon/out-queue.ts`). A table does not drain, though, and hosts that came one after another
- * would each leave a fifth. What nobody else looks for has therefore a share that falls with the square of the room: after n hosts
- * one part in 4n is left, and what is looked for finds room behind a neighbour that passes on what somebody made up. Who looks
- * for it may be in league with who tells of it: what comes so counts as the asker's, whose share is as small.
+ * A new entry, if the host of LINK may have one more; undefined if not. An entry counts for the host that told of it first.
+ *
+ * - A host may have four times as many entries as are left free, so that others find room (as in `daemon/out-queue.ts`).
+ * - A table does not drain as a queue does: hosts that come one after another would each take four fifths of what is left. So
+ *   what nobody looks for has a smaller share, which falls with the square of the room: after n hosts one part in 4n is left.
+ * - The larger share is for subnets that somebody looks for: they find room even behind a neighbour that has passed on made-up
+ *   ones. A host that looks for one may be in league with LINK's: the entry is charged to it as well, and its share is small.
  */
 export function addEntry(state: RouterState, link: Link, subnet: Subnet, now: number): Entry | undefined {
   const { entries, held, asked, limits, queries } = state
@@ -31,7 +33,7 @@ export function addEntry(state: RouterState, link: Link, subnet: Subnet, now: nu
   return entry
 }
 
-/** Once nothing is known of it any more: a host that is gone has its part until then, and again when it comes back. */
+/** To be called once nothing is known of it any more: until then it counts for its host, also when that host is gone. */
 export function removeEntry({ entries, held, asked }: RouterState, { subnet, host, asker }: Entry): void {
   entries.delete(subnet)
   add(held, host, -1)

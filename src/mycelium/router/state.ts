@@ -5,7 +5,7 @@ import type { Entry, Link, LinkId, Origin, Query, RouterLimits, RouterOptions } 
 
 /** Milliseconds, upstream's values unless said otherwise. Intervals on the wire are centiseconds. */
 export const UPDATE_EVERY = 300_000
-/** After this, and then as often as they are announced, neighbours are asked for our own subnets: who has them elsewhere has our key. */
+/** After this, then at each announcement, neighbours are asked for our own subnets: a route elsewhere means our key is there. */
 export const ASK_OWN_AFTER = 35_000
 export const RETRACTED_HOLD = 6_000
 /** Upstream says Hello every 20 s; asking more often is allowed, costs 14 bytes and finds dead paths sooner. */

@@ -4,7 +4,10 @@ import type { Entry, Link, Route, Source } from './types.ts'
 
 /** Half an hour, as upstream; kept longer while a route of that source is there. */
 const SOURCE_LIFETIME = 30 * 60_000
-/** One more for each start of a node, and for whatever a neighbour makes up: of so many none is forgotten sooner than RFC 8966 says. */
+/**
+ * Sources remembered of one entry. Each start of a node makes one, and a neighbour may make up any number; up to this many none is
+ * forgotten sooner than RFC 8966 says.
+ */
 export const MOST_SOURCES = 16
 const SHORTEST_LIFETIME = 3 * 60_000
 /** A route replaces a usable one only when it is better by more than this, or leads straight to the owner. */
@@ -43,7 +46,7 @@ export function noteAdvertised(entry: Entry, routerId: string, seqno: number, me
   }
 }
 
-/** False while a source cannot be remembered, which what is told of it would need to be free of loops. */
+/** False while one more source cannot be remembered: without its feasibility distance a route of it might make a loop. */
 export function hasRoomFor(entry: Entry, routerId: string, now: number): boolean {
   if (entry.sources.size < MOST_SOURCES || entry.sources.has(routerId)) return true
   dropOldSources(entry, now + SOURCE_LIFETIME - SHORTEST_LIFETIME)

@@ -28,7 +28,7 @@ export function createSender(say: (kind: number, number: number, body: Buffer) =
   let room = FIRST
   let roundTrip = 0
   let repeats = 0
-  /** Up to here what is found missing is said again at once: it was lost together. */
+  /** Pieces below this number were on their way when a loss was found: those that prove missing too are repeated at once. */
   let recovering = 0
 
   const timeout = ({ tries }: InFlight): number =>

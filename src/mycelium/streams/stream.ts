@@ -8,11 +8,11 @@ const WINDOW = 32
 /** The size of a piece: what our own relays carry, and what every path does. */
 export const LARGE = 16 << 10
 export const SMALL = 1200
-/** Milliseconds until an OPEN is said again, doubled up to the second; how many are of the large size. */
+/** Milliseconds until an OPEN is repeated, doubled each time up to OPEN_SLOWEST; the first LARGE_TRIES are of the large size. */
 const OPEN_AGAIN = 50
 const OPEN_SLOWEST = 800
 const LARGE_TRIES = 4
-/** Without a word for so long it is over; a word is said in between. Milliseconds. */
+/** A stream is over after this silence; WORD is how long we say nothing at most. Milliseconds. */
 const SILENCE = 30_000
 const WORD = 10_000
 
@@ -27,7 +27,7 @@ export class Stream extends Duplex {
   readonly #opener: boolean
   readonly #say: (payload: Buffer) => void
   readonly #sender: ReturnType<typeof createSender>
-  /** Of the other side: pieces that came before those in front of them. */
+  /** Pieces of the other side that overtook those before them. */
   readonly #early = new Map<number, Piece>()
   #expected = 0
   #ended = false

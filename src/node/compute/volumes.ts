@@ -14,7 +14,7 @@ const COMMAND = 'command '
 /** WORKLOAD: the id of one that has it mounted, or would when it is started again. */
 export type VolumeView = { name: string; size: number; used: number; created: string; workload: string | null }
 
-/** Of a file system larger than what a guest takes its disk for it mounts nothing. */
+/** A guest takes every disk for DISK_SIZE bytes (args.ts) and mounts no file system that is larger than its disk. */
 const tooLarge = (action: string, name: string, size: number): ZosError =>
   new ZosError(`${action} volume "${name}": ${size} bytes are more than a machine's disk may have, ${DISK_SIZE} (1t)`, {
     code: 'bad-volume-size',
@@ -106,7 +106,7 @@ export class Volumes {
     return volumes.map(({ source, readOnly }) => ({ path: this.#path(source), readOnly }))
   }
 
-  /** Settles when nobody holds NAME: who is on the way out is waited for, another one keeps it from ACTION. NEXT holds it then. */
+  /** Settles when nobody holds NAME, and NEXT does. A holder on its way out is waited for; any other makes ACTION fail. */
   async #handedOver(action: string, name: string, next?: string): Promise<void> {
     for (let holder = this.#held.get(name); holder; holder = this.#held.get(name)) {
       const timer = new Promise<'late'>((resolve) => setTimeout(() => resolve('late'), HANDOVER).unref())

@@ -42,7 +42,7 @@ async function stay(
   })
   const status = await waitExit(workload)
   detach()
-  // what its program did not do itself nobody else can tell whoever waits for it
+  // an end that was not the program's own doing (its machine died, say) shows in no exit code: say it
   if (!/^(exit code|killed by) /.test(status.reason)) notes(stream)(status.reason)
   writeFrame(stream, Frame.exit, { code: status.exitCode })
 }

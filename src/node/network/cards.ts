@@ -25,7 +25,7 @@ export function keepCards(daemon: Daemon, run: string, log: (line: string) => vo
   const attached = new Map<string, { path: string; publicKey: string; network: NicNetwork }>()
   const passts = keepPassts(daemon, log)
   let working: Promise<void> = Promise.resolve()
-  /** When the folder last changed of those changes that were carried out. */
+  /** The folder's time of change as of the last settling that went through. */
   let settled = Number.NaN
   const changed = (): number => statSync(dir, { throwIfNoEntry: false })?.mtimeMs ?? Number.NaN
 

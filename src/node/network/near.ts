@@ -14,7 +14,7 @@ const ASKED = 2
 /** An answer that takes longer is not near. Milliseconds. */
 const DEADLINE = 1_000
 const LIMIT = 1 << 20
-/** After so many objects in a row that it does not have, a node is left alone; and after it failed, or lied. Milliseconds. */
+/** A node is left alone for REST after ABSENT objects in a row that it lacks, for AWAY after it failed, for LIED. Milliseconds. */
 const ABSENT = 8
 const REST = 10_000
 const AWAY = 30_000

@@ -59,8 +59,9 @@ const cardSchema = z.strictObject({
 })
 
 /**
- * The overlay of a node, told what it is by the provision plane: PUT /node, its identity; PUT /nodes, the public keys of
- * the grid's other nodes and what they are given of images here; PUT /passes, what it signed for the HUBS, for the key that GET /ping names; PUT /cards/NAME, a workload's.
+ * The overlay of a node, told what it is by the provision plane: PUT /node, its identity; PUT /nodes, the public keys of the
+ * grid's other nodes and what they are given of images here; PUT /passes, what it signed for the HUBS, for the key that GET /ping names;
+ * PUT /cards/NAME, a workload's.
  * Nothing is kept on disk, so all are told again whenever another process answers GET /ping.
  */
 export async function serveOverlay(

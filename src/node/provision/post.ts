@@ -6,7 +6,7 @@ import type { Carry } from './relayer.ts'
 /** Milliseconds in which a relayer that failed is not asked again, doubled with each failure. */
 const PAUSE = 10_000
 const LONGEST_PAUSE = 600_000
-/** Between two looks whether a word that the relayer has is in a block, at first and later; and until when it should be, unless said otherwise. */
+/** Milliseconds between two looks whether a word is in a block, at first and later; and until it should be, by default. */
 const LOOK = 250
 const LOOK_LATER = 1_000
 const SOON = 2_000

@@ -20,11 +20,11 @@ type Hex = `0x${string}`
 /** This node: its number, the code of the contract it is for, and whose farm it is of. */
 export type Self = { id: number; codeHash: Hex; owner: Hex }
 
-/** Held, and not because it is no consent: the next look may find it whole. */
+/** A reason to hold a step that is not a fault in the consent itself: the next look may find it proven. */
 const unproven = (code: string, reason: string) =>
   new ZosError(`Take up the chain's word: ${reason}`, { code, kind: 'node' })
 
-/** What signatures show must also be what the state of a final block holds, by proof: nothing newer was kept from us. */
+/** Compares what the signatures show with the proven state of a final block: so nothing newer was kept from us. */
 async function checkState(grid: Grid, node: Self, d: Watched, group: GroupState, consent: ConsentState) {
   const proven = await proveDeployment(grid, d.group, d.name, keysHere(consent, node.id))
   if (proven.codeHash !== node.codeHash)

@@ -36,8 +36,8 @@ export type Hints = {
 
 /**
  * Opens the library of HOME. HUB is `$ZOS_HUB`: `dir:PATH`, `http://HOST:PORT` or `http+unix:SOCKET`, several with commas
- * between them (chunks from any, tags from the first that has tags), or nothing for the local store alone. LIMIT: bytes the local cache may hold beside a hub. A hub over HTTP has chunks only, no tags: who
- * uses one names manifests by digest.
+ * between them (chunks from any, tags from the first that has tags), or nothing for the local store alone. A hub over HTTP has
+ * chunks only, no tags: who uses one names manifests by digest. LIMIT: bytes the local cache may hold beside a hub.
  */
 export function openLibrary(options: { home: string; hub?: string | undefined; limit?: number }): Library {
   const home = resolve(options.home)
