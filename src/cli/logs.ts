@@ -20,7 +20,9 @@ export default async function logs(args: string[]): Promise<number> {
     throw new ZosError(`zos logs: --tail "${flags.tail}" is not a number of lines`, { code: 'usage' })
   const tail = /^\d/.test(flags.tail ?? 'all') ? Number(flags.tail) : undefined
   const request = {
-    ...{ follow: flags.follow, timestamps: flags.timestamps, tail },
+    follow: flags.follow,
+    timestamps: flags.timestamps,
+    tail,
     since: flags.since === undefined ? undefined : parseWhen('since', flags.since),
     until: flags.until === undefined ? undefined : parseWhen('until', flags.until),
   }

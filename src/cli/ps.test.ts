@@ -5,14 +5,22 @@ import { rowOf } from './ps.ts'
 
 const reason = `Start "web": ${'its program is not there, '.repeat(6)}`
 const view = (more: Partial<WorkloadView>): WorkloadView => ({
-  ...{ id: 'ab'.repeat(32), name: 'web', image: 'box', state: 'exited', exitCode: 127, reason, pid: null, restarts: 0 },
-  ...{
-    createdAt: new Date().toISOString(),
-    startedAt: new Date().toISOString(),
-    finishedAt: null,
-    command: 'x'.repeat(99),
-  },
-  ...{ ports: ['127.0.0.1:80->80'], labels: {}, memory: 0, health: null },
+  id: 'ab'.repeat(32),
+  name: 'web',
+  image: 'box',
+  state: 'exited',
+  exitCode: 127,
+  reason,
+  pid: null,
+  restarts: 0,
+  createdAt: new Date().toISOString(),
+  startedAt: new Date().toISOString(),
+  finishedAt: null,
+  command: 'x'.repeat(99),
+  ports: ['127.0.0.1:80->80'],
+  labels: {},
+  memory: 0,
+  health: null,
   ...more,
 })
 

@@ -58,8 +58,15 @@ export function parseTmpfs(text: string): Tmpfs {
 }
 
 const MOUNT_WORDS: Record<string, string> = {
-  ...{ type: 'type', source: 'source', src: 'source', target: 'target', dst: 'target', destination: 'target' },
-  ...{ readonly: 'readonly', ro: 'readonly', 'tmpfs-size': 'size' },
+  type: 'type',
+  source: 'source',
+  src: 'source',
+  target: 'target',
+  dst: 'target',
+  destination: 'target',
+  readonly: 'readonly',
+  ro: 'readonly',
+  'tmpfs-size': 'size',
 }
 
 /** Docker's --mount: a volume or a tmpfs. */

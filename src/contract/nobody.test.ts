@@ -20,8 +20,18 @@ import { KINDS } from './typed/schema.ts'
 
 /** Whatever changes state: one more, or one less, is to be thought of here. */
 const WRITES = [
-  ...['ack', 'approve', 'beat', 'expire', 'freeze', 'notice', 'post', 'reclaim', 'registerNode'],
-  ...['setFarm', 'setGroup', 'setNodeState'],
+  'ack',
+  'approve',
+  'beat',
+  'expire',
+  'freeze',
+  'notice',
+  'post',
+  'reclaim',
+  'registerNode',
+  'setFarm',
+  'setGroup',
+  'setNodeState',
 ]
 
 test('I10: who deployed the contract, and who relays, can do nothing for a group', { timeout: 180_000 }, async () => {

@@ -31,7 +31,10 @@ test('KVM is used only after a guest booted; the answer is kept until QEMU or th
   let probes = 0
   const choose = (works: boolean, sha256 = 'k') =>
     chooseAccel({
-      ...{ cacheDir, qemu, kernel: { sha256 }, device },
+      cacheDir,
+      qemu,
+      kernel: { sha256 },
+      device,
       probe: async () => {
         probes++
         if (!works) throw new Error('suberror 1')

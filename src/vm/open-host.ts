@@ -43,7 +43,14 @@ export async function openVmHost(options: VmHostOptions): Promise<VmHost> {
   })()
   const [{ qemu, spare }, isolation] = await Promise.all([finding, openIsolation()])
   const host: VmHost = {
-    ...{ qemu, spare, kernel, initramfs, isolation, templatesDir, vmDir, awaitAgent },
+    qemu,
+    spare,
+    kernel,
+    initramfs,
+    isolation,
+    templatesDir,
+    vmDir,
+    awaitAgent,
     accel: options.accel ?? 'kvm',
     accelReason: 'as asked for',
     tscKhz: tscKhz(),

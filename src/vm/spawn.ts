@@ -75,7 +75,12 @@ export async function spawnQemu(host: VmHost, spec: MachineSpec, how: StartHow):
     const disk = (source: DiskSource): Disk =>
       source.kind === 'file' ? { ...source, fd: pass(openSync(source.path, 'r+')) } : source
     const input: QemuInput = {
-      ...{ qemu: host.qemu, accel: host.accel, class: spec.class, name: `zos-${spec.id}`, sockets, card },
+      qemu: host.qemu,
+      accel: host.accel,
+      class: spec.class,
+      name: `zos-${spec.id}`,
+      sockets,
+      card,
       disks: {
         root: disk(spec.root),
         upper: disk(spec.upper),

@@ -77,8 +77,13 @@ export async function inFolder(host: VmHost, key: string, vmClass: VmClass): Pro
   if (!digests?.ram || !digests['state.bin']) return undefined
   const dir = join(host.templatesDir, key)
   return {
-    ...{ key, dir, class: vmClass, ram: join(dir, 'ram'), state: join(dir, 'state.bin') },
-    ...{ ramSha256: digests.ram, stateSha256: digests['state.bin'] },
+    key,
+    dir,
+    class: vmClass,
+    ram: join(dir, 'ram'),
+    state: join(dir, 'state.bin'),
+    ramSha256: digests.ram,
+    stateSha256: digests['state.bin'],
   }
 }
 

@@ -27,7 +27,11 @@ test('a template is made once and its clones answer, apart from each other and f
   const initramfs = await ensureInitramfs({ cacheDir, modulesRoot: kernel.modulesRoot })
   let boots = 0
   const host = await openVmHost({
-    ...{ home: join(dir, 'home'), runDir: join(dir, 'run'), cacheDir, kernel, initramfs },
+    home: join(dir, 'home'),
+    runDir: join(dir, 'run'),
+    cacheDir,
+    kernel,
+    initramfs,
     accel: 'tcg',
     awaitAgent: (socket, signal) => {
       boots++

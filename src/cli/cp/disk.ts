@@ -105,8 +105,13 @@ function* walk(
   if (!type && path === top) throw notCopied(shown(path), 'it is no file, folder or link')
   if (!type) return void process.stderr.write(`zos: left out ${plain(shown(path))}: not a file, folder or link\n`)
   const entry: CopyEntry = {
-    ...{ path: name, type, mode: Number(s.mode) & 0o7777, uid: Number(s.uid), gid: Number(s.gid) },
-    ...{ mtime: String(s.mtimeNs), size: type === 'file' ? Number(s.size) : 0 },
+    path: name,
+    type,
+    mode: Number(s.mode) & 0o7777,
+    uid: Number(s.uid),
+    gid: Number(s.gid),
+    mtime: String(s.mtimeNs),
+    size: type === 'file' ? Number(s.size) : 0,
   }
   if (type === 'symlink') entry.linkname = readlinkSync(file, 'latin1')
   yield { entry, file }

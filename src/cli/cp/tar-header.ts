@@ -7,7 +7,13 @@ const LARGEST_ID = 0o777777
 const LARGEST_SIZE = 0o77777777777
 
 const TYPES: Record<CopyEntry['type'], string> = {
-  ...{ file: '0', hardlink: '1', symlink: '2', character: '3', block: '4', directory: '5', fifo: '6' },
+  file: '0',
+  hardlink: '1',
+  symlink: '2',
+  character: '3',
+  block: '4',
+  directory: '5',
+  fifo: '6',
 }
 
 type Fields = { name: string; mode: number; uid: number; gid: number; size: number; mtime: number; type: string }
@@ -67,7 +73,11 @@ export function tarHeader(entry: CopyEntry): Buffer {
   if (early || Number(fraction) > 0) records.push(paxRecord('mtime', `${early ? '-' : ''}${seconds}.${fraction}`))
   const header = headerBlock({
     name: name('path', entry.path),
-    ...{ mode, type: TYPES[entry.type], mtime: early ? 0 : Number(seconds), major, minor },
+    mode,
+    type: TYPES[entry.type],
+    mtime: early ? 0 : Number(seconds),
+    major,
+    minor,
     uid: number('uid', entry.uid, LARGEST_ID),
     gid: number('gid', entry.gid, LARGEST_ID),
     size: number('size', entry.size, LARGEST_SIZE),

@@ -27,8 +27,14 @@ export async function copyToTar(from: Remote, options: { follow: boolean }): Pro
 }
 
 const TYPES: Record<string, CopyEntry['type']> = {
-  ...{ file: 'file', 'contiguous-file': 'file', link: 'hardlink', symlink: 'symlink', directory: 'directory' },
-  ...{ fifo: 'fifo', 'character-device': 'character', 'block-device': 'block' },
+  file: 'file',
+  'contiguous-file': 'file',
+  link: 'hardlink',
+  symlink: 'symlink',
+  directory: 'directory',
+  fifo: 'fifo',
+  'character-device': 'character',
+  'block-device': 'block',
 }
 
 /** Unpacks the archive on standard input below the folder TO, with the owners it names. */
@@ -60,8 +66,12 @@ export async function copyFromTar(to: Remote): Promise<void> {
       if (type === 'directory') known.add(path)
       const time = paxTime(pax.mtime ?? '')
       const entry: CopyEntry = {
-        ...{ path, type, mode: header.mode & 0o7777, size: type === 'file' ? header.size! : 0 },
-        ...{ uid: Number(pax.uid ?? header.uid), gid: Number(pax.gid ?? header.gid) },
+        path,
+        type,
+        mode: header.mode & 0o7777,
+        size: type === 'file' ? header.size! : 0,
+        uid: Number(pax.uid ?? header.uid),
+        gid: Number(pax.gid ?? header.gid),
         mtime: String(
           time ? time.seconds * 1_000_000_000n + BigInt(time.nanoseconds) : BigInt(header.mtime.getTime()) * 1_000_000n,
         ),

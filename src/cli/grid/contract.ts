@@ -31,8 +31,14 @@ export async function contract(args: string[]): Promise<number> {
   const { contract, since, gas, cost } = await deployContracts(engine, relayer)
   say(`contract ${contract} in block ${since}: ${gas} gas, ${coins(cost)} of the chain's coin`)
   const facts: GridFacts = {
-    ...{ format: 'zos-grid/1', chainId: engine.chainId, genesis: engine.genesis, contract, since: Number(since) },
-    ...{ rpc, hub, peers },
+    format: 'zos-grid/1',
+    chainId: engine.chainId,
+    genesis: engine.genesis,
+    contract,
+    since: Number(since),
+    rpc,
+    hub,
+    peers,
     ...(flags.relayer === undefined ? {} : { relayer: flags.relayer }),
   }
   process.stdout.write(`${JSON.stringify(facts, null, 2)}\n`)

@@ -19,5 +19,6 @@ export function consentOf({ by, signatures }: Record<string, unknown>): Signatur
 /** A member's stop as the contract takes it: the name by its hash. */
 export const freezeArgs = (f: Freeze, s: Signature) => [
   { ...f, name: keccak256(stringToHex(f.name)) },
-  ...[s.member, s.signature],
+  s.member,
+  s.signature,
 ]

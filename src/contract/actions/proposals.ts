@@ -133,8 +133,12 @@ async function isTaken(grid: Grid, { id, group, subject }: Proposal): Promise<bo
 }
 
 const postArgs = ({ group, set }: GroupState, id: Hex, s: Signature, data: Hex) => [
-  ...[group, set.epoch, id],
-  ...[s.member, s.signature, data],
+  group,
+  set.epoch,
+  id,
+  s.member,
+  s.signature,
+  data,
 ]
 
 function proposalOf(

@@ -113,9 +113,16 @@ export async function takenBackBy(grid: Grid, id: Hex, node: number, key: number
   if (!tx) return undefined
   try {
     const unsigned = serializeTransaction({
-      ...{ type: 'eip1559', chainId: grid.domain.chainId, to: grid.contract, data: callOf(id, key), value: 0n },
-      ...{ nonce: Number(tx.nonce), gas: BigInt(tx.gas), accessList: tx.accessList ?? [] },
-      ...{ maxFeePerGas: BigInt(tx.maxFeePerGas), maxPriorityFeePerGas: BigInt(tx.maxPriorityFeePerGas) },
+      type: 'eip1559',
+      chainId: grid.domain.chainId,
+      to: grid.contract,
+      data: callOf(id, key),
+      value: 0n,
+      nonce: Number(tx.nonce),
+      gas: BigInt(tx.gas),
+      accessList: tx.accessList ?? [],
+      maxFeePerGas: BigInt(tx.maxFeePerGas),
+      maxPriorityFeePerGas: BigInt(tx.maxPriorityFeePerGas),
     })
     const word = (h: Hex) => BigInt(h).toString(16).padStart(64, '0')
     const v = (27 + Number(tx.v)).toString(16)

@@ -89,8 +89,13 @@ test('no answer, and no new head, before the disk has it; what the disk refuses 
   try {
     await using engine = await openEmbeddedChain({ dir })
     const raw = await privateKeyToAccount(`0x${'42'.repeat(32)}`).signTransaction({
-      ...{ type: 'eip1559', chainId: engine.chainId, nonce: 0, gas: 100_000n, data: '0x00' },
-      ...{ maxFeePerGas: 0n, maxPriorityFeePerGas: 0n },
+      type: 'eip1559',
+      chainId: engine.chainId,
+      nonce: 0,
+      gas: 100_000n,
+      data: '0x00',
+      maxFeePerGas: 0n,
+      maxPriorityFeePerGas: 0n,
     })
     const send = () => engine.request({ method: 'eth_sendRawTransaction', params: [raw] })
     const heads = async () => [

@@ -207,7 +207,13 @@ test('what changes is said with what it was, also to who may not open the specs;
     ({ signer: `0x${signer.repeat(20)}`, weight, roles, seal: root(seal) }) as Member
   const thresholds = { deploy: 2, control: 2, wipe: 2, membership: 2 }
   const setOf = (members: Member[], more: Partial<MemberSet>): MemberSet => ({
-    ...{ group: root(1), epoch: 1, previous: root(0), members, thresholds, freezeSeconds: 259_200, deadline: 0 },
+    group: root(1),
+    epoch: 1,
+    previous: root(0),
+    members,
+    thresholds,
+    freezeSeconds: 259_200,
+    deadline: 0,
     ...more,
   })
   const set = setOf(

@@ -72,13 +72,20 @@ export function openMarket(): Market {
   }
   const market: Market = {
     engine: {
-      ...{ chainId: 7, genesis: `0x${'00'.repeat(32)}` },
+      chainId: 7,
+      genesis: `0x${'00'.repeat(32)}`,
       request: async ({ method, params }) => answers[method]!(params as unknown[]),
       finalized: () => Promise.reject(new Error('nobody asks')),
       async [Symbol.asyncDispose]() {},
     },
-    ...{ base: 10n ** 9n, balance: 10n ** 18n, count: 0 },
-    ...{ pool: new Map(), offers: [], mined: [], refuses: undefined, deaf: [] },
+    base: 10n ** 9n,
+    balance: 10n ** 18n,
+    count: 0,
+    pool: new Map(),
+    offers: [],
+    mined: [],
+    refuses: undefined,
+    deaf: [],
     mine() {
       block++
       for (;;) {

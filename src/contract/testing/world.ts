@@ -144,8 +144,13 @@ async function fund({ client, domain }: Grid, { account }: Relayer, to: Hex): Pr
   const nonce = await client.getTransactionCount({ address: account.address, blockTag: 'pending' })
   const fees = await client.estimateFeesPerGas()
   const serializedTransaction = await account.signTransaction({
-    ...{ type: 'eip1559', chainId: domain.chainId, nonce, gas: 21_000n, ...fees },
-    ...{ to, value: 10n ** 17n },
+    type: 'eip1559',
+    chainId: domain.chainId,
+    nonce,
+    gas: 21_000n,
+    ...fees,
+    to,
+    value: 10n ** 17n,
   })
   await client.waitForTransactionReceipt({ hash: await client.sendRawTransaction({ serializedTransaction }) })
 }

@@ -110,7 +110,12 @@ test('words of many nodes: signs of life in one transaction, reports as they com
   // what the contract would refuse
   assert.equal(codeOf(await take(members[1]!, reportOf(1, { sequence: 7 }))), 'contract-Sequence')
   const others = signReport(grid, members[4]!.key, {
-    ...{ group, name: 'web', slot: 0, node: members[4]!.id, sequence: 1, phase: 'running' },
+    group,
+    name: 'web',
+    slot: 0,
+    node: members[4]!.id,
+    sequence: 1,
+    phase: 'running',
   })
   assert.equal(codeOf(await take(members[4]!, others)), 'contract-NotTheOwner')
   assert.equal(await spent(), 6, 'a refusal costs nothing')

@@ -27,7 +27,11 @@ const served = { secret, listen: [endpoint], peers: [], network, services: { ech
 {
   await using one = await Daemon.start({ ...served, discovery: true })
   await using two = await Daemon.start({
-    ...{ secret: randomBytes(32), listen: [], peers: [endpoint], network, messages: join(dir, 'two') },
+    secret: randomBytes(32),
+    listen: [],
+    peers: [endpoint],
+    network,
+    messages: join(dir, 'two'),
   })
   confine({ opens: true, keeps: ['fs', 'net'] })
   const { address } = identityOf(secret)

@@ -16,8 +16,19 @@ import { Volumes } from './volumes.ts'
 import { takenUp, view } from './workload.ts'
 
 const request: RunRequest = {
-  ...{ image: 'box', command: ['true'], env: [], tty: false, interactive: false, detach: true, remove: false },
-  ...{ init: false, readOnly: false, volumes: [], tmpfs: [], ports: [], restart: { name: 'no' } },
+  image: 'box',
+  command: ['true'],
+  env: [],
+  tty: false,
+  interactive: false,
+  detach: true,
+  remove: false,
+  init: false,
+  readOnly: false,
+  volumes: [],
+  tmpfs: [],
+  ports: [],
+  restart: { name: 'no' },
 }
 const RECORD = { its: 'record' }
 const unused = () => assert.fail('nothing else is asked of the machines or the storage plane')
@@ -48,7 +59,10 @@ async function left({ change, status, machines }: Setting) {
   const begun = performance.now()
   await engine.recover()
   return {
-    ...{ home, engine, said, took: performance.now() - begun },
+    home,
+    engine,
+    said,
+    took: performance.now() - begun,
     onDisk: () => loadWorkloads(home),
     [Symbol.dispose]: () => rmSync(home, { recursive: true }),
   }
@@ -150,8 +164,12 @@ test('an agent that stays silent is tried again; the end of its machine is notic
   const ended = Promise.withResolvers<string>()
   let tries = 0
   const machine: Partial<Machine> = {
-    ...{ pid: 8, exportId: 'e', agentSocket: join(home, 'agent'), ended: ended.promise },
-    ...{ onStall: () => {}, destroy: async () => {} },
+    pid: 8,
+    exportId: 'e',
+    agentSocket: join(home, 'agent'),
+    ended: ended.promise,
+    onStall: () => {},
+    destroy: async () => {},
   }
   const adopt = async () => {
     if (++tries < 3) throw new Error('no control socket')

@@ -62,8 +62,19 @@ test('a status the disk has no room for is so at once, and on disk when there is
   const at = { home: disk.dir, log: (line: string) => said.push(line) } as Partial<Surroundings> as Surroundings
   const image = { digest: '0'.repeat(64), config: {} }
   const request = {
-    ...{ image: 'box', command: ['true'], env: [], tty: false, interactive: false, detach: true, remove: false },
-    ...{ init: false, readOnly: false, volumes: [], tmpfs: [], ports: [], restart: { name: 'no' as const } },
+    image: 'box',
+    command: ['true'],
+    env: [],
+    tty: false,
+    interactive: false,
+    detach: true,
+    remove: false,
+    init: false,
+    readOnly: false,
+    volumes: [],
+    tmpfs: [],
+    ports: [],
+    restart: { name: 'no' as const },
   }
   const spec = resolveSpec(request, image, { id: 'a1', name: 'full', createdAt: '2026-01-01' })
   const workload = openWorkload(at, spec)

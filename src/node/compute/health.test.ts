@@ -11,8 +11,11 @@ test('what is asked counts over what the image says, and that over the defaults'
   const shell = { argv: ['/bin/sh', '-c', 'curl -f /'] }
   assert.deepEqual(resolveHealth(undefined, image), { ...defaults, probe: shell, interval: 5000, retries: 2 })
   assert.deepEqual(resolveHealth({ interval: 7, startPeriod: 9 }, image), {
-    ...{ ...defaults, probe: shell },
-    ...{ interval: 7, retries: 2, startPeriod: 9 },
+    ...defaults,
+    probe: shell,
+    interval: 7,
+    retries: 2,
+    startPeriod: 9,
   })
   assert.deepEqual(resolveHealth({ probe: { tcp: 80 } }, undefined), { ...defaults, probe: { tcp: 80 } })
   assert.deepEqual(resolveHealth(undefined, { Test: ['CMD', 'a', 'b'] })?.probe, { argv: ['a', 'b'] })

@@ -4,8 +4,19 @@ import type { RunRequest } from '#wire'
 import { resolveSpec } from './spec.ts'
 
 const request: RunRequest = {
-  ...{ image: 'box', command: ['true'], env: [], tty: false, interactive: false, detach: true, remove: false },
-  ...{ init: false, readOnly: false, volumes: [], tmpfs: [], ports: [], restart: { name: 'no' } },
+  image: 'box',
+  command: ['true'],
+  env: [],
+  tty: false,
+  interactive: false,
+  detach: true,
+  remove: false,
+  init: false,
+  readOnly: false,
+  volumes: [],
+  tmpfs: [],
+  ports: [],
+  restart: { name: 'no' },
 }
 const specOf = (more: Partial<RunRequest>) =>
   resolveSpec({ ...request, ...more }, { digest: '0'.repeat(64), config: {} }, { id: 'a', name: 'n', createdAt: '' })

@@ -138,7 +138,12 @@ function startSpec({ spec }: Workload, root: DiskBinding, { volumeSerials, mtu }
     init: spec.init,
     ...(spec.pidsLimit ? { pidsLimit: spec.pidsLimit } : {}),
     process: {
-      ...{ argv: spec.argv, env: spec.env, cwd: spec.cwd, user: spec.user, tty: spec.tty, stdin: spec.stdin },
+      argv: spec.argv,
+      env: spec.env,
+      cwd: spec.cwd,
+      user: spec.user,
+      tty: spec.tty,
+      stdin: spec.stdin,
       ...(spec.groupAdd ? { groupAdd: spec.groupAdd } : {}),
       ...(spec.ulimits ? { rlimits: spec.ulimits } : {}),
     },

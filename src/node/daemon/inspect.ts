@@ -126,15 +126,13 @@ export async function inspectImage(images: Images, ref: string) {
 export function inspectVolume(volumes: Volumes, name: string) {
   const { path, size, used, created, workload } = volumes.find(name)
   return {
-    ...{
-      CreatedAt: created,
-      Driver: 'local',
-      Labels: null,
-      Mountpoint: path,
-      Name: name,
-      Options: null,
-      Scope: 'local',
-    },
+    CreatedAt: created,
+    Driver: 'local',
+    Labels: null,
+    Mountpoint: path,
+    Name: name,
+    Options: null,
+    Scope: 'local',
     Zos: { Size: size, OnDisk: used, UsedBy: workload },
   }
 }

@@ -64,7 +64,8 @@ async function status() {
   for (const w of engine.views()) counts[w.state] = (counts[w.state] ?? 0) + 1
   return {
     ...common,
-    ...{ accel: host.accel, accelReason: host.accelReason },
+    accel: host.accel,
+    accelReason: host.accelReason,
     workloads: counts,
     pool: machines.waiting(),
     storage: { pid: storage.pid() },

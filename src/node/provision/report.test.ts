@@ -12,12 +12,20 @@ const contract = `0x${'0c'.repeat(20)}` as Hex
 const final = async () => ({ number: 1, hash: contract, timestamp: 1 })
 const head = async () => 1n
 const grid = {
-  ...{ contract, domain: { chainId: 7, contract } },
-  ...{ engine: { finalized: final }, client: { getBlockNumber: head } },
+  contract,
+  domain: { chainId: 7, contract },
+  engine: { finalized: final },
+  client: { getBlockNumber: head },
 } as unknown as Grid
 const ids = ['web', 'db'].map((_, n) => `0x0${n}` as Hex)
 const watched = (name: string) => ({
-  ...{ group, name, taken: 0, held: '', said: {}, released: [], dirty: false },
+  group,
+  name,
+  taken: 0,
+  held: '',
+  said: {},
+  released: [],
+  dirty: false,
   consent: { ...noConsent(name), status: 'active' as const, sequence: 1 },
 })
 const running: Said = { sequence: 1, phase: 'running', reason: '' }

@@ -7,17 +7,19 @@ const MIB = 2 ** 20
 
 test('the compute plane is asked for what the spec says, in its units', () => {
   const workload = {
-    ...{
-      name: 'web',
-      image: 'web',
-      flist: 'a'.repeat(64),
-      memory: 64,
-      cpus: 500,
-      disk: 48,
-      user: 'web',
-      workdir: '/srv',
-    },
-    ...{ entrypoint: ['sh', '-c'], args: ['true'], env: { A: '1' }, secrets: { B: '2' }, restart: 'on-failure:3' },
+    name: 'web',
+    image: 'web',
+    flist: 'a'.repeat(64),
+    memory: 64,
+    cpus: 500,
+    disk: 48,
+    user: 'web',
+    workdir: '/srv',
+    entrypoint: ['sh', '-c'],
+    args: ['true'],
+    env: { A: '1' },
+    secrets: { B: '2' },
+    restart: 'on-failure:3',
     volumes: [
       { name: 'data', path: '/data', size: 32, readonly: true },
       { name: 'old', path: '/old', size: 1, readonly: false },
@@ -50,10 +52,12 @@ test("a spec's health check is asked of the compute plane; without one the image
   assert.deepEqual(asked({ http: ':80/ok', ...times }).health, { probe: { http: ':80/ok' }, ...said })
   assert.deepEqual(asked({ tcp: 80, start: 60, ...times }).health, { probe: { tcp: 80 }, ...said, startPeriod: 60_000 })
   assert.deepEqual(asked({ command: ['test', '-e', '/up'], ...times }).health, {
-    ...{ probe: { argv: ['test', '-e', '/up'] }, ...said },
+    probe: { argv: ['test', '-e', '/up'] },
+    ...said,
   })
   assert.deepEqual(asked({ command: ['test -e /up'], ...times }).health, {
-    ...{ probe: { argv: ['/bin/sh', '-c', 'test -e /up'] }, ...said },
+    probe: { argv: ['/bin/sh', '-c', 'test -e /up'] },
+    ...said,
   })
   assert.equal('health' in asked(undefined), false)
   assert.equal(asked(undefined).ignoreImageVolumes, true)

@@ -54,11 +54,9 @@ async function registry(send: (answer: ServerResponse, bytes: Buffer) => void) {
     const type =
       bytes === index ? 'application/vnd.oci.image.index.v1+json' : 'application/vnd.oci.image.manifest.v1+json'
     answer.writeHead(200, {
-      ...{
-        'content-length': bytes.length,
-        'content-type': type,
-        'docker-content-digest': `sha256:${sha256Hex(bytes)}`,
-      },
+      'content-length': bytes.length,
+      'content-type': type,
+      'docker-content-digest': `sha256:${sha256Hex(bytes)}`,
     })
     if (request.method === 'HEAD') return answer.end()
     return bytes.length < 1 << 20 ? answer.end(bytes) : send(answer, bytes)
