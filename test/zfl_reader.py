@@ -115,7 +115,7 @@ def packing(types, parents, sizes):
 
 def decode(data):
     c = Cursor(data)
-    if c.bytes(6) != b"zfl/1\n" or c.varint() != 1:
+    if c.bytes(6) != b"zfl/1\n" or c.varint() not in (1, 2):
         raise ValueError("not zfl/1")
     count = c.varint()
     types = [TYPES[t] for t in c.bytes(count)]

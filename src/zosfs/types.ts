@@ -62,7 +62,7 @@ export type DiskFacts = {
   treeBlocks: number
   /** dm-verity root hash, SHA-256, no salt. */
   root: Buffer
-  /** The tree's bytes as CHUNK-sized chunks. */
+  /** The tree's bytes as chunks: `treeChunks` of disk/hash-tree.ts says which. */
   tree: ChunkId[]
 }
 
@@ -71,8 +71,11 @@ export type Layer = { mediaType: string; digest: string; size: number; diffId: s
 
 /** A file tree with its fingerprints: the decoded form of a `zfl/1` manifest (docs/formats/zfl.md). */
 export type Manifest = {
-  /** Version of the EROFS synthesiser that made `disk`: same manifest and version, same bytes. */
-  synthesiser: 1
+  /**
+   * Version of the EROFS synthesiser that made `disk`: same manifest and version, same bytes. Of version 1, whose hashes were cut
+   * into chunks elsewhere, the files can be read but no disk made.
+   */
+  synthesiser: 1 | 2
   /** Canonical order: parents before children, depth first, names of one directory in byte order. */
   entries: Entry[]
   packs: { id: ChunkId; blocks: number }[]

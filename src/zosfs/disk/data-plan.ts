@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { BLOCK, type ChunkId, type Content, type Manifest, PACKED } from '../types.ts'
+import { BLOCK, CHUNK, type ChunkId, type Content, type Manifest, PACKED } from '../types.ts'
 import { pathOf } from './path.ts'
 
 /** A chunk or pack on the disk. Sorted by block; holes have none. */
@@ -17,25 +17,55 @@ export function mapOf(size: number, content: Content): { chunkBits: number; entr
   return { chunkBits: Math.log2(content.chunkSize / BLOCK), entries: Math.ceil(size / content.chunkSize) }
 }
 
+/** Blocks whose hashes fill one block of the dm-verity tree. */
+export const HASHED = BLOCK / 32
+
+/**
+ * A segment is a run of chunks whose hashes are one chunk of the dm-verity tree, so that images in which the same chunks
+ * follow each other share those hashes too. It ends behind a chunk whose id says so, one in 16, when it has this many
+ * blocks, and before it would have more than fit in a chunk of the tree.
+ */
+const SEGMENT_LEAST = 2 * HASHED
+const SEGMENT_MOST = CHUNK / 32
+const endsSegment = (id: ChunkId): boolean => (id[31]! & 15) === 0
+
 export type DataPlan = {
   extents: Extent[]
-  /** One past the last block. */
+  /** First block of each segment: a multiple of HASHED, so that each begins a block of hashes. */
+  segments: number[]
+  /** One past the last block: a multiple of HASHED. */
   end: number
   /** First block of each pack. */
   packAt: Float64Array
 }
 
+const wholeHashes = (block: number): number => Math.ceil(block / HASHED) * HASHED
+
 /**
- * Gives each chunk its blocks from block START on, in the order of the entries; a pack where its first member is.
+ * Gives each chunk its blocks behind block START, in the order of the entries; a pack where its first member is. Between
+ * segments, and before the first, are zeros.
  * Throws `bad-tree` when chunk lists and sizes contradict each other.
  */
 export function planData(tree: Pick<Manifest, 'entries' | 'packs'>, start: number): DataPlan {
   const extents: Extent[] = []
   const packAt = new Float64Array(tree.packs.length).fill(-1)
-  let block = start
+  const segments: number[] = []
+  let block = wholeHashes(start)
+  /** Where the chunks of the open segment began; undefined between two. */
+  let from: number | undefined
+  const endSegment = () => {
+    block = wholeHashes(block)
+    from = undefined
+  }
   const place = (id: ChunkId, blocks: number) => {
+    if (from !== undefined && block + blocks - from > SEGMENT_MOST) endSegment()
+    if (from === undefined) {
+      from = block
+      segments.push(block)
+    }
     extents.push({ block, blocks, id })
     block += blocks
+    if (block - from >= SEGMENT_LEAST && endsSegment(id)) endSegment()
   }
   tree.entries.forEach((entry, n) => {
     if (entry.type !== 'file') return
@@ -61,10 +91,11 @@ export function planData(tree: Pick<Manifest, 'entries' | 'packs'>, start: numbe
       })
     }
   })
+  endSegment()
   if (block >= BLOCK_LIMIT) {
     throw new ZosError(`Lay out disk: ${block} blocks, EROFS has room for ${BLOCK_LIMIT}; publish less in one image`, {
       code: 'tree-too-large',
     })
   }
-  return { extents, end: block, packAt }
+  return { extents, segments, end: block, packAt }
 }

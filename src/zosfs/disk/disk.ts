@@ -1,9 +1,10 @@
 import { sha256, ZosError } from '#codec'
-import { BLOCK, CHUNK, type Manifest } from '../types.ts'
+import { BLOCK, type Manifest } from '../types.ts'
 import { type ChunkCache, keyOf } from './chunk-cache.ts'
 import type { Extent } from './data-plan.ts'
 import { synthesise } from './erofs.ts'
 import { extentAt, firstBlocks } from './extent-index.ts'
+import { treeChunks } from './hash-tree.ts'
 
 /** Bytes, or that many zero bytes. */
 export type Piece = Buffer | number
@@ -40,13 +41,18 @@ const WARM_MS = 60_000
  */
 export function openDisk(manifest: Manifest, cache: ChunkCache): Disk {
   const { disk } = manifest
-  const { metadata, metadataBlocks, dataBlocks, extents: dataExtents } = synthesise(manifest)
+  const made = synthesise(manifest)
+  const { metadata, metadataBlocks, dataBlocks } = made
   const digest = sha256(metadata)
+  const chunks = treeChunks(made)
+  const blocks = chunks.reduce((sum, chunk) => sum + chunk.blocks, dataBlocks)
   if (
-    manifest.synthesiser !== 1 ||
+    manifest.synthesiser !== 2 ||
     !digest.equals(disk.metadataDigest) ||
     metadataBlocks !== disk.metadataBlocks ||
-    dataBlocks !== disk.dataBlocks
+    dataBlocks !== disk.dataBlocks ||
+    blocks !== disk.dataBlocks + disk.treeBlocks ||
+    chunks.length !== disk.tree.length
   ) {
     throw new ZosError(
       `Open disk: metadata is ${digest.toString('hex').slice(0, 12)}… in ${metadataBlocks} blocks, published as ` +
@@ -54,12 +60,8 @@ export function openDisk(manifest: Manifest, cache: ChunkCache): Disk {
       { code: 'disk-mismatch', kind: 'node' },
     )
   }
-  const blocks = dataBlocks + disk.treeBlocks
-  const extents = dataExtents.concat(
-    disk.tree.map((id, n) => {
-      const block = dataBlocks + (n * CHUNK) / BLOCK
-      return { block, blocks: Math.min(CHUNK / BLOCK, blocks - block), id }
-    }),
+  const extents = made.extents.concat(
+    chunks.map(({ block, blocks }, n) => ({ block: dataBlocks + block, blocks, id: disk.tree[n]! })),
   )
   return diskOf(metadata, blocks, extents, cache)
 }

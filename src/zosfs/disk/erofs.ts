@@ -36,8 +36,10 @@ export type Synthesised = {
   metadataBlocks: number
   /** Metadata and data: what dm-verity covers. */
   dataBlocks: number
-  /** What fills the blocks from metadataBlocks on. */
+  /** What is in the blocks from metadataBlocks on; the others are zero. */
   extents: Extent[]
+  /** First block of each segment: a run of extents whose hashes are one chunk of the dm-verity tree. */
+  segments: number[]
 }
 
 /**
@@ -55,7 +57,8 @@ export function synthesise(tree: Pick<Manifest, 'entries' | 'packs'>): Synthesis
     if (entry.type !== 'hardlink') writeInode(out, entries, n, plan, data, cursor)
   })
   writeSuperblock(out, plan, data.end)
-  return { metadata: out, metadataBlocks: plan.metadataBlocks, dataBlocks: data.end, extents: data.extents }
+  const { extents, segments, end: dataBlocks } = data
+  return { metadata: out, metadataBlocks: plan.metadataBlocks, dataBlocks, extents, segments }
 }
 
 /** include/linux/kdev_t.h new_encode_dev(). */

@@ -15,6 +15,7 @@ import {
   type Xattr,
 } from '../types.ts'
 import { type Synthesised, synthesise } from './erofs.ts'
+import { treeChunks } from './hash-tree.ts'
 import { fsVerityDigest, verityTree } from './verity.ts'
 
 /** What one path is. Paths are latin1: each character a byte. */
@@ -168,10 +169,11 @@ export function fixture(specs: Spec[]): Fixture {
     return out
   }
   const { tree, root: hash } = verityTree(leafHashes(data()))
-  const treeIds: ChunkId[] = []
-  for (let at = 0; at < tree.length; at += CHUNK) treeIds.push(keep(tree.subarray(at, at + CHUNK)))
+  const treeIds = treeChunks(synthesised).map(({ block, blocks }) =>
+    keep(tree.subarray(block * BLOCK, (block + blocks) * BLOCK)),
+  )
   const manifest: Manifest = {
-    synthesiser: 1,
+    synthesiser: 2,
     entries,
     packs,
     config: Buffer.from('{}'),

@@ -16,7 +16,11 @@ export type Decoded = { manifest: Manifest; fingerprints: Buffer }
 export function decodeManifest(bytes: Buffer): Decoded {
   const r = new ByteReader(bytes, 'manifest')
   if (r.left < MAGIC.length || !r.bytes(MAGIC.length).equals(MAGIC)) r.fail('it does not start with "zfl/1"')
-  if (r.varint() !== 1) r.fail('its disk was made by a synthesiser this version does not know; update ZOS')
+  const version = r.varint()
+  const synthesiser =
+    version === 1 || version === 2
+      ? version
+      : r.fail(`synthesiser ${version}, which this version does not know; update ZOS`)
   const count = bounded(r, 'entries', LIMITS.entries, 1)
 
   const types = Array.from(r.bytes(count), (t) => TYPES[t] ?? r.fail(`entry type ${t}`))
@@ -124,7 +128,7 @@ export function decodeManifest(bytes: Buffer): Decoded {
   })
   r.end()
   const packs = packing.packs.map(({ blocks }, n) => ({ id: idOf(packRefs[n]!)!, blocks }))
-  return { manifest: { synthesiser: 1, entries, packs, config, layers, disk, startClosure }, fingerprints }
+  return { manifest: { synthesiser, entries, packs, config, layers, disk, startClosure }, fingerprints }
 }
 
 /** Gives each file of MANIFEST its fingerprint; BYTES must have the SHA-256 that decodeManifest gave. */

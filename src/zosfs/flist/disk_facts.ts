@@ -1,8 +1,7 @@
-import { leafHashes } from '#cas'
 import { sha256 } from '#codec'
 import { synthesise } from '../disk/erofs.ts'
-import { verityTree } from '../disk/verity.ts'
-import { BLOCK, CHUNK, type ChunkId, type DiskFacts, type Manifest } from '../types.ts'
+import { hashTree, treeChunks } from '../disk/hash-tree.ts'
+import { BLOCK, type ChunkId, type DiskFacts, type Manifest } from '../types.ts'
 
 /**
  * What dm-verity covers and its root, from the leaf hashes of the chunks (LEAVES_OF): no data is read again.
@@ -13,16 +12,18 @@ export async function diskFacts(
   leavesOf: (id: ChunkId) => Buffer,
   put: (bytes: Buffer) => Promise<ChunkId>,
 ): Promise<DiskFacts> {
-  const { metadata, metadataBlocks, dataBlocks, extents } = synthesise(tree)
-  const leaves = Buffer.concat([leafHashes(metadata), ...extents.map(({ id }) => leavesOf(id))])
-  const { tree: bytes, root } = verityTree(leaves)
-  const ids: Promise<ChunkId>[] = []
-  for (let at = 0; at < bytes.length; at += CHUNK)
-    ids.push(put(Buffer.from(new Uint8Array(bytes.subarray(at, at + CHUNK)).buffer)))
+  const made = synthesise(tree)
+  const { tree: bytes, root } = hashTree(
+    made,
+    made.extents.map(({ id }) => leavesOf(id)),
+  )
+  const ids = treeChunks(made).map(({ block, blocks }) =>
+    put(Buffer.from(new Uint8Array(bytes.subarray(block * BLOCK, (block + blocks) * BLOCK)).buffer)),
+  )
   return {
-    metadataDigest: sha256(metadata),
-    metadataBlocks,
-    dataBlocks,
+    metadataDigest: sha256(made.metadata),
+    metadataBlocks: made.metadataBlocks,
+    dataBlocks: made.dataBlocks,
     treeBlocks: bytes.length / BLOCK,
     root,
     tree: await Promise.all(ids),

@@ -104,7 +104,8 @@ test('an interrupted publish finds its chunks again', async () => {
   await assert.rejects(stopped, { name: 'AbortError' })
   assert.equal(await resolveTag(lib, 'web'), undefined)
   const again = await publish(lib, `dir:${source}`, 'web')
-  assert.ok(again.newChunks <= 1, `${again.newChunks} of ${again.chunks} chunks were put again`)
+  // those of the hash tree, made after the import
+  assert.ok(again.newChunks <= 2, `${again.newChunks} of ${again.chunks} chunks were put again`)
 })
 
 const noMount = process.getuid?.() !== 0 && 'mounting needs root'

@@ -118,7 +118,7 @@ export async function publish(
     return id!
   }
   const manifest: Manifest = {
-    synthesiser: 1,
+    synthesiser: 2,
     entries,
     packs,
     config: image?.config ?? Buffer.from('{}'),

@@ -1,9 +1,10 @@
-import { leafHashes, type Store, zeroLeaf } from '#cas'
+import { type Store, zeroLeaf } from '#cas'
 import { codeOf, reasonOf, sha256, ZosError } from '#codec'
 import { synthesise } from '../disk/erofs.ts'
+import { hashTree, treeChunks } from '../disk/hash-tree.ts'
 import { pathOf } from '../disk/path.ts'
-import { fsVerityDigest, verityTree } from '../disk/verity.ts'
-import { BLOCK, CHUNK, type ChunkId, type Manifest } from '../types.ts'
+import { fsVerityDigest } from '../disk/verity.ts'
+import { BLOCK, type ChunkId, type Manifest } from '../types.ts'
 import { fileAt, type GetChunk, namingFile, pieces, rememberingPacks } from './content.ts'
 import { loadManifest } from './load.ts'
 
@@ -67,23 +68,26 @@ async function verifyDisk(
 ): Promise<void> {
   const { disk } = manifest
   const DISK = '(disk)'
+  if (manifest.synthesiser !== 2)
+    return fault(DISK, new Error('an earlier version laid it out, and none is made of it now; publish it again'))
   try {
     const made = synthesise(manifest)
     const found = sha256(made.metadata)
     if (!found.equals(disk.metadataDigest)) wrong(DISK, 'the digest of its metadata', disk.metadataDigest, found)
-    const leaves = [leafHashes(made.metadata)]
+    const leaves: Buffer[] = []
     for (const { id } of made.extents) leaves.push((await store.workers.hash(await store.get(id))).leaves)
-    const { tree, root } = verityTree(Buffer.concat(leaves))
+    const { tree, root } = hashTree(made, leaves)
     if (!root.equals(disk.root)) wrong(DISK, 'its root', disk.root, root)
     const expected = [made.metadataBlocks, made.dataBlocks, tree.length / BLOCK].join(' ')
     const said = [disk.metadataBlocks, disk.dataBlocks, disk.treeBlocks].join(' ')
     if (said !== expected) fault(DISK, new Error(`its regions have ${expected} blocks, the manifest says ${said}`))
-    for (const [n, id] of disk.tree.entries()) {
-      const bytes = await store.get(id)
-      if (!bytes.equals(tree.subarray(n * CHUNK, (n + 1) * CHUNK)))
+    const chunks = treeChunks(made)
+    if (disk.tree.length !== chunks.length) fault(DISK, new Error('its hash tree is incomplete'))
+    for (const [n, { block, blocks }] of chunks.slice(0, disk.tree.length).entries()) {
+      const bytes = await store.get(disk.tree[n]!)
+      if (!bytes.equals(tree.subarray(block * BLOCK, (block + blocks) * BLOCK)))
         fault(DISK, new Error(`chunk ${n} of its hash tree is another one`))
     }
-    if (disk.tree.length !== Math.ceil(tree.length / CHUNK)) fault(DISK, new Error('its hash tree is incomplete'))
   } catch (error) {
     fault(DISK, error)
   }

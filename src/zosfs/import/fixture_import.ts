@@ -30,7 +30,7 @@ export async function finished(read: (sink: Sink) => Promise<Tree>): Promise<Man
   const parts = await finishTree(await read(sink), sink)
   const put = async (bytes: Buffer) => (await store.put(bytes)).id
   const disk = await diskFacts(parts, (id) => sink.leaves.get(id.toString('latin1'))!, put)
-  return { synthesiser: 1, ...parts, config: text('{}'), layers: [], disk, startClosure: [] }
+  return { synthesiser: 2, ...parts, config: text('{}'), layers: [], disk, startClosure: [] }
 }
 
 /** The manifest of an image of these layers. */

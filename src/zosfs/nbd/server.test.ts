@@ -24,15 +24,31 @@ test('nbdinfo sees a read-only export of the fixed size with its allocation', as
   assert.equal(it!.can_multi_conn, true)
   assert.deepEqual(it!.contexts, ['base:allocation'])
   const map = await run('nbdinfo', ['--map', '--json', starting.uri])
-  assert.deepEqual(
-    (JSON.parse(map.stdout.toString()) as { offset: number; length: number; type: number }[]).map(
-      ({ offset, length, type }) => [offset, length, type],
-    ),
-    [
-      [0, imageSize(), 0],
-      [imageSize(), 2 ** 40 - imageSize(), 3],
-    ],
-  )
+  const { metadataBlocks, extents } = tree.synthesised
+  const used = [metadataBlocks, tree.manifest.disk.treeBlocks, ...extents.map(({ blocks }) => blocks)]
+  let at = 0
+  let allocated = 0
+  for (const { offset, length, type } of JSON.parse(map.stdout.toString()) as Record<
+    'offset' | 'length' | 'type',
+    number
+  >[]) {
+    assert.equal(offset, at)
+    if (type === 0) allocated += length
+    // hole and zero: nothing of the image is there
+    else
+      assert.deepEqual(
+        [
+          type,
+          tree
+            .image()
+            .subarray(at, at + length)
+            .some(Boolean),
+        ],
+        [3, false],
+      )
+    at += length
+  }
+  assert.deepEqual([at, allocated], [2 ** 40, used.reduce((sum, blocks) => sum + blocks, 0) * 4096])
   const { stdout: list } = await run('nbdinfo', ['--list', `nbd+unix://?socket=${starting.path}`])
   assert.match(list.toString(), /export="vm-1"/)
   assert.notEqual((await tryRun('nbdinfo', [`nbd+unix:///other?socket=${starting.path}`])).code, 0)
@@ -201,8 +217,8 @@ test('a client that asks for much and fetches nothing is not read from any more'
   const { requests } = server.stat()
   assert.ok(requests < 200, `${requests} requests taken`)
   const answered = new Set<bigint>()
-  for (let n = 0; n < 600; n++) answered.add((await client.chunk()).cookie)
-  assert.equal(answered.size, 600)
+  // an answer has a chunk for each run of data and of zeros
+  while (answered.size < 600) answered.add((await client.chunk()).cookie)
   client.socket.destroy()
 })
 
