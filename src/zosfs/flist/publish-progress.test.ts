@@ -6,8 +6,8 @@ import type { Store } from '#cas'
 import { sleep } from '#sys'
 import { publish } from '#zosfs'
 import { noise } from '../disk/fixture.ts'
+import type { Progress } from './progress.ts'
 import { library, root } from './publish.fixture.ts'
-import type { Progress } from './publish.ts'
 
 test('a folder that takes seconds is told of with its total', async () => {
   const source = join(root, 'slow')
