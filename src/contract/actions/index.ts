@@ -1,3 +1,4 @@
+export { listProposals, type Proposal, proposalId } from './board.ts'
 export { whyClosed } from './closed.ts'
 export type { Receipt } from './deliver.ts'
 export {
@@ -10,6 +11,7 @@ export {
   type SlotStatus,
 } from './deployments.ts'
 export { coins } from './fees.ts'
+export { freeze } from './freeze.ts'
 export { type Grid, notFinalYet, openGrid } from './grid.ts'
 export {
   contractMembers,
@@ -42,10 +44,6 @@ export {
   approve,
   type Draft,
   draftTransition,
-  freeze,
-  listProposals,
-  type Proposal,
-  proposalId,
   propose,
   type Signed,
   signProposal,

@@ -1,38 +1,24 @@
-import { canonicalJson, ZosError } from '#codec'
+import { canonicalJson, codeOf, ZosError } from '#codec'
 import { stringToHex } from '#npm'
-import { checkSignature, type Evidence, type GroupState } from '../approval/set.ts'
-import { type ConsentState, carriesSpec, thresholdOf } from '../approval/step.ts'
+import type { GroupState } from '../approval/set.ts'
+import { type ConsentState, carriesSpec } from '../approval/step.ts'
 import type { Key } from '../keys/keys.ts'
-import { digestOf, ZERO } from '../typed/digest.ts'
-import { type Kind, type MemberSet, ROLE, type Signature, type Transition } from '../typed/schema.ts'
+import { ZERO } from '../typed/digest.ts'
+import { type Kind, ROLE, type Signature, type Transition } from '../typed/schema.ts'
+import { openProposals, type Proposal, proposalId, proposalOf, told } from './board.ts'
 import { whyClosed } from './closed.ts'
-import { consentArgs, freezeArgs } from './consent.ts'
+import { consentArgs } from './consent.ts'
 import type { Receipt } from './deliver.ts'
-import { readConsent, readStep } from './deployments.ts'
+import { readStep } from './deployments.ts'
 import { type Grid, notFinalYet, view } from './grid.ts'
-import { canonical, contractMembers, placeOf, readGroup, submitMembership } from './groups.ts'
-import { events } from './logs.ts'
+import { placeOf, readGroup, submitMembership } from './groups.ts'
 import { type Relayer, write } from './relayer.ts'
-import { type Subject, subjectOf } from './subject.ts'
+import type { Subject } from './subject.ts'
 
 type Hex = `0x${string}`
 
 /** How long a proposal may be signed. */
 const DEADLINE_SECONDS = 7 * 86400
-
-export type Proposal = {
-  /** The digest that is signed. */
-  id: Hex
-  group: Hex
-  /** The deployment's name; '' for a change of members. */
-  deployment: string
-  kind: Kind | 'membership'
-  subject: Subject
-  signatures: Signature[]
-  /** Weight of the approvals so far, and the weight needed. */
-  approvals: number
-  needs: number
-}
 
 /** A proposal as somebody's signature left it; AGREED: it has taken effect, by RECEIPT where we brought it to the chain. */
 export type Signed = Proposal & { agreed: boolean; receipt?: Receipt }
@@ -64,9 +50,6 @@ export function draftTransition(group: GroupState, state: ConsentState, kind: Ki
     ...draft,
   }
 }
-
-export const proposalId = (grid: Grid, s: Subject): Hex =>
-  'set' in s ? digestOf(grid.domain, 'MemberSet', s.set) : digestOf(grid.domain, 'Transition', s.transition)
 
 /** One member's signature over a proposal: what travels, by the chain's board, a file or a message. */
 export function signProposal(grid: Grid, group: GroupState, key: Key, subject: Subject): Signature {
@@ -141,33 +124,12 @@ const postArgs = ({ group, set }: GroupState, id: Hex, s: Signature, data: Hex) 
   data,
 ]
 
-function proposalOf(
-  grid: Grid,
-  group: GroupState,
-  subject: Subject,
-  signatures: Signature[],
-  evidence?: Evidence,
-): Proposal {
-  const id = proposalId(grid, subject)
-  const needs = 'set' in subject ? group.set.thresholds.membership : thresholdOf(subject.transition.kind, group.set)
-  return {
-    id,
-    group: group.group,
-    deployment: 'set' in subject ? '' : subject.transition.name,
-    kind: 'set' in subject ? 'membership' : subject.transition.kind,
-    subject,
-    signatures,
-    approvals: signatures.reduce((w, s) => w + checkSignature(group, ROLE.approve, id, s, evidence), 0),
-    needs,
-  }
-}
-
 /** Asks the contract what it would say; passes only when weight is all that is missing. */
 async function rehearse(grid: Grid, relayer: Relayer, p: Proposal): Promise<void> {
   try {
     await submit(grid, relayer, p)
   } catch (error) {
-    if ((error as { code?: string }).code !== 'contract-NotEnoughWeight') throw error
+    if (codeOf(error) !== 'contract-NotEnoughWeight') throw error
   }
 }
 
@@ -175,104 +137,4 @@ async function rehearse(grid: Grid, relayer: Relayer, p: Proposal): Promise<void
 export function submit(grid: Grid, relayer: Relayer, p: Pick<Proposal, 'subject' | 'signatures'>): Promise<Receipt> {
   if ('set' in p.subject) return submitMembership(grid, relayer, p.subject.set, p.signatures)
   return write(grid, relayer, 'approve', [p.subject.transition, ...consentArgs(p.signatures)])
-}
-
-/** The proposals of a group that can still be completed: of this epoch, next in their deployment, in time. */
-export async function listProposals(grid: Grid, group: Hex): Promise<Proposal[]> {
-  const state = await readGroup(grid, group)
-  return openProposals(grid, state, await told(grid, state.set))
-}
-
-/** The same, of the proposal ONLY where one is given. */
-async function openProposals(
-  grid: Grid,
-  state: GroupState,
-  evidenceOf: (id: Hex) => Evidence,
-  only?: Hex,
-): Promise<Proposal[]> {
-  const { number } = await grid.engine.finalized()
-  const posted = await events(grid, ['Posted'], [state.group], { to: BigInt(number) })
-  const subjects = new Map<Hex, Subject>()
-  const signatures = new Map<Hex, Map<number, Signature>>()
-  for (const e of posted) {
-    if (e.args.epoch !== state.set.epoch) continue
-    const id = e.args.digest as Hex
-    if (only !== undefined && id !== only) continue
-    const posted = { member: e.args.member as number, signature: e.args.signature as Hex }
-    const signature = canonical(grid, state.set, posted)
-    const all = signatures.get(id) ?? new Map<number, Signature>()
-    signatures.set(id, all.set(signature.member, signature))
-    const subject = subjectOf(e.args.data as Hex)
-    // the board is open to every member: what is told must be what was signed
-    if (subject && proposalId(grid, subject) === id) subjects.set(id, subject)
-  }
-  const open: Proposal[] = []
-  for (const [id, subject] of subjects) {
-    if (!(await stillOpen(grid, state, subject))) continue
-    const all = [...signatures.get(id)!.values()].sort((a, b) => a.member - b.member)
-    const evidence = evidenceOf(id)
-    const good = all.filter((s) => isGood(state, id, s, evidence))
-    open.push(proposalOf(grid, state, subject, good, evidence))
-  }
-  return open
-}
-
-/**
- * For members that are contracts, the board's own word: the contract asked them when the signature was posted, and asks
- * again when the step is submitted. A lie here costs a refused transaction, nothing more.
- */
-async function told(grid: Grid, set: MemberSet): Promise<(id: Hex) => Evidence> {
-  const contracts = await contractMembers(grid, set)
-  return (id) => ({ contracts, taken: new Set([id]) })
-}
-
-function isGood(state: GroupState, id: Hex, s: Signature, evidence: Evidence): boolean {
-  try {
-    checkSignature(state, ROLE.approve, id, s, evidence)
-    return true
-  } catch {
-    return false
-  }
-}
-
-async function stillOpen(grid: Grid, state: GroupState, s: Subject): Promise<boolean> {
-  const now = Date.now() / 1000
-  if ('set' in s) return s.set.previous === state.digest && s.set.deadline >= now
-  const t = s.transition
-  const d = await readStep(grid, state.group, t.name)
-  return t.previous === d.head && t.sequence === d.sequence + 1 && t.deadline >= now
-}
-
-/** Freezes a deployment at once, by one member alone. */
-export async function freeze(
-  grid: Grid,
-  relayer: Relayer,
-  key: Key,
-  group: Hex,
-  name: string,
-): Promise<{ until: number }> {
-  for (let attempt = 0; ; attempt++) {
-    const { group: state, state: consent } = await readConsent(grid, group, name)
-    if (consent.status === 'none')
-      throw new ZosError(`Freeze "${name}": there is no such deployment`, { code: 'no-deployment' })
-    const member = placeOf(state, key.address)
-    // room for a chain whose clock is behind ours: a minute, of a short time a quarter
-    const { freezeSeconds } = state.set
-    const until = Math.floor(Date.now() / 1000) + freezeSeconds - Math.min(60, Math.floor(freezeSeconds / 4))
-    const f = { group, epoch: state.set.epoch, name, sequence: consent.sequence, until }
-    const signature = { member, signature: key.sign(digestOf(grid.domain, 'Freeze', f)) }
-    try {
-      await write(grid, relayer, 'freeze', freezeArgs(f, signature))
-      return { until }
-    } catch (error) {
-      // an update may have come in between; a stop must not fail for that
-      const code = (error as { code?: string }).code
-      if (code === 'contract-AlreadyFroze')
-        throw new ZosError(
-          `Freeze "${name}": "${key.name}" used its one freeze of this epoch; another member can, or the group holds it: zos freeze ${name} --hold`,
-          { code, cause: error },
-        )
-      if (attempt === 3 || (code !== 'contract-NotTheSuccessor' && code !== 'contract-StaleEpoch')) throw error
-    }
-  }
 }
