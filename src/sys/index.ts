@@ -5,16 +5,8 @@ export { GcmContext } from './ffi-gcm.ts'
 export { callable, confine, giveBack, permissions } from './ffi-memory.ts'
 export { syncDirectory, writeAtomic } from './file.ts'
 export { makeFolder } from './folder.ts'
-export {
-  type Call,
-  type CallOptions,
-  callUnix,
-  type Handler,
-  openUnix,
-  type Routes,
-  serveUnix,
-  type UpgradeHandler,
-} from './http.ts'
+export { type Call, type Handler, type Routes, serveUnix, type UpgradeHandler } from './http.ts'
+export { type CallOptions, callUnix, openUnix } from './http-call.ts'
 export { collectGarbage, trimMemory } from './memory.ts'
 export { http } from './node-http.ts'
 export { freePort } from './port.ts'
