@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { reasonOf, ZosError } from '#codec'
 import {
+  type DeploymentStatus,
   type Key,
   parseSpec,
   placeOf,
@@ -17,10 +18,9 @@ import {
   type WantedSlot,
 } from '#contract'
 import { places } from '#wire'
-import { checkSignature, openLibrary, resolveTag } from '#zosfs'
+import { openLibrary } from '#zosfs'
 import { parseFlags } from '../flags.ts'
 import { namedHub } from '../hub.ts'
-import { table } from '../terminal.ts'
 import {
   type Context,
   groupOfDeployment,
@@ -31,9 +31,10 @@ import {
   signer,
   silenceOf,
 } from './context.ts'
-import type { Member } from './fetch.ts'
-import { keptFor, neighboursOf, reservedOf, stepOf } from './neighbours.ts'
+import { keptFor, neighboursOf, type Reader, reservedOf, stepOf } from './neighbours.ts'
 import { giveAddresses } from './network.ts'
+import { pin } from './pin.ts'
+import { showPlan } from './plan.ts'
 import { flistsOf, hubsFor } from './private.ts'
 import { openPlaced, readersOf } from './sealed.ts'
 import { FLAGS, proposeStep } from './steps.ts'
@@ -48,40 +49,6 @@ function readSpec(file: string): Spec {
     throw new ZosError(`Read spec "${file}": ${reasonOf(cause)}`, { code: 'no-spec', cause })
   }
   return parseSpec(text, file)
-}
-
-type Library = ReturnType<typeof openLibrary>
-
-/** What IMAGE means now; as with `zos run` one that nobody published yet is published first, but not for a plan. */
-async function tagOf(library: Library, image: string, { plan, ...member }: Member & { plan: boolean }) {
-  const known = await resolveTag(library, image)
-  if (known) return known
-  if (plan) throw new Error('it is not published, and --plan changes nothing: "zos publish" it first')
-  const { publishUnknown } = await import('../publish.ts')
-  await publishUnknown(image, member)
-  const made = await resolveTag(library, image)
-  if (!made) throw new Error('its name is not there after it was published')
-  return made
-}
-
-/** Each image's name becomes the digest it means now, checked against its publisher's signature. */
-async function pin(spec: Spec, library: Library, who: Member & { plan: boolean }): Promise<Spec> {
-  const workloads = []
-  for (const w of spec.workloads) {
-    if (w.flist) {
-      workloads.push(w)
-      continue
-    }
-    const tag = await tagOf(library, w.image, who).catch((cause: unknown) => {
-      throw new ZosError(`Deploy "${spec.name}": image "${w.image}" of workload "${w.name}": ${reasonOf(cause)}`, {
-        code: 'unknown-image',
-        cause,
-      })
-    })
-    await checkSignature(library, tag.digest, tag.key)
-    workloads.push({ ...w, flist: tag.digest })
-  }
-  return { ...spec, workloads }
 }
 
 /** The specs that count now; none for a key that may not read them, or when one is nowhere to be had: LOST is told why. */
@@ -99,40 +66,30 @@ async function specsBefore(
   }
 }
 
-function showPlan(wanted: WantedSlot[], nodes: PlacedNode[], json: boolean): void {
-  const rows = wanted.map((w, n) => {
-    const { cpu, ram, ssd } = w.resources
-    const node = nodes[n]!
-    const price = typeof node.attributes.price === 'number' ? node.attributes.price : 0
-    return {
-      slot: w.index,
-      standby: w.mode === 2,
-      node: node.name,
-      farm: node.farmName,
-      country: node.country,
-      cpu,
-      ram,
-      ssd,
-      price,
-    }
+/** The node for each of WANTED, which stays where it is if it can; says which of them give no sign of life. */
+function choose(wanted: WantedSlot[], nodes: PlacedNode[], spec: Spec, now: DeploymentStatus): PlacedNode[] {
+  // what a farmer took back is nowhere, and may be placed anywhere
+  const held = now.slots.filter((s) => s.phase !== 'released')
+  const current = new Map(held.map((s) => [s.index + (s.standby ? 128 : 0), s]))
+  const placed = placeSlots(wanted, nodes, { current, rules: rulesOf(spec), now: Date.now() / 1000 })
+  const chosen = placed.map(({ node }) => nodes.find((n) => n.id === node.id)!)
+  for (const [n, node] of chosen.entries()) {
+    const silence = silenceOf(node)
+    if (silence) process.stderr.write(`zos: slot ${wanted[n]!.index} on "${node.name}": ${silence}\n`)
+  }
+  return chosen
+}
+
+/** WANTED with their addresses: those they have by EARLIER, or that others keep for them, else new ones. */
+async function addressed(at: Reader, wanted: WantedSlot[], earlier: SlotSpec[]): Promise<WantedSlot[]> {
+  const neighbours = await neighboursOf(at, wanted, earlier)
+  const kept = await keptFor(at, wanted)
+  return giveAddresses(wanted, {
+    before: earlier,
+    kept,
+    neighbours,
+    reserved: await reservedOf(neighbours, at.readers),
   })
-  if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
-  else
-    process.stdout.write(
-      table(
-        ['SLOT', 'NODE', 'FARM', 'COUNTRY', 'CPUS', 'MEMORY', 'DISK', 'PRICE'],
-        rows.map((r) => [
-          `${r.slot}${r.standby ? ' (standby)' : ''}`,
-          r.node,
-          r.farm,
-          r.country,
-          String(r.cpu / 1000),
-          `${r.ram} MiB`,
-          `${r.ssd} MiB`,
-          r.price === 0 ? 'free' : String(r.price),
-        ]),
-      ),
-    )
 }
 
 /** `zos deploy FILE`: pins, places, seals, uploads, proposes; whatever can be refused is refused before anything is sent. */
@@ -156,52 +113,35 @@ export default async function deploy(args: string[]): Promise<number> {
     readDeployment(context.grid, group.group, name),
     readConsent(context.grid, group.group, name),
   ])
-  // what a farmer took back is nowhere, and may be placed anywhere
-  const held = now.slots.filter((s) => s.phase !== 'released')
-  const current = new Map(held.map((s) => [s.index + (s.standby ? 128 : 0), s]))
-  const chosen = placeSlots(wanted, nodes, { current, rules: rulesOf(spec), now: Date.now() / 1000 }).map(
-    ({ node }) => nodes.find((n) => n.id === node.id)!,
-  )
-  for (const [n, node] of chosen.entries()) {
-    const silence = silenceOf(node)
-    if (silence) process.stderr.write(`zos: slot ${wanted[n]!.index} on "${node.name}": ${silence}\n`)
-  }
+  const chosen = choose(wanted, nodes, spec, now)
   if (flags.plan) {
     showPlan(wanted, chosen, flags.json)
     return 0
   }
   const key = await signer(flags.as, 'deploy')
   placeOf(consent.group, key.address) // refused here, before the hub gets anything
+  const isUpdate = now.state === 'active'
   const readers = readersOf(consent.group.set)
   const reader = { context, key, group: group.group, readers }
   const lost = new Set<string>()
   const before = await specsBefore(context, key, consent.state.placed, lost)
-  if (now.state === 'active')
+  if (isUpdate)
     refuseShrunk(
       `update "${name}"`,
       before,
       wanted.map((w) => w.spec),
     )
   // what waits for approvals may be what others name already
-  const earlier = now.state === 'active' ? before : await specsBefore(context, key, await stepOf(reader, name), lost)
-  const neighbours = await neighboursOf(reader, wanted, earlier)
-  const addressed = giveAddresses(wanted, {
-    before: earlier,
-    kept: await keptFor(reader, wanted),
-    neighbours,
-    reserved: await reservedOf(neighbours, readers),
-  })
-  const { root, sealed } = await sealSpecs(
-    addressed.map((w) => salted(w.spec)),
-    (n) => [chosen[n]!.seal, ...readers],
-  )
+  const earlier = isUpdate ? before : await specsBefore(context, key, await stepOf(reader, name), lost)
+  const specs = (await addressed(reader, wanted, earlier)).map((w) => salted(w.spec))
+  const { root, sealed } = await sealSpecs(specs, (n) => [chosen[n]!.seal, ...readers])
   const own = hubsFor(context, key, group, name)
   for (const [flist, isPrivate] of flistsOf(spec)) await uploadMissing(isPrivate ? own : context, library, flist)
   for (const { bytes } of sealed) await putSpec(context, bytes)
   // said only now: what was refused above changes no address
   for (const why of lost) process.stderr.write(`zos: the workloads get new addresses: ${why}\n`)
   const act = { context, key, group, name, consent, json: flags.json }
-  return await proposeStep(act, now.state === 'active' ? 'update' : 'deploy', {
+  return await proposeStep(act, isUpdate ? 'update' : 'deploy', {
     specRoot: root,
     slots: wanted.map((w, n) => ({
       index: w.index,

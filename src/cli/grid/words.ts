@@ -1,3 +1,4 @@
+import { codeOf } from '#codec'
 import {
   describe,
   type Key,
@@ -23,7 +24,7 @@ async function readSpecs(context: Context, key: Key, t: Transition): Promise<Slo
       specs.push((await openSealed(bytes, key.sealSecret, expected)).spec)
     } catch (error) {
       // sealed to others is an answer; bytes that are not what is to be signed are not
-      if ((error as { code?: string }).code !== 'not-a-recipient') throw error
+      if (codeOf(error) !== 'not-a-recipient') throw error
       return 'sealed'
     }
   }
