@@ -11,7 +11,7 @@ import { type Benchmark, median } from './row.ts'
 
 const RUNS = 9
 const BLOCK_TIME = 1000
-/** The bar of the issue, milliseconds. */
+/** The bar (docs/benchmarks.md), milliseconds. */
 const BAR = 2000
 
 const bench: Benchmark = {

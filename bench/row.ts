@@ -10,7 +10,7 @@ export type Row = {
   /** ours ÷ peer. */
   ratio: number
   better: 'lower' | 'higher'
-  /** The bar of the issue: `ratio` must not be worse. */
+  /** The bar: `ratio` must not be worse. docs/benchmarks.md says where each comes from. */
   must: number
   /** Further figures worth printing. */
   notes: Record<string, string | number>

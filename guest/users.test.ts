@@ -7,7 +7,7 @@ import { completeEnv, resolveUser } from './users.ts'
 const passwd = 'root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n# no\n7777:x:42:43::/odd:/bin/sh\n'
 const group = 'root:x:0:\nwheel:x:10:bob,ann\nbob:x:1000:\nmail:x:8:bob\n'
 
-test('users as Docker resolves them', () => {
+test('a user, a group and what is added to them are resolved as Docker does', () => {
   const of = (user: string, add: string[] = []) => resolveUser(user, passwd, group, add)
   assert.deepEqual(of(''), { uid: 0, gid: 0, groups: [0], home: '/root' })
   assert.deepEqual(of('bob'), { uid: 1000, gid: 1000, groups: [1000, 10, 8], home: '/home/bob' })
@@ -30,7 +30,7 @@ test('the environment gets what Docker adds, and no name twice', () => {
   assert.deepEqual(env.sort(), ['A=2', 'B=', 'HOME=/home/bob', 'HOSTNAME=h', 'PATH=/x', 'TERM=xterm'])
 })
 
-test('signals and exits', () => {
+test('signals have their numbers by any name Docker takes, and an exit is told as Docker tells it', () => {
   const numbers = ['TERM', 'SIGKILL', '9', 'hup', 'RTMIN+3', 'RTMAX', 'NOPE', '', '0', '65', 'SIGRTMAX-1'].map(
     signalNumber,
   )

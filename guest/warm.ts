@@ -7,18 +7,20 @@ import { forkWaiting, release, type Waiting } from './waiting.ts'
 import { type Answer, main } from './workload.ts'
 
 const SPEC: StartSpec = {
-  ...{ hostname: 'warm', root: { dataBlocks: 0, hashStart: 0, rootHash: '' }, machineId: '', time: '', entropy: '' },
-  ...{
-    memoryLimit: 0,
-    cpus: 0,
-    readOnly: false,
-    confined: false,
-    tmpfs: [],
-    volumes: [],
-    hosts: '',
-    resolvConf: '',
-    init: false,
-  },
+  hostname: 'warm',
+  root: { dataBlocks: 0, hashStart: 0, rootHash: '' },
+  machineId: '',
+  time: '',
+  entropy: '',
+  memoryLimit: 0,
+  cpus: 0,
+  readOnly: false,
+  confined: false,
+  tmpfs: [],
+  volumes: [],
+  hosts: '',
+  resolvConf: '',
+  init: false,
   // our own binary, which ends at once when it is given an argument
   process: { argv: ['/proc/self/exe', 'end'], env: [], cwd: '', user: '', tty: null, stdin: false },
 }

@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import { busyboxTree, startNode, until } from './harness.ts'
 
 const nightly = process.env.ZOS_NIGHTLY === '1'
-/** Starts out of one template: the issue asks for a hundred. */
+/** Starts out of one template. */
 const CLONES = nightly ? 100 : 8
 
 const node = startNode()

@@ -20,7 +20,7 @@ export function lacksRival(): string | undefined {
   return 'install yggdrasil, or set MYCELIUM_BIN to a public Mycelium daemon (0.7)'
 }
 
-/** The bars beside Yggdrasil, which is slower, are the issue's: twice the throughput, half the CPU; the others stay. */
+/** The bars beside Yggdrasil, which is slower, are stricter: twice the throughput, half the CPU; the others stay. */
 function yggdrasilBar(unit: string, must: number): number {
   if (unit === 'Mbit/s') return must * 2
   return unit === 's/GB' ? must / 2 : must

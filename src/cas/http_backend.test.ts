@@ -35,7 +35,7 @@ backendConformance('http', async () => {
   }
 })
 
-test('addresses of hubs', () => {
+test('the address of a hub is a host and port, or a unix socket; anything else is none', () => {
   assert.deepEqual(parseHttpPlace('http://127.0.0.1:80'), { host: '127.0.0.1', port: 80 })
   assert.deepEqual(parseHttpPlace('http://[::1]:8080/'), { host: '::1', port: 8080 })
   assert.deepEqual(parseHttpPlace('http+unix:/run/a/network.sock'), { socketPath: '/run/a/network.sock' })

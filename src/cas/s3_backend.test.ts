@@ -155,7 +155,7 @@ test('a hub in a bucket keeps objects, specs and owners there, through a restart
   assert.deepEqual((await hubCall(again, 'test')('GET', `/specs/${sha256Hex(spec)}`)).body, spec)
 })
 
-test('addresses of buckets', () => {
+test('the address of a bucket is an endpoint, a bucket and perhaps a prefix; anything else is none', () => {
   assert.deepEqual(parseBucketPlace('s3:http://127.0.0.1:9000/zos'), {
     endpoint: 'http://127.0.0.1:9000',
     bucket: 'zos',

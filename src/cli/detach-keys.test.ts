@@ -16,7 +16,7 @@ test('keys that leave are found across reads; all else is passed on in order', (
   assert.deepEqual(typed('\x10\x10\x11'), ['\x10!'])
 })
 
-test('keys as Docker writes them', () => {
+test('detach keys are read as Docker writes them, and others are refused', () => {
   assert.deepEqual([...parseKeys('ctrl-@,q,ctrl-[,ctrl-_')], [0, 0x71, 0x1b, 0x1f])
   for (const bad of ['', 'ctrl-', 'ctrl-1', 'ab', 'a,,b', 'ü'])
     assert.throws(() => parseKeys(bad), /^ZosError: Read --detach-keys/, bad)

@@ -9,7 +9,7 @@ const flags = {
   name: { kind: 'value', about: 'd' },
 } as const
 
-test('flags as Docker reads them', () => {
+test('flags are read as Docker reads them: bundled, with =, several times, and none behind the image or "--"', () => {
   const { flags: f, rest } = parseFlags('run', ['-di', '-eA=1', '-e', 'B=2', '--name=x', 'img', '-d', '--'], flags, {
     stop: true,
   })
@@ -44,7 +44,7 @@ test('--help lists every flag with what it means, but only before the program', 
   assert.deepEqual(parseFlags('x', ['-h', 'a'], { host: { kind: 'value', short: 'h', about: '' } }).flags.host, 'a')
 })
 
-test('sizes', () => {
+test('a size is a number with b, k, m, g or t behind it, in powers of 1024', () => {
   assert.equal(parseBytes('64m', 'memory'), 64 << 20)
   assert.equal(parseBytes('1.5g', 'memory'), 1.5 * 2 ** 30)
   assert.equal(parseBytes('512', 'memory'), 512)

@@ -28,7 +28,7 @@ test('extended attributes and times, bytes and nanoseconds kept, links not follo
   assert.throws(() => readXattrs(Buffer.from(join(dir, 'none'))), { code: 'file-attributes' })
 })
 
-test('device nodes', { skip: process.getuid?.() !== 0 && 'needs root' }, () => {
+test('a device node gets the numbers it was asked for', { skip: process.getuid?.() !== 0 && 'needs root' }, () => {
   const path = join(dir, 'device')
   makeNode(Buffer.from(path), 0o060600, 259, 0x12345)
   // glibc's gnu_dev_major/minor of st_rdev

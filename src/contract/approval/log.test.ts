@@ -219,7 +219,7 @@ test('a log verifies from its text alone, and a change of any byte does not', ()
   const { text } = sample()
   const v = verifyLog(text)
   assert.deepEqual([v.group.group, v.state.version, v.group.set.epoch, v.state.frozenUntil], [team.group, 2, 2, 9000])
-  // accept-grid's flip: one digit after the last 0x
+  // one digit after the last 0x
   const at = text.lastIndexOf('0x') + 10
   assert.throws(
     () => verifyLog(text.slice(0, at) + (text[at] === 'a' ? 'b' : 'a') + text.slice(at + 1)),

@@ -36,7 +36,7 @@ test('the spec of the tour, with its defaults', () => {
   )
 })
 
-test('every field, in units', () => {
+test('every field of a spec is read, in the units that the rest of the program counts in', () => {
   const spec = parseSpec(
     `name: all
 expires: 90d

@@ -17,7 +17,7 @@ test('cards of two nodes and of one: members reach declared ports and get answer
       /^ZosError: Attach identity [0-9a-f:]+: it is attached already; detach/,
     )
   })
-  await t.test('across nodes, and back', async () => {
+  await t.test('a packet goes from card to card across nodes, and its answer back', async () => {
     web.send(tcp(web.identity, db.identity, 40_000, 80))
     const syn = await db.next()
     assert.deepEqual(syn.subarray(8, 40), Buffer.concat([web.identity.address, db.identity.address]))

@@ -81,7 +81,7 @@ describe('the agent in a microVM', {
 
     await t.test('budgets: its file, its memory, its answers', async () => {
       assert.ok((await stat((await ensureZinit({ cacheDir })).path)).size < 1_000_000)
-      // budgeted: 0.5 ms (DESIGN.md §3); ten times that on a machine that has other things to do
+      // budgeted: 0.5 ms (guest/README.md); ten times that on a machine that has other things to do
       const frame = await least(t, 'a frame and its answer', 300, () => assert.rejects(agent.signal('NOPE')))
       assert.ok(frame < 5, `${frame} ms`)
       // what an exec costs above that is the guest's fork and exec

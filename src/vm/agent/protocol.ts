@@ -36,7 +36,7 @@ export const Frame = {
   reset: 9,
   /** Guest: JSON ExitStatus; last frame of an exec or copy stream. */
   exit: 10,
-  /** Guest: u8 channel (1 stdout, 2 stderr), u56 offset, bytes of the main process's output. */
+  /** Guest: u56 offset, u8 channel (1 stdout, 2 stderr), bytes of the main process's output. */
   output: 11,
   /** Host: u64, output below is durable. */
   ack: 12,
