@@ -21,6 +21,8 @@ const ASLEEP = 5_000
 /** Bytes that may wait unsent in the kernel: all others wait in our own queue, where urgent frames can overtake them. */
 const UNSENT = 64 << 10
 const USER_TIMEOUT = 20_000
+/** Of the control frames that wait, so much may be news of routes: Hellos and what is asked find room behind them. */
+const NEWS = 16 << 10
 /**
  * Bytes that may wait unread in the kernel. They are past being reordered by urgency, so a near peer gets no more than we read
  * in one turn. A far peer needs a window as large as its round trip is long. NEAR: milliseconds of round trip.
@@ -51,6 +53,8 @@ export type Connection = {
   settle: () => void
   send: (message: Message) => void
   flush: () => void
+  /** False while news of routes are to wait. */
+  readonly hasRoom: boolean
   /** Closes a connection that keeps us waiting. */
   check: (now: number) => void
   close: (reason: string) => void
@@ -184,6 +188,9 @@ export function createConnection(
       bytes.copy(queue.bytes, at)
       queue.commit(at, bytes.length)
       dirty = true
+    },
+    get hasRoom() {
+      return queue.waitingFirst < NEWS
     },
     check(now) {
       const asleep = now - checkedAt > ASLEEP ? now - checkedAt : 0

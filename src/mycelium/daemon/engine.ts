@@ -71,6 +71,7 @@ export function createEngine(options: EngineOptions) {
   const router = createRouter({
     owns: ownership(),
     send: (link, message) => peers.connections.get(link)?.send(message),
+    hasRoom: (link) => peers.connections.get(link)?.hasRoom === true,
     onSelected: (subnet, route) => route && plane.routeFound(subnet),
     onUnreachable: (subnet) => plane.routeMissing(subnet),
     onClash: (subnet, link) => clash.heard(subnet, peers.connections.get(link)?.endpoint ?? 'a peer', reactor.now),
@@ -158,6 +159,10 @@ export function createEngine(options: EngineOptions) {
     plane.flush()
     peers.flush()
     const now = reactor.now
+    if (router.isBehind && router.tellNews(now)) {
+      peers.flush()
+      return 0
+    }
     // packets since the last look may have set a timer earlier than `dueAt`: look again soon, but not after each packet
     if (now < dueAt && now < workedAt + WORK_EVERY) return Math.min(dueAt, workedAt + WORK_EVERY) - now
     workedAt = now

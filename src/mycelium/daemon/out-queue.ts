@@ -122,6 +122,10 @@ export function createOutQueue(committed?: (bytes: Buffer, at: number, length: n
     get waiting(): number {
       return urgent.used + bulk.used
     },
+    /** Bytes of what goes first. */
+    get waitingFirst(): number {
+      return urgent.used
+    },
     /** The buffer the last `reserve` gave a place in. */
     get bytes(): Buffer {
       return reserved.bytes

@@ -14,13 +14,8 @@ export function announceAll(state: RouterState, to?: Iterable<LinkId>): void {
   for (const origin of state.origins.values()) announce(state, origin, to)
 }
 
-/** Tells TO (all, when left out) what we now use for the entry: a metric, or that it is gone. */
-export function advertise(
-  state: RouterState,
-  entry: Entry,
-  now: number,
-  to: Iterable<LinkId> = state.links.keys(),
-): void {
+/** Tells TO what we now use for the entry: a metric, or that it is gone. Who takes nothing more now has to ask again. */
+export function advertise(state: RouterState, entry: Entry, now: number, to: Iterable<LinkId>): void {
   const { selected } = entry
   const metric = selected ? metricVia(selected, state.links) : INFINITE
   // upstream retracts with its own router id; any id does, a retraction is about the neighbour and the subnet
@@ -30,6 +25,7 @@ export function advertise(
   for (const link of to) {
     // the next hop could never use its own route back
     if (selected && link === selected.link) continue
+    if (state.options.hasRoom?.(link) === false) continue
     // before it is sent: nothing that is told may be cheaper than what was noted
     if (!sent && selected) noteAdvertised(entry, routerId, selected.seqno, metric, now)
     sent = true

@@ -75,8 +75,11 @@ type Request = Extract<Message, { type: 'route-request' }>
 
 export function receiveRouteRequest(state: RouterState, link: Link, m: Request, now: number): void {
   if (!m.prefix) {
+    // who asks again meanwhile is being told
+    if (link.dump) return
     announceAll(state, [link.id])
-    for (const entry of state.entries.values()) if (entry.selected) advertise(state, entry, now, [link.id])
+    link.dump = state.entries.values()
+    state.news.isBehind = true
     return
   }
   const subnet = subnetOfPrefix(m.prefix)

@@ -1,6 +1,7 @@
 import type { Subnet } from '../address.ts'
 import type { Message, RouterId } from '../wire/control.ts'
 import { announce, announceAll } from './advertise.ts'
+import { tellNews } from './news.ts'
 import { INFINITE } from './numbers.ts'
 import { ask, askOwn, receiveRouteRequest, repeatQueries, want } from './queries.ts'
 import { receiveSeqnoRequest } from './seqno.ts'
@@ -103,6 +104,10 @@ export function createRouter(options: RouterOptions) {
         suspect: false,
         silent: false,
         allowance: state.limits.requestsPerSecond,
+        updates: state.limits.updatesPerSecond,
+        asked: 0,
+        told: state.news.first + state.news.entries.length,
+        dump: undefined,
       }
       links.set(id, link)
       announceAll(state, [id])
@@ -119,6 +124,7 @@ export function createRouter(options: RouterOptions) {
         links.delete(id)
         for (const entry of affected) entry.routes.delete(id)
       })
+      tellNews(state, now)
     },
 
     receive(id: LinkId, message: Message, now: number): void {
@@ -126,6 +132,7 @@ export function createRouter(options: RouterOptions) {
       if (!link) return
       hear(state, link, now)
       receive(state, link, message, now)
+      tellNews(state, now)
     },
 
     /** Any bytes from a neighbour prove that it lives. */
@@ -151,6 +158,13 @@ export function createRouter(options: RouterOptions) {
     want: (subnet: Subnet, now: number, from?: LinkId): boolean =>
       want(state, subnet, now, from === undefined ? undefined : links.get(from)),
 
+    /** Whether news waits for a neighbour to have room, or for the next second. */
+    get isBehind(): boolean {
+      return state.news.isBehind
+    },
+    /** Tells news that waited; true when something was sent. */
+    tellNews: (now: number): boolean => tellNews(state, now),
+
     /** Runs what is due; returns when to call again. */
     tick(now: number): number {
       if (now >= state.announceAt) {
@@ -166,7 +180,9 @@ export function createRouter(options: RouterOptions) {
         state.sweepAt = now + SWEEP_EVERY
         sweep(state, now)
       }
-      return Math.min(state.sweepAt, watchLinks(state, now), repeatQueries(state, now))
+      const next = Math.min(state.sweepAt, watchLinks(state, now), repeatQueries(state, now))
+      tellNews(state, now)
+      return next
     },
   }
 }

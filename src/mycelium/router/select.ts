@@ -1,11 +1,12 @@
-import { advertise, told } from './advertise.ts'
+import { told } from './advertise.ts'
+import { note } from './news.ts'
 import { INFINITE } from './numbers.ts'
 import { requestFresher } from './seqno.ts'
 import { BIG_CHANGE, type RouterState, type Told } from './state.ts'
 import { bestRoute } from './table.ts'
 import type { Entry } from './types.ts'
 
-/** Chooses anew and tells the neighbours when it matters to them. BEFORE is what they know. */
+/** Chooses anew; the neighbours are to be told when it matters to them. BEFORE is what they know. */
 export function reselect(state: RouterState, entry: Entry, now: number, before: Told): void {
   const old = entry.selected
   const best = bestRoute(entry, state.links)
@@ -21,5 +22,5 @@ export function reselect(state: RouterState, entry: Entry, now: number, before: 
     after.routerId !== before.routerId ||
     (after.metric === INFINITE) !== (before.metric === INFINITE) ||
     Math.abs(after.metric - before.metric) > BIG_CHANGE
-  if (changed) advertise(state, entry, now)
+  if (changed) note(state, entry)
 }

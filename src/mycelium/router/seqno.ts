@@ -41,7 +41,10 @@ function remember(
 /** Asks LINK for a route to the source that is newer than what we ever advertised. */
 export function requestSeqno(state: RouterState, entry: Entry, routerId: RouterId, link: LinkId, now: number): void {
   const source = entry.sources.get(routerId)
-  if (!source) return
+  const to = state.links.get(link)
+  // more than it takes in a second: `sweepEntry` asks again
+  if (!source || !to || to.asked >= state.limits.requestsPerSecond) return
+  to.asked++
   const seqno = nextSeqno(source.seqno)
   remember(state, entry.subnet, routerId, seqno, now)
   const prefix = prefixOf(entry.subnet)

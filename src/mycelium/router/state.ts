@@ -31,7 +31,13 @@ export const REFRESH_BEFORE = 60_000
 export const BIG_CHANGE = 10
 export const SWEEP_EVERY = 1_000
 
-const defaultLimits: RouterLimits = { subnets: 65_536, queries: 4_096, requestsPerSecond: 200, searchesPerSecond: 500 }
+const defaultLimits: RouterLimits = {
+  subnets: 65_536,
+  queries: 4_096,
+  requestsPerSecond: 200,
+  searchesPerSecond: 500,
+  updatesPerSecond: 2_000,
+}
 
 export type SeqnoRequest = { until: number; sentAt: number; seqno: number; waiting: Set<LinkId> }
 
@@ -46,6 +52,8 @@ export type RouterState = {
   held: Map<string, number>
   asked: Map<string, number>
   queries: Map<Subnet, Query>
+  /** Changes in order, the first one being number `first`; and whether somebody has not been told all of them. */
+  news: { first: number; entries: Entry[]; isBehind: boolean }
   /** Seqno requests passed on lately, by subnet and router id, and who waits for the answer. */
   seqnoRequests: Map<string, SeqnoRequest>
   counters: { filtered: number; unfeasible: number; tableFull: number; requestsDropped: number }
@@ -67,6 +75,7 @@ export const newState = (options: RouterOptions, limits = { ...defaultLimits, ..
   held: new Map(),
   asked: new Map(),
   queries: new Map(),
+  news: { first: 0, entries: [], isBehind: false },
   seqnoRequests: new Map(),
   counters: { filtered: 0, unfeasible: 0, tableFull: 0, requestsDropped: 0 },
   announceAt: 0,

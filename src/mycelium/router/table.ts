@@ -21,6 +21,7 @@ export const newEntry = (subnet: Subnet, host: string, now: number): Entry => ({
   sources: new Map(),
   asker: undefined,
   since: now,
+  changed: -1,
   refreshAfter: 0,
   askAfter: 0,
 })

@@ -32,6 +32,8 @@ export type Entry = {
   asker: string | undefined
   /** When `selected` was last replaced. */
   since: number
+  /** The number of its last change in the news. */
+  changed: number
   /** No refresh is asked for before this time. */
   refreshAfter: number
   /** No fresher seqno is asked for before this time. */
@@ -59,6 +61,12 @@ export type Link = {
   silent: boolean
   /** How many requests it may still cause in this second: a flood of them must not multiply here. */
   allowance: number
+  /** How many updates it may still be sent in this second, and how many seqnos it was asked for. */
+  updates: number
+  asked: number
+  /** All news before this number was told, and what is left to be told of the table it asked for. */
+  told: number
+  dump: Iterator<Entry> | undefined
 }
 
 export type Query = {
@@ -73,6 +81,8 @@ export type Query = {
 
 export type RouterOptions = {
   send: (link: LinkId, message: Message) => void
+  /** False while updates for LINK are to wait: `tellNews` is to be called once they need not. */
+  hasRoom?: (link: LinkId) => boolean
   /** True when the key inside ROUTERID may announce SUBNET. */
   owns: (routerId: RouterId, subnet: Subnet) => boolean
   /** The selected next hop of SUBNET is another one, or none. */
@@ -90,4 +100,6 @@ export type RouterLimits = {
   requestsPerSecond: number
   /** New searches of this node, whoever's packets cause them. */
   searchesPerSecond: number
+  /** Sent to one neighbour. */
+  updatesPerSecond: number
 }

@@ -1,4 +1,5 @@
 import { told } from './advertise.ts'
+import { tellNews } from './news.ts'
 import { INFINITE, nextSeqno } from './numbers.ts'
 import { removeEntry } from './room.ts'
 import { reselect } from './select.ts'
@@ -60,6 +61,7 @@ function revive(state: RouterState, link: Link, now: number): void {
     link.silent = false
     link.suspect = false
   })
+  tellNews(state, now)
 }
 
 /** When LINK, not having been heard since its Hello, is suspected. */
@@ -98,6 +100,8 @@ export function sweep(state: RouterState, now: number): void {
   state.searches = state.limits.searchesPerSecond
   for (const link of state.links.values()) {
     link.allowance = state.limits.requestsPerSecond
+    link.updates = state.limits.updatesPerSecond
+    link.asked = 0
     if (!link.helloAnswered && now - link.helloAt > silentAfter(link)) setSilent(state, link, now)
     if (now - link.saidAt >= HELLO_EVERY / 2) sayHello(state, link, now)
   }
