@@ -10,7 +10,7 @@ const FIXTURE = resolve(import.meta.dirname, 'ffi-left.fixture.ts')
 export function askingLeft(path: string) {
   return {
     env: { ZOS_LEFT: path, NODE_OPTIONS: `--import ${FIXTURE}` },
-    async left(child: ChildProcess): Promise<unknown> {
+    async left(child: Pick<ChildProcess, 'kill'>): Promise<unknown> {
       rmSync(path, { force: true })
       child.kill('SIGUSR2')
       await until('the program to say what it can', 20_000, () => existsSync(path))

@@ -19,13 +19,20 @@ export function programFlags(root = ROOT): string[] {
   return ['--disable-warning=ExperimentalWarning', ...(fresh ? ['--conditions=packed'] : [])]
 }
 
-/** Node's flags for a program that `confine`s itself: until then it may do all that one of ours does, but write besides WRITES. */
-export const confinable = (...writes: readonly string[]): string[] => [
-  ...['--permission', '--allow-fs-read=*', ...writes.map((path) => `--allow-fs-write=${path}`)],
-  ...['--allow-child-process', '--allow-worker', '--allow-net', '--allow-ffi'],
-  // it gives up most of it
-  '--disable-warning=SecurityWarning',
-]
+/**
+ * Node's flags for a program that `confine`s itself: until then it may do all that one of ours does, but write besides WRITES and
+ * what is kept of compiled code.
+ */
+export function confinable(...writes: readonly string[]): string[] {
+  const compiled = process.env.NODE_COMPILE_CACHE
+  const paths = compiled === undefined ? writes : [...writes, compiled]
+  return [
+    ...['--permission', '--allow-fs-read=*', ...paths.map((path) => `--allow-fs-write=${path}`)],
+    ...['--allow-child-process', '--allow-worker', '--allow-net', '--allow-ffi'],
+    // it gives up most of it
+    '--disable-warning=SecurityWarning',
+  ]
+}
 
 /**
  * Starts this program anew with these flags, as the same process; does nothing where it has them. For one that is found out to need

@@ -1,13 +1,15 @@
-import { randomBytes } from 'node:crypto'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync, rmSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { codeOf, ZosError } from '#codec'
 import type { Daemon } from '#mycelium'
 import { serveFar, waysTo } from '#node'
-import { alive, callUnix, until } from '#sys'
+import { alive, callUnix, confinable, programFlags, until } from '#sys'
 import { places } from '#wire'
 import type { GridFacts } from './local.ts'
+import type { Said } from './way_node.ts'
 
 /** Where a program that knows no overlay finds chain and hubs of a grid. */
 export type Way = AsyncDisposable & { rpc: string[]; hub: string[] }
@@ -82,6 +84,35 @@ function sweep(prefix: string): void {
   }
 }
 
+/** The way to FACTS by an overlay node for this command alone, through sockets in the folder DIR. */
+async function ownWay(facts: GridFacts, dir: string): Promise<Way> {
+  await using stack = new AsyncDisposableStack()
+  // what it may write to has to be there when it starts
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  stack.defer(() => rmSync(dir, { recursive: true, force: true }))
+  const child = fork(join(import.meta.dirname, 'way_node.ts'), [dir, JSON.stringify(facts)], {
+    execArgv: [...programFlags(), ...confinable(dir)],
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    // what a terminal tells its foreground is for the command, which may need the way to end in order
+    detached: true,
+  })
+  const ended = once(child, 'exit')
+  stack.defer(async () => {
+    if (child.connected) child.disconnect()
+    await ended
+  })
+  const said = once(child, 'message').then(([one]) => one as Said)
+  // after all that it said
+  const silent = once(child, 'close').then(([code, signal]): Said => {
+    const reason = `Reach the grid: the command's overlay node ended: ${signal ?? code}`
+    return { reason, code: 'way-ended', kind: 'node' }
+  })
+  const first = await Promise.race([said, silent])
+  if ('reason' in first) throw new ZosError(first.reason, first)
+  const kept = stack.move()
+  return { ...first, [Symbol.asyncDispose]: () => kept.disposeAsync() }
+}
+
 /**
  * The way of a command to the grid of FACTS. Places of the overlay are reached by the `zos join` that runs here (HERE), else by
  * an identity made for this command alone; either way what is said is sealed for the chain's and the hub's own keys.
@@ -93,15 +124,7 @@ export async function openWay(facts: GridFacts, here: Joined | undefined): Promi
     return { rpc: here.rpc, hub: here.hub, async [Symbol.asyncDispose]() {} }
   if (facts.peers.length === 0)
     throw new ZosError('Reach the grid: its chain is on the overlay, and its file names no peers', { code: 'no-peers' })
-  const { Daemon, parseEndpoint } = await import('#mycelium')
   const prefix = `${places().run}-way-`
   sweep(prefix)
-  await using stack = new AsyncDisposableStack()
-  const daemon = stack.use(
-    await Daemon.start({ secret: randomBytes(32), listen: [], peers: facts.peers.map(parseEndpoint) }),
-  )
-  await connected(daemon)
-  const way = stack.use(await wayBy(daemon, facts, `${prefix}${process.pid}`))
-  const kept = stack.move()
-  return { ...way, [Symbol.asyncDispose]: () => kept.disposeAsync() }
+  return ownWay(facts, `${prefix}${process.pid}`)
 }

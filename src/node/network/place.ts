@@ -8,10 +8,7 @@ import { confinable, OPENING_WRITES } from '#sys'
 export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1' }
 
 /** Node's flags for it: it writes to its folder RUN alone, besides compiled code; nor to its own memory, which is a file too. */
-export function flags(run: string): string[] {
-  const compiled = process.env.NODE_COMPILE_CACHE
-  return confinable(run, ...OPENING_WRITES, ...(compiled === undefined ? [] : [compiled]))
-}
+export const flags = (run: string): string[] => confinable(run, ...OPENING_WRITES)
 
 /** Of a node's run folder: links to the cards of running workloads; the network plane's calls about the overlay. */
 export const cardsDir = (run: string): string => join(run, 'cards')
