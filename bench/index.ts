@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
-import type { Benchmark, Row } from './row.ts'
+import type { Benchmark, Figures } from './row.ts'
 
 const files = globSync('*.ts', { cwd: import.meta.dirname }).filter(
   (f) => !['index.ts', 'row.ts', 'peer.ts', 'roots.ts'].includes(f),
@@ -36,6 +36,14 @@ function versions(): Record<string, string> {
 
 const round = (n: number) => (Math.abs(n) >= 100 ? Math.round(n) : Number(n.toPrecision(3)))
 
+/** RATIO: ours ÷ peer. */
+type Row = Pick<Benchmark, 'name' | 'claim'> & Figures & { ratio: number }
+
+async function measured({ name, claim, run }: Benchmark): Promise<Row> {
+  const figures = await run()
+  return { name, claim, ...figures, ratio: figures.ours / figures.peer }
+}
+
 function line(row: Row): string {
   const held = row.better === 'lower' ? row.ratio <= row.must : row.ratio >= row.must
   return `| ${row.name}: ${row.claim} | ${round(row.ours)} ${row.unit} | ${row.peerName}: ${round(row.peer)} | ${row.ratio.toFixed(2)} | ${row.better === 'lower' ? '≤' : '≥'} ${row.must} ${held ? 'held' : 'NOT held'} |`
@@ -57,7 +65,7 @@ if (asked.length === 0) {
       console.log(json ? JSON.stringify({ name, skipped: lacking }) : `<!-- ${name}: skipped: ${lacking} -->`)
       continue
     }
-    const row = await bench.default.run()
+    const row = await measured(bench.default)
     if (json) console.log(JSON.stringify({ ...row, commit, versions: versions() }))
     else {
       console.log(line(row))

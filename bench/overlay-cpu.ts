@@ -2,12 +2,9 @@ import { compare } from './overlay/lab.ts'
 import { lacksRival } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
-const name = 'overlay-cpu'
-const claim = 'CPU of both daemons per gigabyte carried'
-
 export default {
-  name,
-  claim,
+  name: 'overlay-cpu',
+  claim: 'CPU of both daemons per gigabyte carried',
   lacks: lacksRival,
-  run: () => compare({ name, claim, unit: 's/GB', better: 'lower', must: 1 }, 'cpu', 2),
+  run: () => compare({ unit: 's/GB', better: 'lower', must: 1 }, 'cpu', 2),
 } satisfies Benchmark

@@ -3,8 +3,6 @@ import { createNet, type Kind } from './overlay/net.ts'
 import { lacksRival } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
-const name = 'overlay-failover'
-const claim = 'diamond, the node on the path loses power: longest silence, median'
 const LIMIT = 60_000
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
 
@@ -42,8 +40,8 @@ async function longestSilence(kind: Kind): Promise<number> {
 }
 
 export default {
-  name,
-  claim,
+  name: 'overlay-failover',
+  claim: 'diamond, the node on the path loses power: longest silence, median',
   lacks: lacksRival,
-  run: () => against({ name, claim, unit: 's', better: 'lower', must: 0.1 }, longestSilence),
+  run: () => against({ unit: 's', better: 'lower', must: 0.1 }, longestSilence),
 } satisfies Benchmark

@@ -11,9 +11,6 @@ import { planeWithCards } from './overlay/plane.ts'
 import { lacksRival, yggdrasilCommand, yggdrasilConfig } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
-const name = 'overlay-identities'
-const claim =
-  'memory (PSS) of 100 workload identities on one node that has been started before, beside its daemon and storage plane'
 const COUNT = 100
 const NAMESPACE = `zi${process.pid % 10000}`
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
@@ -83,8 +80,9 @@ async function yggdrasils(dir: string): Promise<ChildProcess[]> {
 const startAll = { ours, compatible: ours, public: publicDaemons, yggdrasil: yggdrasils }
 
 export default {
-  name,
-  claim,
+  name: 'overlay-identities',
+  claim:
+    'memory (PSS) of 100 workload identities on one node that has been started before, beside its daemon and storage plane',
   lacks: lacksRival,
   async run() {
     // the first start compiles, and keeps what it needed for that
@@ -94,7 +92,7 @@ export default {
     // A node's network plane is one of five programs of Node there, which share Node's own pages; here it is one of three.
     using node = startNode()
     node.ok(['ps'])
-    const bar = { name, claim, unit: 'MB', better: 'lower', must: 0.2 } as const
+    const bar = { unit: 'MB', better: 'lower', must: 0.2 } as const
     const cards = await measured(plane)
     const row = await against(bar, (kind) => measured(startAll[kind]), { rounds: 3 })
     const notes = {

@@ -3,9 +3,6 @@ import { createNet, type Kind } from './overlay/net.ts'
 import { lacksRival } from './overlay/rival.ts'
 import type { Benchmark } from './row.ts'
 
-const name = 'overlay-join'
-const claim = 'three in a line started at once: until the first answer end to end, worst of 10'
-
 /** Seconds from the start of the first daemon to the first answer; the ends dial, so a dial may come too early. */
 async function firstAnswer(kind: Kind): Promise<number> {
   const edges = [
@@ -27,11 +24,11 @@ async function firstAnswer(kind: Kind): Promise<number> {
 }
 
 export default {
-  name,
-  claim,
+  name: 'overlay-join',
+  claim: 'three in a line started at once: until the first answer end to end, worst of 10',
   lacks: lacksRival,
   run: () =>
-    against({ name, claim, unit: 's', better: 'lower', must: 0.2 }, firstAnswer, {
+    against({ unit: 's', better: 'lower', must: 0.2 }, firstAnswer, {
       rounds: 10,
       take: (values) => Math.max(...values),
     }),

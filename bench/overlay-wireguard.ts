@@ -5,8 +5,6 @@ import { createNet, type Net, sh } from './overlay/net.ts'
 import { must } from './peer.ts'
 import type { Benchmark } from './row.ts'
 
-const name = 'overlay-wireguard'
-const claim = 'one TCP stream between two nodes'
 const SECONDS = 5
 /** Its control socket lies in one folder for all namespaces. */
 const device = (i: number) => `wg${process.pid % 10000}${i}`
@@ -58,7 +56,7 @@ async function wireguard(): Promise<number> {
 }
 
 export default {
-  name,
-  claim,
-  run: () => inTurn({ name, claim, unit: 'Mbit/s', better: 'higher', must: 3 }, 'wireguard-go', ours, wireguard),
+  name: 'overlay-wireguard',
+  claim: 'one TCP stream between two nodes',
+  run: () => inTurn({ unit: 'Mbit/s', better: 'higher', must: 3 }, 'wireguard-go', ours, wireguard),
 } satisfies Benchmark

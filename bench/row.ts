@@ -1,16 +1,11 @@
-/** One claim measured: us and a peer in the same run on the same input. */
-export type Row = {
-  name: string
-  /** What is claimed, in words. */
-  claim: string
+/** What one run of a benchmark measured: us and a peer in the same run on the same input. */
+export type Figures = {
   ours: number
   peer: number
   peerName: string
   unit: string
-  /** ours ÷ peer. */
-  ratio: number
   better: 'lower' | 'higher'
-  /** The bar: `ratio` must not be worse. docs/benchmarks.md says where each comes from. */
+  /** The bar: ours ÷ peer must not be worse. docs/benchmarks.md says where each comes from. */
   must: number
   /** Further figures worth printing. */
   notes: Record<string, string | number>
@@ -18,10 +13,11 @@ export type Row = {
 
 export type Benchmark = {
   name: string
+  /** What is claimed, in words. */
   claim: string
   /** What has to be there for it and is not, in words. */
   lacks?: () => string | undefined
-  run: () => Promise<Row>
+  run: () => Promise<Figures>
 }
 
 export function median(values: readonly number[]): number {

@@ -25,8 +25,6 @@ import { sh } from './overlay/net.ts'
 import { cpuSecondsOf } from './peer.ts'
 import type { Benchmark } from './row.ts'
 
-const name = 'vm-to-vm'
-const claim = 'one TCP stream from a workload to another on the next node, through both cards and daemons'
 const PORT = 5201
 const SECONDS = 5
 const ROUNDS = 5
@@ -190,8 +188,8 @@ async function stream({ sides: [from, far], to, others }: Pair) {
 const list = (values: number[]) => values.map((v) => v.toFixed(1)).join(' ')
 
 export default {
-  name,
-  claim,
+  name: 'vm-to-vm',
+  claim: 'one TCP stream from a workload to another on the next node, through both cards and daemons',
   lacks: () =>
     process.getuid?.() !== 0
       ? 'network namespaces and taps need root'
@@ -214,7 +212,7 @@ export default {
         return one.rate
       }
       const row = await inTurn(
-        { name, claim, unit: 'Mbit/s', better: 'higher', must: 0.5 },
+        { unit: 'Mbit/s', better: 'higher', must: 0.5 },
         'the same machines on taps of a bridge',
         take('ours', ours),
         take('peer', peer),

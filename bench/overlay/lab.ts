@@ -1,5 +1,5 @@
 import { cpuSecondsOf } from '../peer.ts'
-import { median, type Row } from '../row.ts'
+import { type Figures, median } from '../row.ts'
 import { createNet, type Kind, type Net } from './net.ts'
 import { rival } from './rival.ts'
 
@@ -79,18 +79,19 @@ async function measureLine(kinds: Kind[], seconds = 5): Promise<Measured> {
   }
 }
 
-export type Claim = Pick<Row, 'name' | 'claim' | 'unit' | 'better' | 'must'>
+/** In what is measured, and how much worse or better than the peer it may or must be. */
+export type Bar = Pick<Figures, 'unit' | 'better' | 'must'>
 
 type Options = { rounds?: number; take?: (values: number[]) => number }
 
 /** OURS and THEIRS in turn, ROUNDS times; what TAKE makes of each is compared, by default the medians. */
 export async function inTurn(
-  claim: Claim,
+  bar: Bar,
   peerName: string,
   ours: () => Promise<number>,
   theirs: () => Promise<number>,
   options: Options = {},
-): Promise<Row> {
+): Promise<Figures> {
   const { rounds = 5, take = median } = options
   const [own, other]: [number[], number[]] = [[], []]
   for (let round = 0; round < rounds; round++) {
@@ -99,17 +100,17 @@ export async function inTurn(
   }
   const [o, p] = [take(own), take(other)]
   const list = (values: number[]) => values.map((v) => v.toFixed(2)).join(' ')
-  return { ...claim, ours: o, peer: p, peerName, ratio: o / p, notes: { ours: list(own), peer: list(other) } }
+  return { ...bar, ours: o, peer: p, peerName, notes: { ours: list(own), peer: list(other) } }
 }
 
-/** MEASURE of ours and of the daemon it is compared with here; CLAIM's bar is the one against the public daemon. */
+/** MEASURE of ours and of the daemon it is compared with here; BAR is the one against the public daemon. */
 export function against(
-  claim: Claim,
+  bar: Bar,
   measure: (kind: Kind) => Promise<number>,
   options: Options & { own?: Kind } = {},
-): Promise<Row> {
-  const { kind, name, bar } = rival()
-  const held = { ...claim, must: bar(claim.unit, claim.must) }
+): Promise<Figures> {
+  const { kind, name, bar: barBeside } = rival()
+  const held = { ...bar, must: barBeside(bar.unit, bar.must) }
   return inTurn(
     held,
     name,
@@ -120,6 +121,6 @@ export function against(
 }
 
 /** Lines of ours and of the other daemon in turn; the medians of WHICH are compared. */
-export function compare(claim: Claim, which: keyof Measured, nodes: number, own: Kind = 'ours'): Promise<Row> {
-  return against(claim, async (kind) => (await measureLine(Array.from({ length: nodes }, () => kind)))[which], { own })
+export function compare(bar: Bar, which: keyof Measured, nodes: number, own: Kind = 'ours'): Promise<Figures> {
+  return against(bar, async (kind) => (await measureLine(Array.from({ length: nodes }, () => kind)))[which], { own })
 }
