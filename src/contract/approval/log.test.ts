@@ -189,6 +189,15 @@ test('one member freezes once an epoch; the quorum thaws', () => {
   assert.equal(applyApproval(team, frozen, thaw, sign(team, thaw, [alice, bob])).frozenUntil, 0)
 })
 
+test('a wipe is remembered by its step, whatever the group deploys after it', () => {
+  const take = (s: ConsentState, t: Transition) => applyApproval(team, s, t, sign(team, t, [alice, bob]))
+  const one = take(none, step(team, none, 'deploy', spec(1)))
+  assert.equal(one.wiped, undefined)
+  const two = take(one, step(team, one, 'wipe'))
+  const three = take(two, step(team, two, 'deploy', spec(2)))
+  assert.deepEqual([two.wiped, three.wiped, three.status], [2, 2, 'active'])
+})
+
 /** A log with two epochs, two versions and a freeze. */
 function sample(): { log: ApprovalLog; text: string } {
   const t1 = step(team, none, 'deploy', spec(1))

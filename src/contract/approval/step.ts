@@ -22,6 +22,8 @@ export type ConsentState = {
   roots: { version: number; specRoot: Hex }[]
   /** "epoch:member" of each freeze used. */
   froze: string[]
+  /** The last step that wiped it: data from before that is nobody's, whatever came after. */
+  wiped?: number
 }
 
 export const noConsent = (name: string): ConsentState => ({
@@ -92,6 +94,7 @@ export function applyApproval(
       t.kind === 'freeze' ? Number.MAX_SAFE_INTEGER : t.kind === 'thaw' || t.kind === 'deploy' ? 0 : state.frozenUntil,
     placed: spec ? t : state.placed,
     roots,
+    ...(t.kind === 'wipe' ? { wiped: t.sequence } : {}),
   }
 }
 

@@ -3,7 +3,7 @@ import type { RestartPolicy } from '#wire'
 import type { Running } from '../compute/api.ts'
 import type { CardKeeper } from './cards.ts'
 import type { Desired, Run } from './desired.ts'
-import { slotName } from './names.ts'
+import { isBefore, slotName } from './names.ts'
 import type { Said, Watched } from './pinned.ts'
 import { checkPlace, type Place, type Room } from './room.ts'
 import type { openedSpecs } from './sealed.ts'
@@ -115,22 +115,31 @@ export function slotActs(at: {
     return { phase: 'stopped', reason: why }
   }
 
-  const wipe = async (id: Hex, index: number, why: string, mine: Running[]): Promise<Word> => {
+  /** Deletes MINE and the slot's volumes; WIPED: those alone that were made before that step. */
+  const erase = async (id: Hex, index: number, why: string, mine: Running[], wiped?: number): Promise<void> => {
     for (const w of mine) if (w.state === 'running') await compute('POST', `/workloads/${w.name}/stop`)
     // by its workloads the slot is known here: they go last
     const volumes = await compute<{ name: string }[]>('GET', '/volumes')
     for (const v of volumes)
-      if (v.name.startsWith(`${slotName(id, index)}.`)) await compute('DELETE', `/volumes/${v.name}`)
+      if (v.name.startsWith(`${slotName(id, index)}.`) && (wiped === undefined || isBefore(v.name, wiped)))
+        await compute('DELETE', `/volumes/${v.name}`)
     for (const w of mine) {
       await compute('DELETE', `/workloads/${w.name}`)
       log(`${w.name}: deleted: ${why}`)
     }
-    return { phase: 'stopped', reason: why }
   }
 
   /** One act for slot INDEX, of whose workloads here are MINE, under the compute plane PID. */
-  return (id: Hex, d: Watched, index: number, want: Desired, mine: Running[], pid: number): Promise<Word> => {
-    if (want.do === 'run') return run(id, d, want, mine, pid)
-    return want.do === 'stop' ? stop(d, want.why, mine, pid) : wipe(id, index, want.why, mine)
+  return async (id: Hex, d: Watched, index: number, want: Desired, mine: Running[], pid: number): Promise<Word> => {
+    if (want.do === 'wipe') {
+      await erase(id, index, want.why, mine)
+      return { phase: 'stopped', reason: want.why }
+    }
+    const { wiped } = d.consent
+    const left = mine.filter((w) => isBefore(w.name, wiped))
+    // the group went on after a wipe before this node knew of it
+    if (left.length > 0) await erase(id, index, 'wiped', left, wiped)
+    const now = mine.filter((w) => !left.includes(w))
+    return want.do === 'run' ? run(id, d, want, now, pid) : stop(d, want.why, now, pid)
   }
 }

@@ -24,7 +24,12 @@ function healthOf(h: Workload['health']): Partial<HealthCheck> | undefined {
 }
 
 /** What the compute plane is asked for. A slot's spec was written by a client of any version: only what it needs is read. */
-export function requestOf(deployment: string, slot: number, spec: SlotSpec): { digest: string; request: RunRequest } {
+export function requestOf(
+  deployment: string,
+  slot: number,
+  spec: SlotSpec,
+  wiped?: number,
+): { digest: string; request: RunRequest } {
   const w = spec.workload as Workload
   if (typeof w.flist !== 'string' || typeof w.memory !== 'number' || typeof w.cpus !== 'number')
     throw new ZosError(`Read the spec of slot ${slot}: it names no flist, memory or cpus`, { code: 'bad-spec' })
@@ -41,7 +46,7 @@ export function requestOf(deployment: string, slot: number, spec: SlotSpec): { d
     init: false,
     readOnly: false,
     volumes: (w.volumes ?? []).map((v) => ({
-      source: volumeName(deployment, slot, v.name),
+      source: volumeName(deployment, slot, v.name, wiped),
       target: v.path,
       readOnly: v.readonly,
       // written by a client of an earlier version it may be less than a file system needs

@@ -52,9 +52,12 @@ function notAsBooked(workload: SlotSpec['workload'], booked: Resources): string 
 
 /** Opens the specs sealed to this node; each once. */
 export function openedSpecs(specs: Specs, secret: Uint8Array) {
-  const opened = new Map<Hex, Opened>()
+  const opened = new Map<string, Opened>()
   return async (id: Hex, d: Watched, { slot, place, count }: Run): Promise<Opened> => {
-    const known = opened.get(slot.blob)
+    const { wiped } = d.consent
+    // an undo of a version from before a wipe has its blob, and nothing else of it
+    const as = `${slot.blob} ${wiped ?? 0}`
+    const known = opened.get(as)
     if (known) return known
     const bytes = await specs.get(slot.blob)
     const expected = { blob: slot.blob, specRoot: d.consent.placed!.specRoot, index: place, count }
@@ -64,8 +67,8 @@ export function openedSpecs(specs: Specs, secret: Uint8Array) {
       throw wrong(`the spec inside is of "${spec.deployment}/${spec.slot}"`)
     const unlike = notAsBooked(spec.workload, slot.resources)
     if (unlike !== undefined) throw wrong(unlike)
-    const workload = workloadName(id, slot.index, leafOf(spec, salt))
-    const wanted = requestOf(id, slot.index, spec)
+    const workload = workloadName(id, slot.index, leafOf(spec, salt), wiped)
+    const wanted = requestOf(id, slot.index, spec, wiped)
     const { restart } = wanted.request
     // a fenced one starts again only under a lease, and that is held here
     if (slot.mode !== MODE.keep) wanted.request.restart = { name: 'no' }
@@ -73,7 +76,7 @@ export function openedSpecs(specs: Specs, secret: Uint8Array) {
     const geo = (spec.workload.geo ?? undefined) as Geo | undefined
     const made = { workload, wanted, restart, card: cardOf(spec), geo, isPrivate }
     if (opened.size >= KEPT) opened.delete(opened.keys().next().value!)
-    opened.set(slot.blob, made)
+    opened.set(as, made)
     return made
   }
 }

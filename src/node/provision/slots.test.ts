@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { Kind } from '#contract'
+import { volumeName } from './names.ts'
 import type { Watched } from './pinned.ts'
 import { deployment, ID, keeper, ME, Model } from './testing/compute.ts'
 
@@ -26,7 +27,11 @@ async function killedAt(
   return fell
 }
 
-const kinds: [Kind | 'taken back', (d: Watched, next: Watched) => Watched, (m: Model) => void][] = [
+const kinds: [
+  Kind | 'taken back' | `wipe and ${string}`,
+  (d: Watched, next: Watched) => Watched,
+  (m: Model) => void,
+][] = [
   [
     'update',
     (_d, next) => next,
@@ -58,6 +63,26 @@ const kinds: [Kind | 'taken back', (d: Watched, next: Watched) => Watched, (m: M
   [
     'wipe',
     (d) => ({ ...d, consent: { ...d.consent, status: 'wiped' } }),
+    (m) => assert.deepEqual([m.workloads.size, m.volumes.size], [0, 0]),
+  ],
+  [
+    'wipe and deploy',
+    // one look shows both: what was there before is deleted, and no new version is given it
+    (_d, next) => ({ ...next, consent: { ...next.consent, wiped: 2 } }),
+    (m) => {
+      assert.deepEqual([m.running(), m.workloads.size], [['2'.repeat(64), '2'.repeat(64)], 2])
+      assert.deepEqual(
+        [...m.volumes].sort(),
+        [0, 1].map((slot) => volumeName(ID, slot, 'data', 2)),
+      )
+    },
+  ],
+  [
+    'wipe and deploy elsewhere',
+    (_d, next) => {
+      const slots = next.consent.placed!.slots.map((s) => ({ ...s, node: ME + 1 }))
+      return { ...next, consent: { ...next.consent, wiped: 2, placed: { ...next.consent.placed!, slots } } }
+    },
     (m) => assert.deepEqual([m.workloads.size, m.volumes.size], [0, 0]),
   ],
 ]
