@@ -132,11 +132,16 @@ const restart = z
 const samePort = (a: { port: number; protocol: string }, b: { port: number; protocol: string }): boolean =>
   a.port === b.port && a.protocol === b.protocol
 
+/** What a machine is told its program's words and variables in. Bytes. */
+const WORDS = 65_536
+const bytesOf = (texts: readonly string[]): number => texts.reduce((n, t) => n + Buffer.byteLength(t) + 1, 0)
+
 export const workloadSchema = z
   .strictObject({
-    name: label,
+    // its slots answer as NAME-0 to NAME-127, which are labels too
+    name: label.max(59, 'take at most 59 characters: its slots are called NAME-0 and so on'),
     /** A name the hub resolves, or a flist's digest; pinned to the digest when proposed. */
-    image: text(512).min(1),
+    image: text(512).min(1, 'name an image'),
     flist: z
       .string()
       .regex(/^[0-9a-f]{64}$/, 'take the 64 hex digits of a flist')
@@ -160,7 +165,12 @@ export const workloadSchema = z
     ports: z.array(port).max(64).default([]),
     /** Who may open connections to which ports; absent: this deployment and the group's people, to all of them. */
     allow: z
-      .array(z.strictObject({ from: z.array(who).min(1).max(32), ports: z.array(port).min(1).max(64) }))
+      .array(
+        z.strictObject({
+          from: z.array(who).min(1, 'list at least one').max(32),
+          ports: z.array(port).min(1, 'list at least one').max(64),
+        }),
+      )
       .max(64)
       .optional(),
     /** Workloads of the group's other deployments that it may open connections to. */
@@ -192,6 +202,21 @@ export const workloadSchema = z
     message: 'a volume cannot be at "/", where the image is',
     path: ['volumes'],
   })
+  .refine((w) => Object.keys(w.env).every((name) => !Object.hasOwn(w.secrets, name)), {
+    message: 'a variable is in "env" and in "secrets": leave one of them out',
+    path: ['secrets'],
+  })
+  .refine(
+    (w) =>
+      bytesOf([
+        ...[...(w.entrypoint ?? []), ...(w.args ?? [])],
+        ...[w.env, w.secrets].flatMap((all) => Object.entries(all).map((e) => e.join('='))),
+      ]) <= WORDS,
+    {
+      message: `its words and variables take more than ${WORDS} bytes: pass what is long in a volume or the image`,
+      path: ['env'],
+    },
+  )
   .refine((w) => !(w.nodes.length > w.replicas), { message: 'more nodes than replicas', path: ['nodes'] })
 
 export const specSchema = z

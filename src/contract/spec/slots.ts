@@ -36,9 +36,9 @@ export function slotsOf(spec: Spec): WantedSlot[] {
     // what decides the placement is no secret of the slot's, and would change its leaf for nothing
     const { replicas, nodes, geo: own, ...rest } = workload
     const geo = {
-      countries: merged(spec.geo?.countries, own?.countries),
+      countries: merged(workload.name, spec.geo?.countries, own?.countries),
       notCountries: [...(spec.geo?.notCountries ?? []), ...(own?.notCountries ?? [])],
-      regions: merged(spec.geo?.regions, own?.regions),
+      regions: merged(workload.name, spec.geo?.regions, own?.regions),
     }
     // its node holds it against where it stands
     const told = spec.geo || own ? { ...rest, geo } : rest
@@ -61,12 +61,12 @@ export function slotsOf(spec: Spec): WantedSlot[] {
 }
 
 /** Both lists must hold where both are given. */
-function merged(outer: string[] = [], inner: string[] = []): string[] {
+function merged(name: string, outer: string[] = [], inner: string[] = []): string[] {
   if (outer.length === 0 || inner.length === 0) return [...outer, ...inner]
   const both = inner.filter((c) => outer.includes(c))
   if (both.length > 0) return both
   throw new ZosError(
-    `Place workload: no place is in both "${outer.join(', ')}" and "${inner.join(', ')}"; change one of the geo rules`,
+    `Place workload "${name}": no place is in both "${outer.join(', ')}" and "${inner.join(', ')}"; change one of the geo rules`,
     { code: 'impossible-geo' },
   )
 }

@@ -130,6 +130,13 @@ test('what is wrong is named by file, line, column and field', () => {
   assert.match(more('health: { http: ":0/x" }'), /health\.http: take a port from 1 to 65535/)
   assert.match(more('health: { command: [] }'), /health\.command: take a command/)
   assert.match(more('nodes: [a, b]'), /nodes: more nodes than replicas/)
+  // what would be signed by all and then not start: a slot's name is no label, a machine is not told so much
+  const long = (letters: number) => says(web.replace('- name: web', `- name: ${'w'.repeat(letters)}`))
+  assert.equal(long(59), 'taken')
+  assert.match(long(60), /workloads\[0\]\.name: take at most 59 characters/)
+  assert.match(more('secrets: { SECRET: 1 }'), /secrets: a variable is in "env" and in "secrets"/)
+  const much = [1, 2, 3].map((n) => `V${n}: ${'x'.repeat(30_000)}`).join(', ')
+  assert.match(more(`secrets: { ${much} }`), /env: its words and variables take more than 65536 bytes/)
   assert.match(more('secrets:'), /secrets: take a mapping such as \{ NAME: value \}$/)
   assert.match(more('health: up'), /health: take a mapping/)
   assert.match(more('args: {}'), /args: take one word, or a list/)
@@ -155,7 +162,7 @@ test('what is wrong is named by file, line, column and field', () => {
       .replace('replicas: 1', `geo: { countries: [FR] }\n    flist: ${'ab'.repeat(32)}`),
     'x',
   )
-  assert.throws(() => slotsOf(impossible), /no place is in both "DE" and "FR"/)
+  assert.throws(() => slotsOf(impossible), /Place workload "web": no place is in both "DE" and "FR"/)
 })
 
 test('each field refuses what it cannot be, at its line and by its name', () => {

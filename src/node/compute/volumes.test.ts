@@ -34,6 +34,11 @@ test('a volume is made as large as is said, grows when more is said, never shrin
       volumes.list().map((v) => [v.name, v.size]),
       [['data', 64 * MIB]],
     )
+    // a slot's volume of the longest name a spec may give it
+    const long = `${'d'.repeat(16)}.127.${'v'.repeat(63)}.4294967295`
+    await volumes.acquire('slot', [{ source: long, readOnly: false, size: 16 * MIB }])
+    volumes.release('slot')
+    await volumes.remove(long)
     writeFileSync(marker, '')
     await volumes.remove('data')
     assert.throws(() => statSync(marker), { code: 'ENOENT' })

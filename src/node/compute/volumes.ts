@@ -20,7 +20,7 @@ const tooLarge = (action: string, name: string, size: number): ZosError =>
     code: 'bad-volume-size',
   })
 
-const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/
 /** What volumes are called that nobody gave a name. */
 const ANONYMOUS = /^[0-9a-f]{64}$/
 
@@ -60,7 +60,7 @@ export class Volumes {
   /** Makes NAME of SIZE bytes, or leaves the one that is there. */
   async create(name: string, size?: number): Promise<void> {
     if (!NAME.test(name))
-      throw new ZosError(`Make volume "${name}": letters, digits, "_", "." and "-" are allowed, at most 64`, {
+      throw new ZosError(`Make volume "${name}": letters, digits, "_", "." and "-" are allowed, at most 128`, {
         code: 'bad-name',
       })
     const there = () => this.list().find((v) => v.name === name)?.size
