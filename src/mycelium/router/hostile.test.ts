@@ -70,3 +70,49 @@ test('one subnet in the name of ever more router ids takes no more room, and who
   router.receive(1, update(5_000, 0), 182_000)
   assert.equal(entry.selected?.routerId, started(5_000))
 })
+
+test('a seqno that somebody made up for another node is caught up with: it is reached again once who did that is gone', () => {
+  const [OWNER, HOSTILE, RELAY, FAR] = [1, 2, 3, 4]
+  for (const madeUp of [2, 0x3fff, 0x7ffe, 0x7fff]) {
+    let now = 0
+    const queue: (() => void)[] = []
+    const owner = createRouter({
+      owns: () => true,
+      send: (_link, message) => queue.push(() => relay.receive(OWNER, message, now)),
+    })
+    const relay = createRouter({
+      owns: () => true,
+      send(link, message) {
+        if (link === OWNER) queue.push(() => owner.receive(RELAY, message, now))
+        if (link === FAR) queue.push(() => far.receive(RELAY, message, now))
+      },
+    })
+    const far = createRouter({
+      owns: () => true,
+      send: (_link, message) => queue.push(() => relay.receive(FAR, message, now)),
+    })
+    const reached = () =>
+      relay.entries.get(simSubnet(1))?.selected?.link === OWNER &&
+      far.entries.get(simSubnet(1))?.selected?.link === RELAY
+    const pass = (ms: number, isDone = () => false) => {
+      for (const end = now + ms; now < end && !isDone(); now += 100) {
+        for (const router of [owner, relay, far]) router.tick(now)
+        while (queue.length > 0) queue.shift()!()
+      }
+    }
+    owner.addOrigin(simSubnet(1), simRouterId(1), 0)
+    owner.linkUp(RELAY, { base: 10, rtt: 1 }, 0)
+    for (const link of [OWNER, HOSTILE, FAR]) relay.linkUp(link, { base: link === HOSTILE ? 1 : 30, rtt: 1 }, 0)
+    far.linkUp(RELAY, { base: 10, rtt: 1 }, 0)
+    pass(1_000)
+    assert.ok(reached())
+    const prefix = { bytes: simSubnet(1), length: 64 }
+    const routerId = simRouterId(1)
+    relay.receive(HOSTILE, { type: 'update', interval: 30_000, seqno: madeUp, metric: 0, prefix, routerId }, now)
+    pass(300)
+    assert.equal(relay.entries.get(simSubnet(1))!.selected!.link, HOSTILE)
+    relay.linkDown(HOSTILE, now)
+    pass(20_000, reached)
+    assert.ok(reached(), `after seqno ${madeUp}`)
+  }
+})

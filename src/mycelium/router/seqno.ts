@@ -77,12 +77,19 @@ export function answerWaiting(
 
 type Request = Extract<Message, { type: 'seqno-request' }>
 
+/**
+ * Who asks for more than the next seqno was told one that this node never said: anybody can say so in its name, and until it is
+ * beyond that it cannot be reached there. In steps of a quarter circle, as what is half of it ahead is newer for nobody.
+ */
+const LONGEST_STEP = 0x4000
+
 function answerOwn(state: RouterState, origin: Origin, link: Link, m: Request, now: number): void {
-  const wanted = origin.routerId === m.routerId && isNewer(m.seqno, origin.seqno)
+  const ahead = (m.seqno - origin.seqno) & 0xffff
+  const wanted = origin.routerId === m.routerId && ahead > 0 && ahead <= 0x8000
   // too early for another: whoever starves asks again
   if (wanted && now - origin.bumpedAt < SEQNO_BUMP_EVERY) return
   if (wanted) {
-    origin.seqno = nextSeqno(origin.seqno)
+    origin.seqno = (origin.seqno + Math.min(ahead, LONGEST_STEP)) & 0xffff
     origin.bumpedAt = now
   }
   announce(state, origin, wanted ? state.links.keys() : [link.id])
