@@ -1,5 +1,8 @@
 // Nodes on one link find each other, without a peer being named. Needs root and /dev/net/tun; MYCELIUM_BIN adds the public daemon.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { resolve } from 'node:path'
 import { test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
 import type { PeerStatus } from '#mycelium'
@@ -8,6 +11,7 @@ import { createNet, type Kind, type Net } from '../bench/overlay/net.ts'
 import { noNamespaces } from './overlay.ts'
 
 const skip = noNamespaces()
+const zos = resolve(import.meta.dirname, '../zos')
 const isPublicHere = process.env.MYCELIUM_BIN ? false : 'set MYCELIUM_BIN to a public Mycelium daemon to run it'
 const peersOf = (net: Net, i: number) => callUnix<PeerStatus[]>(net.api(i), 'GET', '/peers')
 const isUp = (net: Net, i: number) => async () => (await peersOf(net, i).catch(() => [])).some((p) => p.state === 'up')
@@ -27,6 +31,17 @@ test('two nodes on one bridge find each other, once; one comes back after kill -
     ['out', true, 'up'],
   ])
   assert.match(all.find((peer) => peer.discovered)!.endpoint, /^tcp:\/\/\[fe80::[0-9a-f:]+%e[01]\]:9651$/)
+  // a name with a zone, as nobody could write it down who does not read it there
+  const finder = (await peersOf(net, 0)).some((peer) => peer.discovered) ? 0 : 1
+  const { endpoint } = all.find((peer) => peer.discovered)!
+  const env = { ...process.env, ZOS_MYCELIUM_API: `unix:${net.api(finder)}` }
+  const captured = spawn(zos, ['mycelium', 'capture', '--peer', endpoint], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = await once(captured.stdout, 'data')
+  captured.kill('SIGTERM')
+  assert.ok(String(line).includes(endpoint), String(line))
   // who unplugs a cable, or closes a lid, finds the others there again
   const looks = (where: string[]) => async () => {
     const { discovery } = await callUnix<{ discovery: string[] }>(net.api(0), 'GET', '/status')

@@ -30,6 +30,12 @@ test('what cannot be is told in one line: keys, addresses, peers, rights', { ski
   await refused(/^zos: .*missing\.key/, [], ['inspect', join(work, 'missing.key')])
   await refused(/^zos: .*nowhere/, [], [...start, '--peer', 'tcp://nowhere:1:2'])
   await refused(/^zos: .*quic/, [], [...start, '--peer', 'quic://10.92.1.1:9651'])
+  const nowhere = ['run', '--key-file', key, '--api', 'unix:/proc/zos/a.sock']
+  await refused(
+    /^zos: Serve the API on "unix:\/proc\/zos\/a\.sock": a node makes no folder in .*another --api\n$/,
+    [],
+    nowhere,
+  )
   await refused(/^zos: .*not-an-address/, [], ['ping', 'not-an-address'])
   await refused(/^zos: .*ZOS_MYCELIUM_API/, ['env', `ZOS_MYCELIUM_API=unix:${work}/nobody.sock`], ['status'])
   // a user without the right to make interfaces: the key alone is theirs

@@ -12,6 +12,12 @@ export type Endpoint = SocketAddress & {
   zone?: string
 }
 
+/** fe80::/10 */
+const isLinkLocal = (ip: string): boolean => {
+  const bytes = ipv6Bytes(ip)
+  return bytes?.[0] === 0xfe && (bytes[1]! & 0xc0) === 0x80
+}
+
 export const formatEndpoint = ({ scheme, ip, port, scope, zone }: Endpoint): string => {
   const link = scope === undefined ? '' : `%${zone ?? scope}`
   return `${scheme}://${ip.includes(':') ? `[${ip}${link}]` : ip}:${port}`
@@ -29,6 +35,7 @@ export function parseEndpoint(text: string): Endpoint {
   const ip = parts[1] ?? parts[2]!
   if (ip.includes('%')) throw bad('an address with a zone is not supported')
   if (parts[1] === undefined ? !isIPv4(ip) : !ipv6Bytes(ip)) throw bad(`"${ip}" is not an IP address`)
+  if (isLinkLocal(ip)) throw bad('a link-local address does not say on which link; nodes there are found by discovery')
   const port = Number(parts[3])
   if (port < 1 || port > 65535) throw bad(`port ${port} is not between 1 and 65535`)
   return { scheme: scheme === 'tls' ? 'tls' : 'tcp', ip, port }

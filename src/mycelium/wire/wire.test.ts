@@ -188,4 +188,7 @@ test('addresses and peers a person typed are refused with one line', () => {
     'tcp://[1.2.3.4]:9',
   ])
     assert.throws(() => parseEndpoint(bad), /Read peer/)
+  for (const local of ['fe80::1', 'febf::1'])
+    assert.throws(() => parseEndpoint(`tcp://[${local}]:9651`), /a link-local address does not say on which link/)
+  assert.equal(parseEndpoint('tcp://[fec0::1]:9651').ip, 'fec0::1')
 })
