@@ -52,7 +52,7 @@ export function flusher(place: Place): Flusher {
   }
 
   const turns = inTurn()
-  // what one that is under way took along may be what another waits for
+  // one at a time: the flush that is under way may have taken on just what the next caller waits for
   return { add, flush: () => turns('', flushAll) }
 }
 

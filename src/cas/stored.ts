@@ -30,7 +30,7 @@ const PARAMS = {
 export function seal(kind: Kind, plain: Buffer, effort: Effort = 'publish'): Buffer {
   const bytes = kind === 'chunk' ? wholeBlocks(plain) : plain
   const packed = zstdCompressSync(bytes, {
-    // ZSTD_COMPRESSBOUND and more: with room for the worst zstd writes there at once, without buffers of its own between
+    // at least ZSTD_COMPRESSBOUND: with room for the worst case zstd writes straight to it, with no buffer in between
     chunkSize: bytes.length + (bytes.length >> 8) + 1024,
     params: PARAMS[effort][kind],
   })

@@ -30,7 +30,7 @@ parentPort!.on('message', ({ ticket, job }: { ticket: number; job: Job }) => {
   try {
     const reply = work(job)
     const bytes = Buffer.isBuffer(reply) ? reply : reply && 'plain' in reply ? reply.plain : undefined
-    // handed over, not copied; a short one may share Node's buffer pool, which cannot be
+    // transferred, not copied; a short buffer may lie in Node's shared pool, which cannot be transferred
     const own = bytes && bytes.buffer.byteLength > Buffer.poolSize ? [bytes.buffer as ArrayBuffer] : []
     parentPort!.postMessage({ ticket, reply }, own)
   } catch (error) {

@@ -11,7 +11,7 @@ export function namedHub(env: NodeJS.ProcessEnv = process.env): string | undefin
   )
 }
 
-/** What a daemon that does not answer is not waited for. Milliseconds. */
+/** Milliseconds for which the daemon is waited for at most. */
 const PATIENCE = 3000
 
 /**

@@ -25,15 +25,15 @@ export function readPolicy(file: string): Policy {
 export type Access = {
   /** Whether uploads are counted. */
   limited: boolean
-  /** Runs ACT when nobody else is at work on the object: whether it is new and whose it is, is found out and noted in one go. */
+  /** Runs ACT while nobody else works on the object: whether it is new, and whose it is, is found out and noted in one step. */
   alone<T>(id: string, act: () => Promise<T>): Promise<T>
   /** Refuses who may not upload BYTES more, else counts them; gives what takes them back. */
   upload(by: string | undefined, bytes: number): () => void
   /** Whether whoever asks may know of the object. */
   mayRead(id: string, asker: Asker): Promise<boolean>
-  /** Refuses with words who says whom they ask for and may not ask so; to be called before something is absent for them. */
+  /** Throws if the asker says for whom they ask, but may not: they get the reason, and not that the object is absent. */
   explain(asker: Asker): Promise<void>
-  /** Of whom an upload will be that goes into the domain SAID: of all (undefined), the signer's, or a group's that they are of. */
+  /** Whose an upload into the domain SAID will be: everybody's (undefined), the signer's, or a group's that they belong to. */
   ownerOf(said: string | undefined, asker: Asker): Promise<string | undefined>
   /** Notes whose an upload is: a key's (64 hex digits), or a domain's. What is public already stays so. */
   own(id: string, owner: string, isNew: boolean): Promise<void>

@@ -8,12 +8,12 @@ function cpuOf(pid: number): number {
   return fields ? (Number(fields[11]) + Number(fields[12])) * TICK : 0
 }
 
-/** As much of the CPU as a process that still does something gets, however many wait for it. */
+/** Milliseconds of CPU by which a process shows that it still works. */
 const SOME = 50
 
 /**
- * Aborts once process PID has had MS milliseconds of CPU, or none worth naming for as long by the clock. A guest that boots uses
- * all it gets: on a machine that is busy with other things it takes its time, and does not hang. Disposing ends the watch.
+ * Aborts once process PID has used MS milliseconds of CPU, or next to none in MS by the clock. A guest that boots uses all the CPU
+ * it gets: on a busy machine that takes long without meaning that it hangs. Disposing ends the watch.
  */
 export function cpuDeadline(pid: number, ms: number): Disposable & { signal: AbortSignal } {
   const over = new AbortController()

@@ -8,7 +8,7 @@ import type { ReachedSlot } from '../grid/way.ts'
 /** What a person may reach on a grid, as its nodes will have it too; SAID: what keeps more from being reached. */
 export type Reach = { groups: `0x${string}`[]; network: NicNetwork; slots: ReachedSlot[]; said: string[] }
 
-/** Names end in this: behind it stands no deployment's own, as a person may have several. */
+/** Names end in `DEPLOYMENT.zos`: the deployment is part of the name, since a person may reach several. */
 const DOMAIN = 'zos'
 
 /** Before anything is known. */

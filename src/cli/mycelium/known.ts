@@ -5,7 +5,7 @@ import type { Rank } from '#mycelium'
 import { sleep } from '#sys'
 import type { GridFacts } from '../grid/local.ts'
 
-/** Between two looks at the chain, and the shortest time between them when somebody came who is not known. Milliseconds. */
+/** Milliseconds between two looks at the chain; and the least between them, for when somebody came whom it does not know yet. */
 const LOOK = 30_000
 const SOONEST = 2_000
 /** What changes who is known. */

@@ -16,7 +16,7 @@ import { sleep, within } from '#sys'
 import type { GridFacts } from '../grid/local.ts'
 import { relayerKey } from '../grid/relayer_key.ts'
 
-/** Milliseconds: until an answer is given, what has not become anything yet; of one wait; until the next attempt after a failure. */
+/** Milliseconds after which an undecided word is answered "waiting"; of one wait for messages; of rest after a failure. */
 const PATIENCE = 2_000
 const POLL = 60_000
 const AGAIN = 2_000
@@ -25,10 +25,10 @@ const AT_ONCE = 1_100
 
 const topic = Buffer.from(WORDS_TOPIC)
 
-/** What is the relayer's own trouble, and not the word's. */
+/** Codes of what is the relayer's own trouble, not the fault of the word. */
 const OURS = new Set(['no-funds', 'not-in-a-block', 'chain-failed', 'overtaken', 'rpc-disagree', 'rpc-unreachable'])
 
-/** What became of a word within so many milliseconds; HEARD hears it even later. */
+/** What became of a word within PATIENCE ms; HEARD is told even if that is later. */
 async function answerTo(
   carrier: WordCarrier,
   { srcPk, payload }: Message,

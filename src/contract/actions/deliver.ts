@@ -15,9 +15,9 @@ export type Receipt = { hash: Hex; block: bigint; gas: bigint; cost: bigint; con
 /** A transaction as it was last offered. */
 type Signed = { tx: Payload; nonce: number; gas: bigint; fees: Fees; raw: Hex }
 
-/** Milliseconds until a transaction is given up that no offer brings into a block. */
+/** Milliseconds until a transaction is given up that gets into no block, whatever is offered for it. */
 const GIVE_UP = 120_000
-/** Until the chain is given up that does not say whether it has what was offered. */
+/** Milliseconds until a chain is given up that does not say whether it has what was offered. */
 const SILENT = 30_000
 /** Between two looks for a receipt: first, and later. */
 const LOOK = 100
@@ -67,7 +67,7 @@ export async function sign(engine: Engine, relayer: Relayer, tx: Payload): Promi
   ])
   const gas = BigInt(estimate) + BigInt(estimate) / MARGIN
   await checkFunds(engine, account.address, gas, fees)
-  // not every RPC counts what waits, nor at once what is in a block; one that was never taken leaves a gap, which is filled
+  // the RPC may leave out what waits, and lag behind blocks: our own count matters too. Gaps are filled by `sweep`
   let nonce = Math.max(pending, relayer.used)
   while (underWay.has(nonce)) nonce++
   underWay.add(nonce)

@@ -112,7 +112,7 @@ export async function readGroup(grid: Grid, group: Hex): Promise<GroupState> {
 
 /**
  * The groups on this chain whose current set has ADDRESS in it. Anyone may found a group whose set the contract takes and we do
- * not: it is left out, and BAD hears of it, so that one of them keeps nobody's list. An RPC that fails throws.
+ * not: it is left out, and BAD hears of it, so that one such group breaks nobody's list. An RPC that fails throws.
  */
 export async function listGroups(
   grid: Grid,

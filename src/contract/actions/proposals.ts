@@ -45,7 +45,7 @@ export function draftTransition(group: GroupState, state: ConsentState, kind: Ki
     names: [],
     expiry: 0,
     drain: 0,
-    // what is over before the last signs is not to be signed
+    // nobody should sign what will be over by then
     deadline: Math.min(Math.floor(Date.now() / 1000) + DEADLINE_SECONDS, draft.expiry || Number.POSITIVE_INFINITY),
     ...draft,
   }

@@ -72,7 +72,7 @@ async function nodesOf(grid: Grid, group: Hex, { state, chosen }: Known): Promis
   const over = placed !== null && placed.expiry !== 0 && placed.expiry < now
   if (!placed || status !== 'active' || over) return new Set()
   const ids = new Set(placed.slots.map(({ node }) => node))
-  // who a slot is being moved away from serves until the other is up; but only one that the group had chosen itself
+  // a node that a slot is leaving serves until the new one is up, so it still reads; but only if the group itself had chosen it
   for (const { leaving } of (await readDeployment(grid, group, name)).slots)
     if (leaving && leaving.until > now && chosen.has(leaving.node)) ids.add(leaving.node)
   return new Set(await Promise.all([...ids].map((id) => keyOfNode(grid, id))))

@@ -10,8 +10,8 @@ export type RpcFault = Error & { code: number; data?: unknown }
 
 let counter = 0
 /**
- * Connections are kept where they are dear: behind one by a socket may be a way of its own, and to a public RPC node it is three round
- * trips. So many at once, for they count.
+ * Connections are kept where a new one is dear: a unix socket may lead over the overlay, and TLS to a public RPC node takes three
+ * round trips. No more than this at once, as such nodes count them.
  */
 const KEEP = { keepAlive: true, maxSockets: 32 }
 const kept = new (http().Agent)(KEEP)

@@ -35,7 +35,7 @@ export function reporter(at: {
 }) {
   const { grid, account, key, node, log } = at
   const last = new Map<string, number>()
-  /** Words that could not be brought there yet: signed once, for what a relayer has of them it may still post. */
+  /** Words that could not be brought there yet, as they were signed: a relayer that was given one may still post it. */
   const waiting = new Map<string, { word: SignedWord; now: Said; pause: number; until: number }>()
   /** Of slots whose last word is in a block that is not final: the head by then. */
   const unsettled = new Map<string, { id: Hex; slot: number; now: Said; head: number }>()
