@@ -21,13 +21,15 @@ export class Engine {
 
   constructor(at: Surroundings) {
     this.#at = at
-    at.volumes.ending = (id) => this.#all.get(id)?.ending ?? false
-    at.volumes.growInUse = (id, ...what) => growInUse(this.#all.get(id)!, ...what)
-    at.volumes.nameOf = (id) => this.#all.get(id)?.spec.name ?? id
-    at.volumes.usedBy = (name, except) =>
-      [...this.#all.values()].find(
-        (w) => w.spec.id !== except && !w.removed && w.spec.volumes.some((v) => v.source === name),
-      )?.spec.id
+    at.volumes.users = {
+      isEnding: (id) => this.#all.get(id)?.ending ?? false,
+      growInUse: (id, ...what) => growInUse(this.#all.get(id)!, ...what),
+      nameOf: (id) => this.#all.get(id)?.spec.name ?? id,
+      usedBy: (name, except) =>
+        [...this.#all.values()].find(
+          (w) => w.spec.id !== except && !w.removed && w.spec.volumes.some((v) => v.source === name),
+        )?.spec.id,
+    }
   }
 
   /** Loads what is on disk and takes up what still runs, in the background when that takes long. */

@@ -74,12 +74,15 @@ test('what a workload uses grows under it, one growth at a time; one that it did
     await volumes.acquire('w', [{ source: 'data', readOnly: false, size: 16 * MIB }])
     const said: unknown[] = []
     let cutOff = false
-    volumes.growInUse = async (workload, name, path, size) => {
-      said.push([workload, name, size / MIB])
-      truncateSync(path, size)
-      await new Promise((r) => setTimeout(r, 20))
-      if (cutOff) throw new Error('its machine has ended')
-      said.push('grown')
+    volumes.users = {
+      ...volumes.users,
+      async growInUse(workload, name, path, size) {
+        said.push([workload, name, size / MIB])
+        truncateSync(path, size)
+        await new Promise((r) => setTimeout(r, 20))
+        if (cutOff) throw new Error('its machine has ended')
+        said.push('grown')
+      },
     }
     await Promise.all([volumes.grow('data', 32 * MIB), volumes.grow('data', 48 * MIB)])
     assert.deepEqual(said, [['w', 'data', 32], 'grown', ['w', 'data', 48], 'grown'])
@@ -104,7 +107,7 @@ test('what a workload that is ending holds is waited for, what another one holds
     const other = () => volumes.acquire('v', [{ source: 'data', readOnly: false }])
     for (const refused of [() => volumes.remove('data'), other]) await assert.rejects(refused, inUse)
     assert.deepEqual(await volumes.prune(true), [], 'nor is it pruned')
-    volumes.ending = (id) => id === 'w'
+    volumes.users = { ...volumes.users, isEnding: (id) => id === 'w' }
     const grown = [volumes.grow('data', 32 * MIB), volumes.grow('data', 48 * MIB)]
     const one = volumes.acquire('a', [{ source: 'data', readOnly: false }])
     const two = volumes.acquire('b', [{ source: 'data', readOnly: false }])

@@ -27,6 +27,25 @@ const ANONYMOUS = /^[0-9a-f]{64}$/
 /** Makes the volume in the file PATH SIZE bytes large. */
 type Growth = (path: string, size: number) => Promise<void>
 
+/** The workloads, as far as volumes have to know of them; by their ids. */
+export type VolumeUsers = {
+  /** Whether WORKLOAD is on its way out, so that waiting for its volumes makes sense. */
+  isEnding(workload: string): boolean
+  /** Grows the volume NAME in the file PATH, which WORKLOAD uses. */
+  growInUse(workload: string, name: string, path: string, size: number): Promise<void>
+  /** What people call WORKLOAD. */
+  nameOf(workload: string): string
+  /** A workload that is made with VOLUME, whether it runs or not, other than EXCEPT. */
+  usedBy(volume: string, except?: string): string | undefined
+}
+
+const NOBODY: Readonly<VolumeUsers> = {
+  isEnding: () => false,
+  growInUse: () => Promise.reject(new Error('no engine')),
+  nameOf: (workload) => workload,
+  usedBy: () => undefined,
+}
+
 type Holder = {
   /** Its id. */
   workload: string
@@ -42,6 +61,9 @@ export class Volumes {
   readonly #held = new Map<string, Holder>()
 
   #commands = 0
+
+  /** Set by the engine, which is made with these volumes. */
+  users: Readonly<VolumeUsers> = NOBODY
 
   constructor(home: string) {
     this.#dir = join(home, 'volumes')
@@ -112,7 +134,7 @@ export class Volumes {
       const timer = new Promise<'late'>((resolve) => setTimeout(() => resolve('late'), HANDOVER).unref())
       if (this.#leaves(holder.workload) && (await Promise.race([holder.released, timer])) !== 'late') continue
       throw new ZosError(
-        `${action} volume "${name}": workload "${this.nameOf(holder.workload)}" uses it; stop that one first`,
+        `${action} volume "${name}": workload "${this.users.nameOf(holder.workload)}" uses it; stop that one first`,
         {
           code: 'volume-in-use',
         },
@@ -135,21 +157,8 @@ export class Volumes {
   }
 
   #leaves(workload: string): boolean {
-    return workload.startsWith(COMMAND) || this.ending(workload)
+    return workload.startsWith(COMMAND) || this.users.isEnding(workload)
   }
-
-  /** Whether WORKLOAD is on its way out, so that waiting for its volumes makes sense. Set by the engine. */
-  ending: (workload: string) => boolean = () => false
-
-  /** Grows the volume NAME in the file PATH, which WORKLOAD uses. Set by the engine. */
-  growInUse = (_workload: string, _name: string, _path: string, _size: number): Promise<void> =>
-    Promise.reject(new Error('no engine'))
-
-  /** What people call WORKLOAD. Set by the engine. */
-  nameOf: (workload: string) => string = (workload) => workload
-
-  /** The id of a workload that is made with VOLUME, whether it runs or not, other than EXCEPT. Set by the engine. */
-  usedBy: (volume: string, except?: string) => string | undefined = () => undefined
 
   /** What WORKLOAD holds is free for others; with ONLY that one volume. */
   release(workload: string, only?: string): void {
@@ -167,7 +176,7 @@ export class Volumes {
         const name = file.slice(0, -'.ext4'.length)
         const { size, blocks, birthtime } = statSync(join(this.#dir, file))
         const holder = this.#held.get(name)?.workload
-        const workload = (holder?.startsWith(COMMAND) ? undefined : holder) ?? this.usedBy(name) ?? null
+        const workload = (holder?.startsWith(COMMAND) ? undefined : holder) ?? this.users.usedBy(name) ?? null
         return { name, size, used: blocks * 512, created: birthtime.toISOString(), workload }
       })
   }
@@ -184,10 +193,10 @@ export class Volumes {
   async remove(name: string, options: { named?: boolean } = {}): Promise<void> {
     await this.#alone('Remove', name, () => {
       this.find(name)
-      const workload = options.named ? undefined : this.usedBy(name)
+      const workload = options.named ? undefined : this.users.usedBy(name)
       if (workload === undefined) return this.#delete(name)
       throw new ZosError(
-        `Remove volume "${name}": workload "${this.nameOf(workload)}" is made with it; "zos rm" that one first`,
+        `Remove volume "${name}": workload "${this.users.nameOf(workload)}" is made with it; "zos rm" that one first`,
         {
           code: 'volume-in-use',
         },
@@ -197,7 +206,7 @@ export class Volumes {
 
   /** Removes it if it is there and no workload but BY is made with it. */
   removeFree(name: string, by: string): void {
-    if (!this.#held.has(name) && this.usedBy(name, by) === undefined) this.#delete(name)
+    if (!this.#held.has(name) && this.users.usedBy(name, by) === undefined) this.#delete(name)
   }
 
   /** Removes those that no workload is made with: without ALL only such as nobody gave a name. Says which went. */
@@ -238,7 +247,7 @@ export class Volumes {
       .catch(() => {})
       .then(async () => {
         if (this.#held.get(name) !== holder) return this.grow(name, size)
-        await grown((path, to) => this.growInUse(holder.workload, name, path, to))
+        await grown((path, to) => this.users.growInUse(holder.workload, name, path, to))
       })
     holder.grown = turn
     await turn
