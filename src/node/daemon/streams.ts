@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream'
+import { codeOf } from '#codec'
+import { within } from '#sys'
 import type { Agent, ExecSession } from '#vm'
 import { Frame, type RunRequest, writeFrame } from '#wire'
 import type { Engine } from '../compute/engine.ts'
@@ -10,6 +12,12 @@ import { agentOf, attach, reach, type Workload, waitExit } from '../compute/work
 import { framed, type Session } from './framed.ts'
 
 export type Resolve = (image: string) => Promise<{ digest: string; config: ImageConfig }>
+
+/** A machine that ended is known to have within this, once its line is closed. Milliseconds. */
+const SEEN_TO_END = 2000
+
+/** THEN when the command goes, also when it went while something was being started for it. */
+const whenGone = (stream: Duplex, then: () => void) => void (stream.closed ? then() : stream.once('close', then))
 
 /** Passes what the command sends on to a process: input, signals, the size of its window. */
 function feed(stream: Duplex, on: Session['on'], to: Pick<ExecSession, 'stdin' | 'signal' | 'resize'>): void {
@@ -67,7 +75,7 @@ export const runStream = (engine: Engine, resolve: Resolve) =>
     if (request.detach) return void writeFrame(stream, Frame.exit, { code: 0 })
     const agent = agentOf(workload)
     // a terminal may be attached to again
-    if (!request.tty) stream.on('close', () => agent.stdin.end())
+    if (!request.tty) whenGone(stream, () => agent.stdin.end())
     await stay(stream, on, workload, { agent, detach })
     if (request.remove) await engine.forget(workload)
   })
@@ -79,7 +87,7 @@ export const attachStream = (engine: Engine, ref: string, options: { start: bool
     const { spec } = workload
     const running = options.start ? undefined : await reach(workload)
     const detach = attach(workload, frameSink(stream))
-    stream.on('close', detach)
+    whenGone(stream, detach)
     if (options.start) await start(workload, notes(stream))
     const agent = running ?? agentOf(workload)
     writeFrame(stream, Frame.started, { id: spec.id })
@@ -118,11 +126,17 @@ export const execStream = (engine: Engine, ref: string) =>
       return void writeFrame(stream, Frame.exit, { code: 0 })
     }
     feed(stream, on, running)
-    stream.on('close', () => running.stdin.end())
+    whenGone(stream, () => running.stdin.end())
     const sink = frameSink(stream)
     const carry = async (from: AsyncIterable<Buffer>, channel: 'stdout' | 'stderr') => {
       for await (const data of from) await sink(channel, data)
     }
-    const [exit] = await Promise.all([running.exit, carry(running.stdout, 'stdout'), carry(running.stderr, 'stderr')])
-    writeFrame(stream, Frame.exit, { code: exit.code })
+    try {
+      const [exit] = await Promise.all([running.exit, carry(running.stdout, 'stdout'), carry(running.stderr, 'stderr')])
+      writeFrame(stream, Frame.exit, { code: exit.code })
+    } catch (error) {
+      if (codeOf(error) !== 'agent-gone' || !(await within(SEEN_TO_END, waitExit(workload)))) throw error
+      // its machine ended with the workload: that killed it, too
+      writeFrame(stream, Frame.exit, { code: 137 })
+    }
   })
