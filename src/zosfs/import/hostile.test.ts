@@ -104,6 +104,16 @@ const hostile: [
     /it is for "s390x", this node is "amd64"/,
     { architecture: 's390x' },
   ],
+  [
+    'Env that is a text',
+    [whole],
+    'bad-image',
+    /"Env" of its config is not a list of texts/,
+    { config: { Env: 'A=1' } },
+  ],
+  ['Cmd with a number', [whole], 'bad-image', /"Cmd" of its config/, { config: { Cmd: ['sleep', 1] } }],
+  ['Labels in a list', [whole], 'bad-image', /"Labels" of its config/, { config: { Labels: ['a'] } }],
+  ['a check that is a text', [whole], 'bad-image', /"Healthcheck" of its/, { config: { Healthcheck: { Test: 'a' } } }],
 ]
 for (const [what, layers, code, message, options] of hostile) {
   test(`refused: ${what}`, async () => {

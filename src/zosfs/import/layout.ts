@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { reasonOf, sha256Hex, ZosError } from '#codec'
 import type { Layer } from '../types.ts'
+import { checkSettings } from './settings.ts'
 import type { Sink } from './sink.ts'
 import { readTar } from './tar.ts'
 import { emptyTree, type Tree } from './tree.ts'
@@ -61,7 +62,9 @@ export async function readImage(layout: string, architecture: string, original?:
     manifest = parse(await readDocument(layout, descriptor, 'the manifest'), 'the manifest')
   }
   const config = await readDocument(layout, manifest.config ?? {}, 'the config')
-  const { architecture: has, os, rootfs } = parse(config, 'the config')
+  const said = parse(config, 'the config')
+  checkSettings(said)
+  const { architecture: has, os, rootfs } = said
   if ((os && os !== 'linux') || (has && has !== architecture))
     throw foreign(os === 'linux' || !os ? has : `${os}/${has}`, architecture)
   const diffIds: unknown[] = rootfs?.diff_ids ?? []
@@ -80,7 +83,9 @@ export async function readImage(layout: string, architecture: string, original?:
 
 /** Its tag may have moved to another image between two looks at it. */
 function sameLayers(config: Buffer, diffIds: readonly unknown[]): boolean {
-  const { rootfs } = parse(config, 'the config as its source has it')
+  const said = parse(config, 'the config as its source has it')
+  checkSettings(said)
+  const { rootfs } = said
   return JSON.stringify(rootfs?.diff_ids ?? []) === JSON.stringify(diffIds)
 }
 
