@@ -7,7 +7,8 @@ import type { RunRequest } from '#wire'
 /** ANONYMOUS: made for this workload alone, and removed with it where that is asked for. */
 export type WorkloadVolume = RunRequest['volumes'][number] & { anonymous?: true }
 
-const folder = (path: string): string => posix.normalize(`${path}/`)
+/** PATH as the guest mounts at it: without "..", a second slash or one at its end. */
+export const folder = (path: string): string => posix.normalize(`/${path}/`).replace(/(?<=.)\/$/, '')
 
 /**
  * Refuses what would be two disks of one file, each with a file system of its own in mind, and folders that hide each other
@@ -20,7 +21,7 @@ function checkMounts({ image, volumes, tmpfs }: RunRequest): void {
   const twice = (all: string[]) => all.find((one, n) => all.indexOf(one) !== n)
   const targets = [...volumes, ...tmpfs].map(({ target }) => folder(target))
   const target = twice(targets)
-  if (target !== undefined) refuse(`two mounts are to be at "${target.slice(0, -1)}"; give each a folder of its own`)
+  if (target !== undefined) refuse(`two mounts are to be at "${target}"; give each a folder of its own`)
   if (targets.includes('/')) refuse('"/" is the image itself; mount at a folder below it')
   const source = twice(volumes.map((v) => v.source).filter((name) => name !== ''))
   if (source !== undefined) refuse(`volume "${source}" is to be mounted twice; link to it from the other place`)
@@ -31,8 +32,11 @@ export function volumesOf(request: RunRequest, declared: Record<string, unknown>
   checkMounts(request)
   const taken = new Set([...request.volumes, ...request.tmpfs].map(({ target }) => folder(target)))
   const targets = request.ignoreImageVolumes ? [] : Object.keys(declared ?? {}).filter((path) => path.startsWith('/'))
-  const own = targets.filter((target) => !taken.has(folder(target)) && folder(target) !== '/')
-  const volumes = [...request.volumes, ...own.map((target) => ({ source: '', target, readOnly: false }))]
+  const own = new Set(targets.map(folder).filter((target) => !taken.has(target) && target !== '/'))
+  const volumes = [
+    ...request.volumes.map((v) => ({ ...v, target: folder(v.target) })),
+    ...[...own].map((target) => ({ source: '', target, readOnly: false })),
+  ]
   if (volumes.length > VOLUME_SLOTS) {
     throw new ZosError(`Run "${request.image}": ${volumes.length} volumes, a machine takes ${VOLUME_SLOTS}`, {
       code: 'too-many-volumes',

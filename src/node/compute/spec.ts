@@ -2,7 +2,7 @@ import { ZosError } from '#codec'
 import { DEFAULT_LIMIT_MIB, DISK_SIZE, signalNumber } from '#vm'
 import type { HealthCheck, NetworkRequest, RunRequest } from '#wire'
 import { type ImageHealth, resolveHealth } from './health.ts'
-import { volumesOf, type WorkloadVolume } from './image-volumes.ts'
+import { folder, volumesOf, type WorkloadVolume } from './image-volumes.ts'
 
 /** The part of an OCI image config that says how to start it. Source: OCI image-spec, config.md. */
 export type ImageConfig = {
@@ -103,6 +103,10 @@ function exposed(config: NonNullable<ImageConfig['config']>, taken: RunRequest['
 const isSystemd = (program: string): boolean =>
   /^\/(usr\/(local\/)?)?sbin\/init$/.test(program) || /(^|\/)systemd$/.test(program)
 
+/** As Docker: an image's that says nothing, or no signal there is, counts as none. */
+const signalOf = (named: string | undefined): string | undefined =>
+  named !== undefined && signalNumber(named) !== 0 ? named : undefined
+
 /** Joins what was asked with what the image says. */
 export function resolveSpec(
   request: RunRequest,
@@ -144,7 +148,8 @@ export function resolveSpec(
     argv,
     env: mergeEnv(config.Env ?? [], request.env),
     cwd: request.workdir ?? (config.WorkingDir || '/'),
-    user: request.user ?? config.User ?? '',
+    // as with Docker, an empty --user is none: never root where the image says otherwise
+    user: request.user || config.User || '',
     hostname: request.hostname ?? identity.id.slice(0, 12),
     tty: request.tty ? (request.window ?? { rows: 24, columns: 80 }) : null,
     stdin: request.interactive,
@@ -152,13 +157,13 @@ export function resolveSpec(
     init: request.init,
     readOnly: request.readOnly,
     volumes: volumesOf(request, config.Volumes),
-    tmpfs: request.tmpfs,
+    tmpfs: request.tmpfs.map((t) => ({ ...t, target: folder(t.target) })),
     ports: request.publishAll ? [...request.ports, ...exposed(config, request.ports)] : request.ports,
     memory,
     cpus: request.cpus ?? 1,
     restart: request.restart,
     labels: { ...config.Labels, ...request.labels },
-    stopSignal: request.stopSignal ?? config.StopSignal ?? (isSystemd(argv[0]!) ? 'SIGRTMIN+3' : 'SIGTERM'),
+    stopSignal: request.stopSignal ?? signalOf(config.StopSignal) ?? (isSystemd(argv[0]!) ? 'SIGRTMIN+3' : 'SIGTERM'),
     stopTimeout: request.stopTimeout ?? DEFAULT_STOP_TIMEOUT,
     ...(request.ulimits ? { ulimits: request.ulimits } : {}),
     ...(request.groupAdd ? { groupAdd: request.groupAdd } : {}),

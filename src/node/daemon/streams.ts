@@ -114,7 +114,7 @@ export const execStream = (engine: Engine, ref: string) =>
       argv: request.argv,
       env: [...spec.env, ...request.env],
       cwd: request.cwd ?? spec.cwd,
-      user: request.user ?? spec.user,
+      user: request.user || spec.user,
       tty: request.tty,
       stdin: request.stdin,
       ...(spec.groupAdd ? { groupAdd: spec.groupAdd } : {}),
