@@ -34,4 +34,5 @@ test('what is not meant is refused, never left out', () => {
     'src=d,dst=/d,ro=x',
   ])
     assert.throws(() => parseMount(bad), { code: 'usage' }, bad)
+  assert.throws(() => parseMount('src=d'), { message: 'Mount "src=d": write target=/path, where it is to be' })
 })

@@ -87,6 +87,7 @@ export function parseMount(text: string): { volume?: Volume; tmpfs?: Tmpfs } {
   }
   if (type !== 'volume' || !/^(true|false|1|0)$/.test(readonly))
     throw usage(`Mount "${text}": write type=volume or type=tmpfs`)
+  if (!target.startsWith('/')) throw usage(`Mount "${text}": write target=/path, where it is to be`)
   if (source === '' && readonly === 'false') return { volume: parseVolume(target) }
   return { volume: parseVolume(`${source}:${target}:${/^(true|1)$/.test(readonly) ? 'ro' : 'rw'}`) }
 }

@@ -38,11 +38,14 @@ test('what the program could not be given is refused, and names itself', () => {
     ['--memory', '0'],
     ['--cpus', '-1'],
     ['--stop-timeout', 'soon'],
+    ['--pids-limit', '-2'],
+    ['--pids-limit', '1.5'],
     ['--rm', '--restart', 'always'],
     ['--network', 'host'],
   ])
     assert.throws(() => requestOf(...args), { code: 'usage' }, args.join(' '))
   assert.equal(requestOf('--hostname', 'x'.repeat(64)).hostname, 'x'.repeat(64))
   assert.equal(requestOf('-w', '/srv').workdir, '/srv')
+  assert.equal(requestOf('--pids-limit', '-1').pidsLimit, undefined)
   assert.throws(() => runRequest('run', ['-d']), { code: 'usage', message: /name an image/ })
 })

@@ -44,7 +44,7 @@ const FLAGS = {
   },
   ulimit: { kind: 'list', about: 'NAME=SOFT[:HARD], as nofile=1024:4096; -1 is unlimited' },
   'group-add': { kind: 'list', about: 'a further group of the user, by name or number' },
-  'pids-limit': { kind: 'value', about: 'processes it may have' },
+  'pids-limit': { kind: 'value', about: 'processes it may have; -1 is unlimited' },
   'add-host': { kind: 'list', about: 'NAME:ADDRESS, a line of its /etc/hosts' },
   network: { kind: 'value', about: 'none: there is no other; reach it by -p, or run it on a grid' },
   init: { kind: 'switch', about: 'put a small init in front of the program' },
@@ -82,7 +82,8 @@ function envOf(entries: readonly string[], files: readonly string[]): string[] {
 function positive(text: string | undefined, what: string): number | undefined {
   if (text === undefined) return undefined
   const value = Number(text)
-  if (!Number.isFinite(value) || value < 0 || text.trim() === '') throw usage(`Read ${what} "${text}": not a number`)
+  if (!Number.isFinite(value) || value < 0 || text.trim() === '')
+    throw usage(`Read ${what} "${text}": not a number from 0 on`)
   return value
 }
 
@@ -111,7 +112,10 @@ export function runRequest(verb: 'run' | 'create', args: readonly string[]): Ask
   }
   const detachKeys = parseKeys(flags['detach-keys'] ?? DETACH_KEYS)
   const mounts = flags.mount.map(parseMount)
-  const pidsLimit = positive(flags['pids-limit'], '--pids-limit')
+  // -1 is Docker's word for "no limit"
+  const pidsLimit = flags['pids-limit'] === '-1' ? undefined : positive(flags['pids-limit'], '--pids-limit')
+  if (pidsLimit !== undefined && !Number.isInteger(pidsLimit))
+    throw usage(`Read --pids-limit "${flags['pids-limit']}": there is no part of a process`)
   const request: RunRequest = {
     image,
     command,
