@@ -38,6 +38,7 @@ const words: Record<number, string> = {
   2: 'no such file or directory',
   5: 'input/output error',
   8: 'exec format error',
+  11: 'resource temporarily unavailable',
   12: 'cannot allocate memory',
   13: 'permission denied',
   16: 'device or resource busy',

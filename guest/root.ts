@@ -41,7 +41,11 @@ export function mountIn(
 ): void {
   const target = ensureIn(root, path, kind)
   try {
-    must(`Mount ${type || source} on ${path}`, sys('mount', source, `/proc/self/fd/${target}`, type, flags, data))
+    const asked = data === '' ? '' : ` with "${data}"`
+    must(
+      `Mount ${type || source} on ${path}${asked}`,
+      sys('mount', source, `/proc/self/fd/${target}`, type, flags, data),
+    )
   } finally {
     close(target)
   }

@@ -168,11 +168,12 @@ test('logs -f goes on to the end; stop says what was asked for, and -t kills wha
   assert.deepEqual(await end(['--stop-signal', 'USR1'], "exit 4' USR1"), ['exited', 4])
 })
 
-test('all of --memory is usable, and no more', () => {
-  const fill = (bytes: string) =>
-    own.zos('run', '--rm', '--memory', '64m', 'web', 'dd', 'if=/dev/zero', 'of=/dev/null', `bs=${bytes}`, 'count=1')
-      .code
-  assert.deepEqual([fill('62M'), fill('66M')], [0, 137])
+test('all of --memory is usable, and no more; who takes more ends the whole workload', () => {
+  const run = (...command: string[]) => own.zos('run', '--rm', '--memory', '64m', 'web', ...command)
+  const fill = (bytes: string) => ['dd', 'if=/dev/zero', 'of=/dev/null', `bs=${bytes}`, 'count=1']
+  assert.deepEqual([run(...fill('62M')).code, run(...fill('66M')).code], [0, 137])
+  const { code, text } = run('sh', '-c', `${fill('66M').join(' ')}; echo lived on`)
+  assert.deepEqual([code, text], [137, ''])
 })
 
 test('the home stays closed; sockets are in a folder that down removes', () => {

@@ -75,6 +75,13 @@ test('limits, groups, hosts and mounts are as asked', () => {
     'echo $(ulimit -n) $(ulimit -Hn) $(id -G); grep -w db /etc/hosts; grep -c " /t tmpfs.*size=1024k" /proc/mounts'
   const said = node.ok(['run', '--rm', ...flags.split(' '), '--pids-limit', '50', 'web', 'sh', '-c', script])
   assert.equal(said.text, '100 200 0 5\n10.0.0.1\tdb\n1\n')
+  const wrong = node.zos(['run', '--rm', '--tmpfs', '/t:size=lots', 'web', 'true'])
+  assert.deepEqual([wrong.code, wrong.err], [125, 'zos: Mount tmpfs on /t with "size=lots": invalid argument\n'])
+  const long = (count: number) =>
+    node.zos(['run', '--rm', '-e', `A=${'x'.repeat(count)}`, 'web', 'sh', '-c', 'echo $A'])
+  assert.equal(long(60_000).text.length, 60_001)
+  const over = long(66_000)
+  assert.deepEqual([over.code, /at most 65536 are possible/.test(over.err)], [125, true])
 })
 
 test('megabytes of input and output arrive whole', () => {
