@@ -1,4 +1,5 @@
 import { callable, EAGAIN, giveBack, writeFd } from '#sys'
+import { OF_THE_REST } from '../share.ts'
 import { DATA, frameLength, MAX_FRAME, SOURCE_AT } from '../wire/frame.ts'
 import { hashRange } from './flows.ts'
 
@@ -8,13 +9,10 @@ const URGENT_SIZE = 64 << 10
 /** What one write(2) is given at most, so that an urgent frame never waits for more than this. */
 const BATCH = 128 << 10
 /**
- * Senders are told apart by their /64, in SHARES buckets; two in one bucket share. What waits of one sender may be OF_THE_REST
- * times the room that is left (Choudhury and Hahne's dynamic threshold): alone it gets four fifths of the queue, two get four
- * ninths each, and a sender that does not slow down loses its own packets. As the queue is served in order, each sender is
- * served in proportion to what it has waiting.
+ * Senders are told apart by their /64, in SHARES buckets; two in one bucket share. A sender that does not slow down loses its own
+ * packets (`OF_THE_REST`). As the queue is served in order, each sender is served in proportion to what it has waiting.
  */
 const SHARES = 256
-const OF_THE_REST = 4
 
 /** Of the sender whose address is at BYTES[at]. */
 export const shareOf = (bytes: Buffer, at: number): number => hashRange(bytes, at, at + 8) & (SHARES - 1)
@@ -65,7 +63,10 @@ class FrameRing {
     return this.#head >= length ? 0 : -1
   }
 
-  /** Whether sender SHARE, if it is one, has room for LENGTH bytes beside what others have here. */
+  /**
+   * Whether sender SHARE, if it is one, has room for LENGTH bytes beside what others have here. Not `leavesRoom`: one frame of a
+   * quiet flow may take all that goes first.
+   */
   hasRoom(share: number, length: number): boolean {
     return share < 0 || this.#shares[share]! + length <= (this.#size - this.used) * OF_THE_REST
   }

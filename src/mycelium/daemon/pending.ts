@@ -1,10 +1,9 @@
 import type { Subnet } from '../address.ts'
+import { leavesRoom } from '../share.ts'
 
 /** Bytes that may wait for routes: as much of our own packets as of others' frames. And how many of each for one subnet. */
 const TOTAL_BYTES = 4 << 20
 const PER_SUBNET = 64
-/** One host's frames may take this many times the room that is left, as in `out-queue.ts`. */
-const OF_THE_REST = 4
 
 type Frame = { frame: Buffer; host: string }
 type Waiting = { packets: Buffer[]; frames: Frame[] }
@@ -38,12 +37,12 @@ export function createPending() {
 
     /** HOST sent it. */
     putFrame(subnet: Subnet, frame: Buffer, host: string): boolean {
-      const has = (held.get(host) ?? 0) + frame.length
-      if (has > OF_THE_REST * (TOTAL_BYTES - others)) return false
+      const has = held.get(host) ?? 0
+      if (!leavesRoom(has, others, frame.length, TOTAL_BYTES)) return false
       const { frames } = of(subnet)
       if (frames.length >= PER_SUBNET) return false
       frames.push({ frame: Buffer.from(frame), host })
-      held.set(host, has)
+      held.set(host, has + frame.length)
       others += frame.length
       return true
     },

@@ -1,5 +1,5 @@
 import { blake3 } from '@noble/hashes/blake3.js'
-import { leavesRoom } from './room.ts'
+import { leavesRoom } from '../share.ts'
 import { type Piece, SMALLEST_CHUNK } from './wire.ts'
 
 /** The largest message taken; how many bytes and messages may be under way to us (one sender's bytes: `leavesRoom`). */

@@ -2,7 +2,7 @@ import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf, reasonOf, ZosError } from '#codec'
 import { syncDirectory, writeAtomic } from '#sys'
-import { leavesRoom } from './room.ts'
+import { leavesRoom } from '../share.ts'
 
 /** What lies here at most: messages nobody fetches must not fill the disk. */
 const MAX_MESSAGES = 1024

@@ -1,14 +1,13 @@
 import type { Subnet } from '../address.ts'
+import { OF_THE_REST } from '../share.ts'
 import type { RouterState } from './state.ts'
 import { newEntry } from './table.ts'
 import type { Entry, Link } from './types.ts'
 
-const OF_THE_REST = 4
-
 /**
  * A new entry, if the host of LINK may have one more; undefined if not. An entry counts for the host that told of it first.
  *
- * - A host may have four times as many entries as are left free, so that others find room (as in `daemon/out-queue.ts`).
+ * - A host may have four times as many entries as are left free, so that others find room (`OF_THE_REST`); the last one too.
  * - A table does not drain as a queue does: hosts that come one after another would each take four fifths of what is left. So
  *   what nobody looks for has a smaller share, which falls with the square of the room: after n hosts one part in 4n is left.
  * - The larger share is for subnets that somebody looks for: they find room even behind a neighbour that has passed on made-up
