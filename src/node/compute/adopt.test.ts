@@ -9,27 +9,13 @@ import type { RunRequest } from '#wire'
 import { openCards } from './cards.ts'
 import { Engine } from './engine.ts'
 import type { Machine, Machines } from './parts.ts'
+import { requestOf } from './request.fixture.ts'
 import { resolveSpec } from './spec.ts'
 import { kill, stop } from './stop.ts'
 import { FRESH, loadWorkloads, saveSpec, saveStatus, type WorkloadStatus } from './store.ts'
 import { Volumes } from './volumes.ts'
 import { takenUp, view } from './workload.ts'
 
-const request: RunRequest = {
-  image: 'box',
-  command: ['true'],
-  env: [],
-  tty: false,
-  interactive: false,
-  detach: true,
-  remove: false,
-  init: false,
-  readOnly: false,
-  volumes: [],
-  tmpfs: [],
-  ports: [],
-  restart: { name: 'no' },
-}
 const RECORD = { its: 'record' }
 const unused = () => assert.fail('nothing else is asked of the machines or the storage plane')
 
@@ -39,7 +25,7 @@ type Setting = { change?: Partial<RunRequest>; status: Partial<WorkloadStatus>; 
 async function left({ change, status, machines }: Setting) {
   const home = mkdtempSync(join(tmpdir(), 'zos-adopt-'))
   const image = { digest: '0'.repeat(64), config: {} }
-  const spec = resolveSpec({ ...request, ...change }, image, { id: 'a1', name: 'left', createdAt: '2026-01-01' })
+  const spec = resolveSpec(requestOf(change), image, { id: 'a1', name: 'left', createdAt: '2026-01-01' })
   await saveSpec(home, spec)
   await saveStatus(home, spec, { ...FRESH, ...status })
   const said: string[] = []

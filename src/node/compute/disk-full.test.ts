@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { until } from '#sys'
 import { OutputLog, readOutput } from './output-log.ts'
+import { requestOf } from './request.fixture.ts'
 import { resolveSpec } from './spec.ts'
 import { loadWorkloads, saveSpec } from './store.ts'
 import { keep, openWorkload, type Surroundings, save } from './workload.ts'
@@ -61,22 +62,7 @@ test('a status the disk has no room for is so at once, and on disk when there is
   const said: string[] = []
   const at = { home: disk.dir, log: (line: string) => said.push(line) } as Partial<Surroundings> as Surroundings
   const image = { digest: '0'.repeat(64), config: {} }
-  const request = {
-    image: 'box',
-    command: ['true'],
-    env: [],
-    tty: false,
-    interactive: false,
-    detach: true,
-    remove: false,
-    init: false,
-    readOnly: false,
-    volumes: [],
-    tmpfs: [],
-    ports: [],
-    restart: { name: 'no' as const },
-  }
-  const spec = resolveSpec(request, image, { id: 'a1', name: 'full', createdAt: '2026-01-01' })
+  const spec = resolveSpec(requestOf(), image, { id: 'a1', name: 'full', createdAt: '2026-01-01' })
   const workload = openWorkload(at, spec)
   await saveSpec(disk.dir, spec)
   await save(workload, { reason: 'before' })

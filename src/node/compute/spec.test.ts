@@ -1,29 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RunRequest } from '#wire'
+import { requestOf } from './request.fixture.ts'
 import { type ImageConfig, resolveSpec } from './spec.ts'
 
-const request: RunRequest = {
-  image: 'box',
-  command: ['true'],
-  env: [],
-  tty: false,
-  interactive: false,
-  detach: true,
-  remove: false,
-  init: false,
-  readOnly: false,
-  volumes: [],
-  tmpfs: [],
-  ports: [],
-  restart: { name: 'no' },
-}
 const specOf = (more: Partial<RunRequest>, config: ImageConfig['config'] = {}) =>
-  resolveSpec(
-    { ...request, ...more },
-    { digest: '0'.repeat(64), config: { config } },
-    { id: 'a', name: 'n', createdAt: '' },
-  )
+  resolveSpec(requestOf(more), { digest: '0'.repeat(64), config: { config } }, { id: 'a', name: 'n', createdAt: '' })
 const volume = (source: string, target: string) => ({ source, target, readOnly: false })
 
 test('a volume is one disk of a machine, and mounts do not hide each other or the image', () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { RunRequest } from '#wire'
+import { requestOf } from '../compute/request.fixture.ts'
 import { resolveSpec } from '../compute/spec.ts'
 import { declaredOf } from './inspect.ts'
 
@@ -14,22 +15,7 @@ const config = {
 }
 const specOf = (more: Partial<RunRequest>) =>
   resolveSpec(
-    {
-      image: 'box',
-      command: [],
-      env: [],
-      tty: false,
-      interactive: false,
-      detach: true,
-      remove: false,
-      init: false,
-      readOnly: false,
-      volumes: [],
-      tmpfs: [],
-      ports: [],
-      restart: { name: 'no' },
-      ...more,
-    },
+    requestOf({ command: [], ...more }),
     { digest: '0'.repeat(64), config },
     { id: 'a', name: 'n', createdAt: '' },
   )
