@@ -18,7 +18,7 @@ export { awaitAgent } from './await-agent.ts'
 export { CLASS_LIMITS, classFor, DEFAULT_LIMIT_MIB, defaultClass, type HostSize, hostSize } from './classes.ts'
 export { adoptMachine, coldBoot, endMachine, killStrays, spawnMachine } from './clone.ts'
 export type { Initramfs, VmHost } from './host.ts'
-export { isRunning, killProcess, type ProcessIdentity, processesWith } from './identity.ts'
+export { identify, isRunning, killProcess, type ProcessIdentity, processesWith } from './identity.ts'
 export {
   findImageTemplate,
   type ImageSource,

@@ -1,12 +1,13 @@
-import { rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { codeOf, reasonOf } from '#codec'
 import { type NodeStatus, supervisorSocket } from '#node'
 import { alive, callUnix, until } from '#sys'
 import { killProcess, processesWith } from '#vm'
 import { places } from '#wire'
 import { BACKINGS, backingDown } from './backing.ts'
-import { localGrid, nodeHome } from './local.ts'
+import { gridDir, localGrid, nodeHome } from './local.ts'
 import { statusOf } from './services.ts'
+import { endUp } from './up_lock.ts'
 
 /** Compute lets the file systems of its guests settle. */
 const NODE_DEADLINE = 60_000
@@ -38,6 +39,16 @@ function sweep(home: string): number {
 
 /** Ends the local grid: nodes with their machines, and what they stand on. State stays. */
 export async function gridDown(): Promise<void> {
+  if (!existsSync(gridDir())) return
+  const release = await endUp()
+  try {
+    await endAll()
+  } finally {
+    release()
+  }
+}
+
+async function endAll(): Promise<void> {
   const nodes = localGrid()?.nodes ?? []
   await Promise.all(nodes.map(({ name }) => end(supervisorSocket(nodeHome(name)), NODE_DEADLINE)))
   for (const { name } of nodes) sweep(nodeHome(name))

@@ -1,9 +1,9 @@
-import { mkdirSync, openSync, symlinkSync } from 'node:fs'
+import { mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf, ZosError } from '#codec'
 import { connectRpc, createFarm, deployContracts, listFarms, openGrid, openRelayer } from '#contract'
 import { type NodeStatus, readConfig, supervisorSocket } from '#node'
-import { freePort, tryLock, until } from '#sys'
+import { freePort, until } from '#sys'
 import { processesWith } from '#vm'
 import { ensureNodeSetup } from '../setup/index.ts'
 import { backingDown, backingUp, hubFlags, placesOfServices, relayAt, relayFlags } from './backing.ts'
@@ -21,6 +21,7 @@ import { operator } from './operator.ts'
 import { capacityOf, registerHome } from './register.ts'
 import { relayerKey } from './relayer_key.ts'
 import { PROGRAMS, startService, statusOf } from './services.ts'
+import { lockUp } from './up_lock.ts'
 
 /** Where the nodes of a local grid say they are: different countries, so that geo rules can be tried. */
 const PLACES = [
@@ -111,9 +112,7 @@ export async function gridUp(
   say: (line: string) => void,
 ): Promise<void> {
   await ensureNodeSetup()
-  mkdirSync(gridDir(), { recursive: true, mode: 0o700 })
-  const lock = openSync(join(gridDir(), 'up.lock'), 'a', 0o600)
-  await until('another "zos grid up" to end', 300_000, () => tryLock(lock), 100)
+  await lockUp()
   const local: LocalGrid = localGrid() ?? { chainPort: 0, hubPort: 0, relayPort: 0, nodes: [] }
   for (const port of ['chainPort', 'hubPort', 'relayPort'] as const) local[port] ||= await freePort()
   // known before anything starts: what is cut off from here on is gone on with
