@@ -129,7 +129,7 @@ test('each refusal is one line, and neither chain nor hub has heard of it', asyn
     [['approve', open, '--as', 'mallory'], /is not one of its members/],
     [['approve', expired.id, '--as', 'bob'], /its time is over; propose it anew/],
     [['approve', `0x${'0'.repeat(64)}`, '--as', 'bob'], /no open one has this id/],
-    [['approve', 'zz', '--as', 'bob'], /not an id/],
+    [['approve', 'zz', '--as', 'bob'], /write its id, "0x" and 6 digits/],
     [['freeze', 'nothing', ...by], /there is no such deployment/],
     [['cancel', 'nothing', ...by], /has no such deployment/],
     [['undo', 'nothing', ...by], /has no such deployment/],

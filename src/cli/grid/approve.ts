@@ -35,7 +35,10 @@ export async function proposals(args: string[]): Promise<number> {
 async function find(context: Context, text: string, said: string | undefined): Promise<Proposal> {
   const begin = text.toLowerCase()
   if (!/^0x[0-9a-f]{6,64}$/.test(begin))
-    throw new ZosError(`Find proposal "${text}": not an id; "zos proposals" lists them`, { code: 'no-proposal' })
+    throw new ZosError(
+      `Find proposal "${text}": write its id, "0x" and 6 digits of it at least; "zos proposals" lists them`,
+      { code: 'no-proposal' },
+    )
   const look = async (groups: `0x${string}`[]) => {
     const all = (await Promise.all(groups.map((g) => listProposals(context.grid, g)))).flat()
     return all.filter((p) => p.id.startsWith(begin))

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { reasonOf, ZosError } from '#codec'
 import {
   type DeploymentStatus,
@@ -36,15 +35,19 @@ import { giveAddresses } from './network.ts'
 import { pin } from './pin.ts'
 import { showPlan } from './plan.ts'
 import { flistsOf, hubsFor } from './private.ts'
+import { readText } from './read_text.ts'
 import { openPlaced, readersOf } from './sealed.ts'
 import { FLAGS, proposeStep } from './steps.ts'
 import { uploadMissing } from './upload.ts'
 import { refuseShrunk } from './volumes.ts'
 
+/** What the parser takes has fewer characters; each may take up to 4 bytes. */
+const SPEC_BYTES = 4 * 2 ** 20
+
 function readSpec(file: string): Spec {
   let text: string
   try {
-    text = readFileSync(file, 'utf8')
+    text = readText(file, SPEC_BYTES)
   } catch (cause) {
     throw new ZosError(`Read spec "${file}": ${reasonOf(cause)}`, { code: 'no-spec', cause })
   }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { reasonOf, ZosError } from '#codec'
 import {
   type ApprovalLog,
@@ -16,11 +15,15 @@ import { JSON_FLAG, parseFlags } from '../flags.ts'
 import { groupOfDeployment, nodesOf, openContext } from './context.ts'
 import { memberName } from './group.ts'
 import { keysDir } from './local.ts'
+import { readText } from './read_text.ts'
+
+/** Some hundred thousand steps. */
+const LOG_BYTES = 256 * 2 ** 20
 
 function verify(file: string, json: boolean): number {
   let text: string
   try {
-    text = readFileSync(file, 'utf8')
+    text = readText(file, LOG_BYTES)
   } catch (cause) {
     throw new ZosError(`Verify "${file}": ${reasonOf(cause)}`, { code: 'no-file', cause })
   }

@@ -246,6 +246,23 @@ test('a log verifies from its text alone, and a change of any byte does not', ()
     }
 })
 
+test('a changed member set is named as such, not the step that needs it', () => {
+  const { log } = sample()
+  const says = (change: (l: ApprovalLog) => void, message: RegExp) => {
+    const copy = structuredClone(log)
+    change(copy)
+    assert.throws(() => verifyLog(encodeLog(copy)), message)
+  }
+  const later = /^ZosError: Verify approval log: member set of epoch 2: the signature of member \d is not by/
+  says((l) => Object.assign(l.sets[1]!.set.members[0]!, { weight: 2 }), later)
+  says((l) => Object.assign(l.sets[1]!.signatures[0]!, { signature: `0x${'11'.repeat(65)}` }), later)
+  says((l) => Object.assign(l, { chainId: 1 }), /the chain, the contract or the founding set is not the one/)
+  says(
+    (l) => Object.assign(l.approvals[1]!.transition, { set: root(5) }),
+    /step 2: the approval is of another member set of epoch 2; the group is at epoch 2$/,
+  )
+})
+
 test('a log with anything added, cut inside, reordered or written differently is refused', () => {
   const { log, text } = sample()
   for (let i = 0; i < text.length; i += 7) assert.throws(() => verifyLog(text.slice(0, i)), ZosError)

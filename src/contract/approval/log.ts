@@ -1,4 +1,4 @@
-import { canonicalJson, plain, reasonOf, ZosError } from '#codec'
+import { canonicalJson, codeOf, plain, reasonOf, ZosError } from '#codec'
 import { z } from '#npm'
 import { type Domain, deploymentId } from '../typed/digest.ts'
 import { address, freezeSchema, memberSetSchema, signatureSchema, transitionSchema } from '../typed/schema.ts'
@@ -60,6 +60,22 @@ export function decodeLog(text: string): ApprovalLog {
   return parsed.data
 }
 
+/** A step that needs a set is not to be blamed for what the set is not. */
+function nextSet(group: GroupState, { set, signatures }: ApprovalLog['sets'][number], evidence?: Evidence): GroupState {
+  try {
+    return applySet(group, set, signatures, evidence)
+  } catch (cause) {
+    const reason = reasonOf(cause).replace(/^Verify consent: /, '')
+    const founded =
+      codeOf(cause) === 'wrong-group' ? '; the chain, the contract or the founding set is not the one' : ''
+    throw new ZosError(`Verify approval log: member set of epoch ${set.epoch}: ${reason}${founded}`, {
+      code: 'bad-log',
+      details: { epoch: set.epoch, code: codeOf(cause) },
+      cause,
+    })
+  }
+}
+
 /**
  * Replays a log from its founding set: every signature, every link, every rule. Needs nothing but the text. What it
  * cannot know: whether the chain has gone on since (a log cut after a step is the log as of that step), and whether
@@ -76,7 +92,7 @@ export function verifyLog(text: string, evidence?: Evidence): VerifiedLog {
   const reach = (there: () => boolean) => {
     while (!there() && later.length > 0) {
       const next = later.shift()!
-      group = applySet(group, next.set, next.signatures, evidence)
+      group = nextSet(group, next, evidence)
     }
   }
   for (const [n, entry] of log.approvals.entries()) {
@@ -88,6 +104,7 @@ export function verifyLog(text: string, evidence?: Evidence): VerifiedLog {
         state = applyFreeze(group, state, f.freeze, f.signature, options)
       }
     } catch (cause) {
+      if (codeOf(cause) === 'bad-log') throw cause
       throw new ZosError(`Verify approval log: step ${n + 1}: ${reasonOf(cause).replace(/^Verify consent: /, '')}`, {
         code: 'bad-log',
         details: { step: n + 1, code: (cause as { code?: string }).code },
@@ -95,7 +112,7 @@ export function verifyLog(text: string, evidence?: Evidence): VerifiedLog {
       })
     }
   }
-  for (const next of later) group = applySet(group, next.set, next.signatures, evidence)
+  for (const next of later) group = nextSet(group, next, evidence)
   return { group, state, log }
 }
 

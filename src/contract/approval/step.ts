@@ -70,7 +70,8 @@ export function applyApproval(
   if (t.group !== group.group) throw refuse('wrong-group', `the approval is of group ${t.group}, not ${group.group}`)
   if (t.name !== state.name) throw refuse('wrong-group', `the approval is of "${t.name}", not "${state.name}"`)
   if (t.set !== group.digest || t.epoch !== group.set.epoch) {
-    throw refuse('stale-epoch', `the approval is of epoch ${t.epoch}; the group is at epoch ${group.set.epoch}`)
+    const which = t.epoch === group.set.epoch ? `another member set of epoch ${t.epoch}` : `epoch ${t.epoch}`
+    throw refuse('stale-epoch', `the approval is of ${which}; the group is at epoch ${group.set.epoch}`)
   }
   const digest = digestOf(group.domain, 'Transition', t)
   checkConsent(group, thresholdOf(t.kind, group.set), digest, signatures, options.evidence)
