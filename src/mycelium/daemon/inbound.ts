@@ -191,7 +191,7 @@ export function createInbound(context: PlaneContext) {
     if (length < 0) {
       count('not-authentic')
       // perhaps sealed under session keys from before we were restarted: agree on new ones
-      session?.begin(now)
+      session?.begin(now, 'others')
     } else if (type === SESSION && !router.lookup(remote.subnet, now)) {
       // after a long silence the route back is forgotten, and the answer to a handshake needs one: look for it first
       awaitRoute(remote.subnet, frame, start, total)
@@ -207,7 +207,12 @@ export function createInbound(context: PlaneContext) {
   /** A frame for LOCAL, in FRAME[start, start+length). */
   function deliver(local: Local, frame: Buffer, start: number, length: number): void {
     const subnet = subnetOf(frame, start + SOURCE_AT)
-    const remote = local.remotes.get(subnet)
+    const known = local.remotes.known.get(subnet)
+    if (!known && router.lookup(subnet, context.now()) && !context.sealing.mayMeet()) {
+      count('too-many-strangers')
+      return
+    }
+    const remote = known ?? local.remotes.get(subnet)
     if (!remote) {
       // the sender's key comes with a route to it
       awaitRoute(subnet, frame, start, length)

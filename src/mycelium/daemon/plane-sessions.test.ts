@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import test from 'node:test'
+import { addressOf, subnetOf } from '../address.ts'
 import { identityOf, sharedSecret } from '../identity.ts'
-import { BODY_AT, HOP_LIMIT_AT, SOURCE_AT } from '../wire/frame.ts'
+import { BODY_AT, HOP_LIMIT_AT, SOURCE_AT, writeDataHeader } from '../wire/frame.ts'
 import { LARGE_HEADER } from '../wire/large.ts'
 import { SEAL_OVERHEAD, Sealer } from '../wire/seal.ts'
 import { packetBuffer, VNET_HEADER } from './offload.ts'
@@ -150,6 +151,8 @@ test('whoever speaks in the name of ever more keys takes the place of no session
   const rubbish = frame(other, you, randomBytes(100))
   for (let n = 0; n < 1_100; n++) {
     const stranger = identityOf(randomBytes(32))
+    // a second later
+    if (n % 200 === 0) b.plane.tick()
     b.learn(stranger)
     rubbish.set(stranger.address, SOURCE_AT)
     b.receive(rubbish)
@@ -179,4 +182,31 @@ test('who was silent until the way to it was forgotten is answered as soon as th
   b.learn(me, clock.now)
   pass()
   assert.equal(packetsAt(b, p.length), 2)
+})
+
+test('frames in the names of thousands of made-up keys cost so much a second, and keep nobody from a session', (t) => {
+  const { a, b, pass } = two(t, ['session', 'session'])
+  const MANY = 1_000
+  for (let n = 0; n < MANY; n++) {
+    const publicKey = randomBytes(32)
+    const address = addressOf(publicKey)
+    a.learn({ ...other, publicKey, address, subnet: subnetOf(address) })
+    const sealed = randomBytes(BODY_AT + SEAL_OVERHEAD + 8)
+    writeDataHeader(sealed, 0, sealed.length - BODY_AT, 63)
+    sealed.set(address, SOURCE_AT)
+    sealed.set(me.address, SOURCE_AT + 16)
+    a.receive(sealed)
+  }
+  const { counters } = a.plane
+  assert.equal(counters['not-authentic'], 200)
+  assert.equal(counters['too-many-strangers'], MANY - 200)
+  a.sent.length = 0
+  const p = packet(me, you)
+  a.plane.sendOwn(p)
+  pass()
+  assert.equal(packetsAt(b, p.length), 1)
+  a.plane.tick()
+  b.plane.sendOwn(packet(you, me))
+  pass()
+  assert.equal(packetsAt(a, p.length), 1)
 })

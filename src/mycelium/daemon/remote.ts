@@ -2,7 +2,7 @@ import { addressOf, type Subnet, subnetOf } from '../address.ts'
 import type { KeyPair } from '../identity.ts'
 import type { Keypair } from '../session/keypair.ts'
 import type { Demand } from '../session/policy.ts'
-import { createSession, type Session } from '../session/session.ts'
+import { createSession, type Session, type Whom } from '../session/session.ts'
 import { Sealer } from '../wire/seal.ts'
 import { createLarge, type Large } from './large.ts'
 import type { Way } from './sealing.ts'
@@ -30,7 +30,7 @@ export type RemoteHooks = {
   release: (remote: Remote) => void
   /** What could not wait longer. */
   expired: (held: Held) => void
-  mayHandshake: () => boolean
+  mayHandshake: (whom: Whom) => boolean
   count: (name: string) => void
   now: () => number
 }
@@ -112,7 +112,7 @@ export function createRemote(own: KeyPair, publicKey: Buffer, secret: Buffer, de
     mayBeLegacy(now: number): boolean {
       if (demand === 'either' && speaks === 'unknown') speakLegacy(now)
       if (speaks === 'legacy' || (demand === 'either' && now < strictAt)) return true
-      session?.begin(now)
+      session?.begin(now, 'others')
       return false
     },
 

@@ -13,8 +13,12 @@ import type { Held, Remote, RemoteHooks } from './remote.ts'
 
 const ADDRESSES = 32
 const HELD_BYTES = 4 << 20
-/** Handshakes begun and answered: each is some hundred microseconds of arithmetic. */
+/**
+ * Handshakes begun and answered, those that we need and those that others cause each; and how many of whom nothing was known are
+ * looked at because a frame says that it is theirs: each is some hundred microseconds of arithmetic, and keys can be made up.
+ */
 const HANDSHAKES_PER_SECOND = 200
+const STRANGERS_PER_SECOND = 200
 
 /** Where a body goes and in whose name. */
 export type Way = {
@@ -44,7 +48,8 @@ export type SealingOptions = {
 /** Seals bodies with what each remote is due, holds those whose keys are being agreed on, and speaks the handshakes. */
 export function createSealing({ router, locals, connection, place, count, now, expired }: SealingOptions) {
   let heldBytes = 0
-  let handshakesLeft = HANDSHAKES_PER_SECOND
+  const handshakesLeft = { us: HANDSHAKES_PER_SECOND, others: HANDSHAKES_PER_SECOND }
+  let strangersLeft = STRANGERS_PER_SECOND
   /** Those that hold something or wait for an answer. */
   const impatient = new Set<Remote>()
 
@@ -127,7 +132,7 @@ export function createSealing({ router, locals, connection, place, count, now, e
         forget(held)
         expired(held)
       },
-      mayHandshake: () => handshakesLeft-- > 0,
+      mayHandshake: (whom) => handshakesLeft[whom]-- > 0,
       count,
       now,
     }
@@ -136,6 +141,8 @@ export function createSealing({ router, locals, connection, place, count, now, e
   return {
     sealTo,
     remoteHooks,
+    /** Whether one more stranger may be looked at in this second. */
+    mayMeet: (): boolean => strangersLeft-- > 0,
     /** True while somebody waits for an answer: `tickImpatient` is due several times a second then. */
     get isImpatient(): boolean {
       return impatient.size > 0
@@ -149,7 +156,9 @@ export function createSealing({ router, locals, connection, place, count, now, e
     },
     /** Once a second. */
     tick(): void {
-      handshakesLeft = HANDSHAKES_PER_SECOND
+      handshakesLeft.us = HANDSHAKES_PER_SECOND
+      handshakesLeft.others = HANDSHAKES_PER_SECOND
+      strangersLeft = STRANGERS_PER_SECOND
       const time = now()
       for (const local of locals.values()) for (const remote of local.remotes.known.values()) remote.tick(time)
     },

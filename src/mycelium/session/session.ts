@@ -26,6 +26,8 @@ const INITIATION_EVERY = 100
 /** Who says an older time than before is answered by an initiation of our own this often: its clock may have been set back. */
 const INSTEAD_EVERY = 5_000
 
+export type Whom = 'us' | 'others'
+
 export type SessionHooks = {
   /** Sends a handshake message, sealed in the legacy form. */
   say: (payload: Buffer) => void
@@ -33,8 +35,8 @@ export type SessionHooks = {
   keepalive: (pair: Keypair) => void
   /** Both ends have new keys and this one may use them. */
   settled: () => void
-  /** False when too many handshakes are being made in this second. */
-  mayHandshake: () => boolean
+  /** False when too many handshakes are being made in this second because of WHOM: ourselves, or what others say. */
+  mayHandshake: (whom: Whom) => boolean
   count: (name: string) => void
 }
 
@@ -74,12 +76,12 @@ export function createSession(
     hooks.keepalive(pair)
   }
 
-  function begin(now: number, repeats = true): void {
+  function begin(now: number, repeats = true, whom: Whom = 'us'): void {
     if (pending && now - pending.sentAt < pending.patience) {
       pending.repeats ||= repeats
       return
     }
-    if (!hooks.mayHandshake()) return
+    if (!hooks.mayHandshake(whom)) return
     const index = randomInt(2 ** 32)
     saidTime = Math.max(Date.now(), saidTime + 1)
     const begun = initiate(own, remote, PROLOGUE, encodeOffer(index, saidTime))
@@ -91,7 +93,7 @@ export function createSession(
 
   /** The reason for which it was refused, if it was. */
   function answer(message: Buffer, now: number): string | undefined {
-    if (now - lookedAt < INITIATION_EVERY || !hooks.mayHandshake()) return 'handshake-flood'
+    if (now - lookedAt < INITIATION_EVERY || !hooks.mayHandshake('others')) return 'handshake-flood'
     lookedAt = now
     const invited = readInitiation(own, message, PROLOGUE)
     const index = invited && offeredIndex(invited.payload)
@@ -101,7 +103,7 @@ export function createSession(
       // it may be recorded: ours is as long, and not repeated unless another one comes
       if (time < newestTime && now - insteadAt >= INSTEAD_EVERY) {
         insteadAt = now
-        begin(now, false)
+        begin(now, false, 'others')
       }
       return 'handshake-replayed'
     }
@@ -137,7 +139,8 @@ export function createSession(
   }
 
   return {
-    begin: (now: number): void => begin(now),
+    /** WHOM it is for: anybody can have us begin by bytes that are sealed wrongly, which leaves none less for our own. */
+    begin: (now: number, whom: Whom = 'us'): void => begin(now, true, whom),
 
     /** When the oldest initiation was sent that an answer is still insisted on. */
     get pendingSince(): number | undefined {
