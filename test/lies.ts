@@ -4,20 +4,13 @@ import type { AddressInfo } from 'node:net'
 import { type AbiEvent, encodeAbiParameters, encodeEventTopics, getAbiItem, toEventSelector } from 'viem'
 import { consentArgs } from '../src/contract/actions/consent.ts'
 import { ledger } from '../src/contract/artifact.ts'
-import {
-  deploymentId,
-  type Engine,
-  type Grid,
-  type Head,
-  type Signature,
-  type Transition,
-} from '../src/contract/index.ts'
+import { deploymentId, type Grid, type Signature, type Transition } from '../src/contract/index.ts'
+import type { Lie } from '../src/contract/testing/lie.ts'
+
+export { type Lie, lyingEngine } from '../src/contract/testing/lie.ts'
 
 type Hex = `0x${string}`
 export type Log = { topics: Hex[]; data: Hex; blockNumber: Hex; [field: string]: unknown }
-
-/** Changes the answer to a call; what it throws is what the caller gets. */
-export type Lie = (method: string, params: unknown[], answer: unknown) => unknown
 
 export const topicOf = (event: string): Hex => toEventSelector(getAbiItem({ abi: ledger.abi, name: event }) as AbiEvent)
 
@@ -26,18 +19,6 @@ export const aboutLogs =
   (change: (logs: Log[], topics: (Hex | Hex[] | null)[]) => Log[]): Lie =>
   (method, params, answer) =>
     method === 'eth_getLogs' ? change(answer as Log[], (params[0] as { topics: Hex[] }).topics ?? []) : answer
-
-/** The engine behind the lie; it asks at its own moment, so that a lie can come and go. Its head is the call "finalized". */
-export const lyingEngine = (engine: Engine, lie: () => Lie): Engine => ({
-  chainId: engine.chainId,
-  genesis: engine.genesis,
-  finalized: async () => lie()('finalized', [], await engine.finalized()) as Head,
-  async request(call) {
-    const answer = await engine.request(call)
-    return lie()(call.method, (call.params as unknown[] | undefined) ?? [], answer)
-  },
-  [Symbol.asyncDispose]: async () => {},
-})
 
 /** The event a contract would emit that took this step, whatever its signatures. */
 export function approvedLog(grid: Grid, t: Transition, signatures: Signature[], at: bigint): Log {

@@ -11,6 +11,7 @@ import {
   reclaimSlot,
   setNodeState,
 } from '../src/contract/index.ts'
+import { type Lie, lyingEngine } from '../src/contract/testing/lie.ts'
 import { key, openWorld, refusal, root, slot } from '../src/contract/testing/world.ts'
 import { desiredOf } from '../src/node/provision/desired.ts'
 import { ACTIVATE, leaseHolder } from '../src/node/provision/leases.ts'
@@ -135,19 +136,11 @@ test(
 )
 
 /** The chain with another answer to who sent what. */
-const lying = (grid: Grid, change: (tx: object) => object | null): Grid =>
-  openGrid(
-    {
-      ...grid.engine,
-      chainId: grid.engine.chainId,
-      genesis: grid.engine.genesis,
-      finalized: () => grid.engine.finalized(),
-      [Symbol.asyncDispose]: async () => {},
-      async request(call) {
-        const answer = await grid.engine.request(call)
-        return call.method === 'eth_getTransactionByHash' ? change(answer as object) : answer
-      },
-    },
+const lying = (grid: Grid, change: (tx: object) => object | null): Grid => {
+  const lie: Lie = (method, _, answer) => (method === 'eth_getTransactionByHash' ? change(answer as object) : answer)
+  return openGrid(
+    lyingEngine(grid.engine, () => lie),
     grid.contract,
     { since: grid.since },
   )
+}

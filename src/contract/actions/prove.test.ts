@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import type { Engine } from '../engine/types.ts'
+import { lyingEngine } from '../testing/lie.ts'
 import { openWorld, root, slot } from '../testing/world.ts'
 import { openGrid, proveDeployment, readConsent, readDeployment } from './index.ts'
 
@@ -33,17 +33,11 @@ test('state is proven under the block’s root; any false word in a proof is ref
 
   let at = 0
   let places = 0
-  const lying = (change: (text: string) => string): Engine => ({
-    ...grid.engine,
-    chainId: grid.engine.chainId,
-    genesis: grid.engine.genesis,
-    finalized: () => grid.engine.finalized(),
-    [Symbol.asyncDispose]: async () => {},
-    async request(call) {
-      const answer = await grid.engine.request(call)
-      return call.method === 'eth_getProof' ? JSON.parse(change(JSON.stringify(answer))) : answer
-    },
-  })
+  const lying = (change: (text: string) => string) =>
+    lyingEngine(
+      grid.engine,
+      () => (method, _, answer) => (method === 'eth_getProof' ? JSON.parse(change(JSON.stringify(answer))) : answer),
+    )
   const proofsOf = (text: string) => [...text.matchAll(/"0x[0-9a-f]{60,}"/g)]
   const flip = lying((text) => {
     const found = proofsOf(text)
