@@ -6,7 +6,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 const root = resolve(process.argv[2] ?? join(import.meta.dirname, '..'))
 
 /** What each domain may import. Files of one domain import each other freely. */
-export const arrows: Record<string, readonly string[]> = {
+const arrows: Record<string, readonly string[]> = {
   npm: [],
   codec: [],
   sys: ['codec'],
@@ -25,7 +25,7 @@ const imports = /(?:from|import)\s*\(?\s*'([^']+)'/g
 const importsHttp = /^import (?!type )[^']* from 'node:http'$/m
 
 /** One line per forbidden import in FILE (relative to the root). */
-export function violations(file: string, text: string): string[] {
+function violations(file: string, text: string): string[] {
   const domain = file.split('/')[1]!
   const allowed = arrows[domain]
   if (!allowed) return [`${file}: domain "${domain}" has no entry in tools/check-boundaries.ts`]
