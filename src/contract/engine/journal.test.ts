@@ -9,6 +9,7 @@ import { sleep } from '#sys'
 import { openEmbeddedChain } from './embedded.ts'
 import { Journal } from './journal.ts'
 import { decodeBlock, decodeGenesis, encodeBlock, encodeGenesis } from './record.ts'
+import { Store } from './store.ts'
 
 async function frames(path: string, from = 0): Promise<string[]> {
   await using journal = await Journal.open(path)
@@ -126,5 +127,24 @@ test('no answer, and no new head, before the disk has it; what the disk refuses 
     assert.deepEqual(await heads(), [1, 1])
   } finally {
     await rm(dir, { recursive: true })
+  }
+})
+
+test('what a full disk keeps from the state is said, and nothing of it stays', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'zos-store-'))
+  try {
+    using store = new Store(join(dir, 'state.db'))
+    const { page_count } = store.db.prepare('PRAGMA page_count').get() as { page_count: number }
+    store.db.exec(`PRAGMA max_page_count = ${page_count + 1}`)
+    const put = (size: number) => () => {
+      store.setMeta('swept', 7)
+      store.putNode(Buffer.from('key'), Buffer.alloc(size), 1)
+    }
+    assert.throws(() => store.transaction(put(1 << 16)), /database or disk is full/)
+    assert.equal(store.meta('swept'), undefined)
+    store.transaction(put(1))
+    assert.equal(store.meta('swept'), 7)
+  } finally {
+    await rm(dir, { recursive: true, force: true })
   }
 })

@@ -106,7 +106,8 @@ export class Store implements Disposable {
       work()
       this.db.exec('COMMIT')
     } catch (error) {
-      this.db.exec('ROLLBACK')
+      // of a full disk SQLite has rolled back by itself, and would say of another that there is nothing to take back
+      if (this.db.isTransaction) this.db.exec('ROLLBACK')
       throw error
     }
   }
