@@ -101,7 +101,8 @@ test('it grows under a workload that goes on writing, also where that may only r
     const checked = spawnSync('e2fsck', ['-fn', file(name)], { encoding: 'utf8' })
     assert.equal(checked.status, 0, checked.stdout)
   }
-  node.ok(['volume', 'rm', 'small'])
+  const removed = node.zos(['volume', 'rm', 'none', 'small'])
+  assert.deepEqual([removed.code, removed.text], [1, 'small\n'], 'one that is not there keeps no other')
 })
 
 test('prune removes what no workload is made with: without a name, or with -a all of it', () => {
@@ -134,7 +135,7 @@ test('a volume is made, and looked at, as with Docker', () => {
     other.err,
     /^zos: Make volume "made": there is one already, of 33554432 bytes; "zos volume grow"[^\n]*\n$/,
   )
-  for (const name of ['../made', 'a'.repeat(65)])
+  for (const name of ['../made', 'a'.repeat(129)])
     assert.match(node.zos(['volume', 'create', name]).err, /^zos: Make volume ".*": letters, digits/)
   const [, anonymous] = /^([0-9a-f]{64})\n$/.exec(node.ok(['volume', 'create']).text) ?? []
   assert.ok(anonymous)

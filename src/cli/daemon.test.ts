@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { places } from '#wire'
-import { daemonCall } from './daemon.ts'
+import { daemonCall, pathOf } from './daemon.ts'
 
 const answer = (socket: Socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\n"ok"')
 
@@ -30,6 +30,12 @@ test('a question to a daemon that ends is asked of the next one; an order is not
     rmSync(work, { recursive: true })
     rmSync(dirname(api), { recursive: true, force: true })
   }
+})
+
+test('what is no name is said to be none, and leads nowhere else', () => {
+  for (const name of ['', '.', '..']) assert.throws(() => pathOf('workloads', name), { code: 'usage' }, name)
+  assert.throws(() => pathOf('volumes', ''), { message: /^Find volume "": .* "zos volume ls" lists/ })
+  assert.equal(pathOf('images', '127.0.0.1:5000/a/../b:1'), '/images/127.0.0.1%3A5000%2Fa%2F..%2Fb%3A1')
 })
 
 const notRoot = process.getuid?.() !== 0 && 'giving a folder away needs root'

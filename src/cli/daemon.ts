@@ -9,6 +9,22 @@ export const ENDED: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'daemo
 /** Milliseconds that a daemon which was killed may take to be gone. */
 const DYING = 200
 
+/** Where the daemon answers for the workload, image or volume NAME. */
+export function pathOf(kind: 'workloads' | 'images' | 'volumes', name: string): string {
+  // as parts of a path these would lead elsewhere
+  if (/^\.{0,2}$/.test(name)) {
+    throw new ZosError(
+      `Find ${kind.slice(0, -1)} "${name}": that is no name; "zos ${LISTS[kind]}" lists those there are`,
+      {
+        code: 'usage',
+      },
+    )
+  }
+  return `/${kind}/${encodeURIComponent(name)}`
+}
+
+const LISTS = { workloads: 'ps -a', images: 'images', volumes: 'volume ls' } as const
+
 /** Refuses a folder of sockets that another user made: in /tmp anybody may, and would then hear all that is said to the daemon. */
 function checkOwn(run: string): void {
   // imported as a module it loads its promises, watchers and a reader of lines: 3 ms

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { attach, checkTerminal } from './attach.ts'
-import { daemonOpen } from './daemon.ts'
+import { daemonOpen, pathOf } from './daemon.ts'
 import { DETACH_FLAG, DETACH_KEYS, parseKeys } from './detach-keys.ts'
 import { parseFlags } from './flags.ts'
 import { checkVariable } from './request-values.ts'
@@ -30,7 +30,7 @@ export default async function exec(args: string[]): Promise<number> {
     detach: flags.detach,
     tty: flags.tty ? { rows: process.stdout.rows ?? 24, columns: process.stdout.columns ?? 80 } : null,
   }
-  const socket = await daemonOpen(`/workloads/${encodeURIComponent(name)}/exec`)
+  const socket = await daemonOpen(`${pathOf('workloads', name)}/exec`)
   return attach(socket, request, {
     input: flags.interactive,
     tty: flags.tty,

@@ -1,5 +1,5 @@
 import { codeOf, reasonOf, ZosError } from '#codec'
-import { daemonCall } from './daemon.ts'
+import { daemonCall, pathOf } from './daemon.ts'
 import { parseFlags } from './flags.ts'
 import { formatter } from './format.ts'
 
@@ -11,7 +11,7 @@ type Kind = keyof typeof KINDS
 async function find(name: string, kinds: readonly Kind[]): Promise<unknown> {
   for (const kind of kinds) {
     try {
-      return await daemonCall('GET', `/${KINDS[kind]}/${encodeURIComponent(name)}/inspect`)
+      return await daemonCall('GET', `${pathOf(KINDS[kind], name)}/inspect`)
     } catch (error) {
       if (!ABSENT.has(codeOf(error)) || kinds.length === 1) throw error
     }

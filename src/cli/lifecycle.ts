@@ -1,5 +1,5 @@
 import { codeOf, reasonOf, ZosError } from '#codec'
-import { daemonCall } from './daemon.ts'
+import { daemonCall, pathOf } from './daemon.ts'
 import { DETACH_FLAG } from './detach-keys.ts'
 import { type Flags, parseFlags } from './flags.ts'
 
@@ -11,7 +11,7 @@ export async function forEach(
 ): Promise<number> {
   if (names.length === 0)
     throw new ZosError(`zos ${command}: name a workload ("zos ps -a" lists them)`, { code: 'usage' })
-  const results = await Promise.allSettled(names.map((n) => act(`/workloads/${encodeURIComponent(n)}`)))
+  const results = await Promise.allSettled(names.map(async (n) => act(pathOf('workloads', n))))
   for (const [i, result] of results.entries()) {
     if (result.status === 'fulfilled') process.stdout.write(result.value ?? `${names[i]}\n`)
     else process.stderr.write(`zos: ${reasonOf(result.reason)}\n`)

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { attach } from './attach.ts'
-import { daemonOpen } from './daemon.ts'
+import { daemonOpen, pathOf } from './daemon.ts'
 import { parseFlags } from './flags.ts'
 import { parseWhen } from './when.ts'
 
@@ -26,5 +26,5 @@ export default async function logs(args: string[]): Promise<number> {
     since: flags.since === undefined ? undefined : parseWhen('since', flags.since),
     until: flags.until === undefined ? undefined : parseWhen('until', flags.until),
   }
-  return attach(await daemonOpen(`/workloads/${encodeURIComponent(name)}/logs`), request, { input: false, tty: false })
+  return attach(await daemonOpen(`${pathOf('workloads', name)}/logs`), request, { input: false, tty: false })
 }

@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { daemonCall } from './daemon.ts'
+import { daemonCall, pathOf } from './daemon.ts'
 import { parseFlags } from './flags.ts'
 
 type Inspected = { NetworkSettings: { Ports: Record<string, { HostIp: string; HostPort: string }[]> } }
@@ -9,7 +9,7 @@ export default async function port(args: string[]): Promise<number> {
   const { rest } = parseFlags('port', args, {})
   const [name, asked] = rest
   if (!name || rest.length > 2) throw new ZosError('zos port: write zos port WORKLOAD [PORT[/tcp]]', { code: 'usage' })
-  const { NetworkSettings } = await daemonCall<Inspected>('GET', `/workloads/${encodeURIComponent(name)}/inspect`)
+  const { NetworkSettings } = await daemonCall<Inspected>('GET', `${pathOf('workloads', name)}/inspect`)
   const ports = Object.entries(NetworkSettings.Ports)
   const wanted = asked?.includes('/') ? asked : asked && `${asked}/tcp`
   if (wanted !== undefined && !ports.some(([guest]) => guest === wanted))

@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import { attach } from './attach.ts'
-import { daemonCall, daemonOpen } from './daemon.ts'
+import { daemonCall, daemonOpen, pathOf } from './daemon.ts'
 import { DETACH_FLAG, DETACH_KEYS, parseKeys } from './detach-keys.ts'
 import { parseFlags } from './flags.ts'
 
@@ -12,7 +12,7 @@ export async function reattach(
   options: { start: boolean; input: boolean; detachKeys: string | undefined },
 ): Promise<number> {
   const detachKeys = parseKeys(options.detachKeys ?? DETACH_KEYS)
-  const path = `/workloads/${encodeURIComponent(name)}`
+  const path = pathOf('workloads', name)
   const { Config } = await daemonCall<Inspected>('GET', `${path}/inspect`)
   const socket = await daemonOpen(`${path}/${options.start ? 'run' : 'attach'}`)
   return attach(

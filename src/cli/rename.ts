@@ -1,5 +1,5 @@
 import { ZosError } from '#codec'
-import { daemonCall } from './daemon.ts'
+import { daemonCall, pathOf } from './daemon.ts'
 import { parseFlags } from './flags.ts'
 
 export default async function rename(args: string[]): Promise<number> {
@@ -7,6 +7,6 @@ export default async function rename(args: string[]): Promise<number> {
   const [from, name] = rest
   if (!from || name === undefined || rest.length > 2)
     throw new ZosError('zos rename: write zos rename WORKLOAD NEWNAME', { code: 'usage' })
-  await daemonCall('POST', `/workloads/${encodeURIComponent(from)}/rename`, { name })
+  await daemonCall('POST', `${pathOf('workloads', from)}/rename`, { name })
   return 0
 }

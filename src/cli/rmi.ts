@@ -1,5 +1,5 @@
 import { reasonOf, ZosError } from '#codec'
-import { daemonCall } from './daemon.ts'
+import { daemonCall, pathOf } from './daemon.ts'
 import { parseFlags } from './flags.ts'
 
 /** Forgets names of images. Workloads hold on to what they were made from, whatever becomes of its name. */
@@ -9,7 +9,7 @@ export default async function rmi(args: string[]): Promise<number> {
   let failed = false
   for (const name of rest) {
     try {
-      await daemonCall('DELETE', `/images/${encodeURIComponent(name)}`)
+      await daemonCall('DELETE', pathOf('images', name))
       process.stdout.write(`Untagged: ${name}\n`)
     } catch (error) {
       failed = true

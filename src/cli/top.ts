@@ -1,6 +1,6 @@
 import { ZosError } from '#codec'
 import type { ProcessRow } from '#vm'
-import { daemonCall } from './daemon.ts'
+import { daemonCall, pathOf } from './daemon.ts'
 import { JSON_FLAG, parseFlags } from './flags.ts'
 import { bytesText, table } from './terminal.ts'
 
@@ -16,7 +16,7 @@ export default async function top(args: string[]): Promise<number> {
   const [name] = rest
   if (!name || rest.length > 1)
     throw new ZosError('zos top: write zos top WORKLOAD; flags of ps are not taken', { code: 'usage' })
-  const rows = await daemonCall<ProcessRow[]>('GET', `/workloads/${encodeURIComponent(name)}/processes`)
+  const rows = await daemonCall<ProcessRow[]>('GET', `${pathOf('workloads', name)}/processes`)
   if (flags.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
   else {
     const cells = rows.map((r) => [

@@ -1,5 +1,5 @@
-import { ZosError } from '#codec'
-import { daemonCall } from './daemon.ts'
+import { reasonOf, ZosError } from '#codec'
+import { daemonCall, pathOf } from './daemon.ts'
 import { JSON_FLAG, onlyFlags, parseBytes, parseFlags } from './flags.ts'
 import { inspectEach } from './inspect.ts'
 import { bytesText, table } from './terminal.ts'
@@ -11,7 +11,6 @@ const usage = (): ZosError =>
     'zos volume: write zos volume ls, create [--size SIZE] [NAME], inspect NAME…, rm NAME…, grow NAME SIZE or prune [-a]',
     { code: 'usage' },
   )
-const pathOf = (name: string): string => `/volumes/${encodeURIComponent(name)}`
 
 const VERBS: Record<string, (args: string[]) => Promise<number>> = {
   async ls(args) {
@@ -41,16 +40,22 @@ const VERBS: Record<string, (args: string[]) => Promise<number>> = {
   async rm(args) {
     const { rest } = parseFlags('volume rm', args, {})
     if (rest.length === 0) throw usage()
+    let failed = false
     for (const name of rest) {
-      await daemonCall('DELETE', pathOf(name))
-      process.stdout.write(`${name}\n`)
+      try {
+        await daemonCall('DELETE', pathOf('volumes', name))
+        process.stdout.write(`${name}\n`)
+      } catch (error) {
+        failed = true
+        process.stderr.write(`zos: ${reasonOf(error)}\n`)
+      }
     }
-    return 0
+    return failed ? 1 : 0
   },
   async grow(args) {
     const [name, size, ...more] = parseFlags('volume grow', args, {}).rest
     if (name === undefined || size === undefined || more.length > 0) throw usage()
-    await daemonCall('POST', `${pathOf(name)}/grow`, { size: parseBytes(size, 'size') })
+    await daemonCall('POST', `${pathOf('volumes', name)}/grow`, { size: parseBytes(size, 'size') })
     return 0
   },
   async prune(args) {

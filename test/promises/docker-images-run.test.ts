@@ -149,6 +149,9 @@ test('created, started, waited for, renamed and looked at as with Docker', async
   assert.deepEqual([said.code, said.text], [4, 'in\nline\n'])
   assert.equal(look('{{.State.Status}} {{.State.ExitCode}}'), 'exited 4')
   assert.deepEqual(node.zos(['inspect', 'made', 'none']).code, 1)
+  const whole = look('{{.Id}}')
+  assert.equal(node.ok(['inspect', '-f', '{{.Name}}', whole.slice(0, 4)]).text, '/made\n')
+  assert.match(node.zos(['logs', whole.slice(0, 3)]).err, /begins? so; write at least 4 digits of it/)
 
   node.ok(['run', '-d', '--name', 'old', '-p', '80', 'web', 'sh', '-c', 'sleep 1000; :'])
   node.ok(['rename', 'old', 'new'])

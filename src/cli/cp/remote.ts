@@ -1,7 +1,7 @@
 import { ZosError } from '#codec'
 import type { CopyEntry } from '#vm'
 import { copyRecords, Frame, pullFrames, readFrames, revive, sendFrame, writeFrame } from '#wire'
-import { daemonCall, daemonOpen } from '../daemon.ts'
+import { daemonCall, daemonOpen, pathOf } from '../daemon.ts'
 
 /** A file of a workload. Names in entries are latin1, a character for each byte: no name is lost. */
 export type Remote = { workload: string; path: string }
@@ -19,7 +19,7 @@ export function parseRemote(text: string): Remote | undefined {
   return { workload: text.slice(0, at), path: path.startsWith('/') ? path : `/${path}` }
 }
 
-const workloadPath = ({ workload }: Remote): string => `/workloads/${encodeURIComponent(workload)}`
+const workloadPath = ({ workload }: Remote): string => pathOf('workloads', workload)
 
 const gone = () => new ZosError('Copy: the node daemon went away', { code: 'daemon-lost', kind: 'node' })
 

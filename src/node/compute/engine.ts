@@ -12,6 +12,9 @@ import { openWorkload, type Surroundings, view, type Workload, waitExit } from '
 /** How long a start waits for machines that an earlier daemon left; what takes longer goes on behind it. Milliseconds. */
 const TAKING_UP = 3000
 
+/** Digits that name a workload by the beginning of its id. */
+const LEAST_OF_ID = 4
+
 /** All workloads of this node. */
 export class Engine {
   readonly #at: Surroundings
@@ -63,11 +66,13 @@ export class Engine {
     const known = [...this.#all.values()].filter((w) => !w.removed)
     const exact = known.find((w) => w.spec.id === ref) ?? known.find((w) => w.spec.name === ref)
     if (exact) return exact
-    const begins = ref.length >= 4 ? known.filter((w) => w.spec.id.startsWith(ref)) : []
-    if (begins.length === 1) return begins[0]!
+    const begins = known.filter((w) => w.spec.id.startsWith(ref))
+    // "rm -f db" is to find what is called so, or nothing
+    const enough = ref.length >= LEAST_OF_ID
+    if (begins.length === 1 && enough) return begins[0]!
     throw new ZosError(
-      begins.length > 1
-        ? `Find workload "${ref}": ${begins.length} ids begin so; write more of it`
+      begins.length > 0
+        ? `Find workload "${ref}": ${begins.length > 1 ? `${begins.length} ids begin` : 'an id begins'} so; write ${enough ? 'more' : `at least ${LEAST_OF_ID} digits`} of it`
         : `Find workload "${ref}": there is none of that name or id; "zos ps -a" lists them`,
       { code: 'no-such-workload' },
     )
