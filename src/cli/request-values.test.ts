@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { parseHost, parseMount, parsePort, parseUlimit } from './request-values.ts'
+import { parseHost, parseMount, parsePort, parseUlimit, parseVolume } from './request-values.ts'
 
 test('ports, limits, hosts and mounts as Docker writes them', () => {
   assert.deepEqual(parsePort('8080:80/tcp'), { address: '127.0.0.1', host: 8080, guest: 80 })
@@ -13,6 +13,9 @@ test('ports, limits, hosts and mounts as Docker writes them', () => {
   assert.deepEqual(parseMount('type=volume,src=d,dst=/d,ro'), {
     volume: { source: 'd', target: '/d', readOnly: true },
   })
+  const name = 'd'.repeat(128)
+  assert.deepEqual(parseVolume(`${name}:/d:ro`), { source: name, target: '/d', readOnly: true })
+  assert.throws(() => parseVolume(`${name}d:/d`), { code: 'usage' })
   assert.deepEqual(parseMount('type=tmpfs,target=/t,tmpfs-size=1m'), {
     tmpfs: { target: '/t', options: 'size=1048576' },
   })

@@ -22,7 +22,7 @@ export function parseVolume(text: string): RunRequest['volumes'][number] {
     throw usage(`Mount "${text}": host folders cannot be mounted into a microVM; use a volume's name, or "zos cp"`)
   }
   if (
-    !/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/.test(source) ||
+    !/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/.test(source) ||
     !target.startsWith('/') ||
     more.length ||
     !/^(rw|ro)$/.test(mode)
