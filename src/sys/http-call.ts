@@ -23,6 +23,9 @@ function thrown(text: string, status: number): ZosError {
   }
 }
 
+const noAnswer = (method: string, path: string, socketPath: string): ZosError =>
+  new ZosError(`${method} ${path}: no answer from "${socketPath}"`, { code: 'deadline', kind: 'node' })
+
 export type CallOptions = { body?: unknown; signal?: AbortSignal; timeout?: number }
 
 /** One JSON call to a unix socket; the other side's ZosError is thrown here as one. Default deadline 60 s. */
@@ -52,19 +55,15 @@ export function callUnix<T = unknown>(
         })
       },
     )
-    req.setTimeout(options.timeout ?? 60_000, () =>
-      req.destroy(
-        new ZosError(`${method} ${path}: no answer from "${socketPath}"`, { code: 'deadline', kind: 'node' }),
-      ),
-    )
+    req.setTimeout(options.timeout ?? 60_000, () => req.destroy(noAnswer(method, path, socketPath)))
     req.on('error', reject)
     if (text !== undefined) req.setHeader('content-type', 'application/json')
     req.end(text)
   })
 }
 
-/** Opens a byte stream by upgrade; BODY travels in a header (keep it below 8 KiB). */
-export function openUnix(socketPath: string, path: string, body?: unknown): Promise<Duplex> {
+/** Opens a byte stream by upgrade; BODY travels in a header (keep it below 8 KiB). TIMEOUT: until it is open. Milliseconds. */
+export function openUnix(socketPath: string, path: string, body?: unknown, timeout?: number): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     const req = http().request({
       ...NO_SERVER_NAME,
@@ -81,6 +80,8 @@ export function openUnix(socketPath: string, path: string, body?: unknown): Prom
       if (head.length) socket.unshift(head)
       resolve(socket)
     })
+    // node forgets it with the upgrade: an open stream may be silent for as long as it likes
+    if (timeout !== undefined) req.setTimeout(timeout, () => req.destroy(noAnswer('POST', path, socketPath)))
     req.on('response', (res) => {
       let answer = ''
       res.setEncoding('utf8').on('data', (d: string) => (answer += d))

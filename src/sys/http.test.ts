@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
 import { codeOf } from '#codec'
-import { callUnix, openUnix, serveUnix, writeAtomic } from '#sys'
+import { callUnix, openUnix, serveUnix, sleep, writeAtomic } from '#sys'
 
 const dir = mkdtempSync(join(tmpdir(), 'zos-http-'))
 after(() => rmSync(dir, { recursive: true }))
@@ -73,4 +73,23 @@ test('a refusal that is cut off is an error of whoever opens a stream, too', { t
   t.after(() => server.close())
   await once(server.listen(path), 'listening')
   await assert.rejects(openUnix(path, '/stream'))
+})
+
+test('a stream that nobody opens is given up, and one that is open may be silent', async (t) => {
+  const server = await serveUnix(path, {
+    upgrades: {
+      'POST /never': () => new Promise<void>(() => {}),
+      'POST /silent': async (_call, open) => void open(),
+    },
+  })
+  t.after(() => server.close())
+  await assert.rejects(openUnix(path, '/never', null, 50), {
+    code: 'deadline',
+    message: /^POST \/never: no answer from/,
+  })
+  const silent = await openUnix(path, '/silent', null, 50)
+  silent.on('error', () => {})
+  await sleep(150)
+  assert.equal(silent.destroyed, false)
+  silent.destroy()
 })

@@ -48,11 +48,14 @@ export function notRunning({ name, state, slots }: DeploymentView, slot: number)
   return refuse(`it is ${found.state}, not running${why}; "zos status ${name}" ${remedy}`)
 }
 
+/** For a node to open a way into a guest; one that is stopped never does. Milliseconds. */
+const DIAL = 20_000
+
 /** On the machine of a local grid: through the node's unix socket and the guest's agent. */
 async function byNode(context: Context, target: Target): Promise<() => Promise<Duplex>> {
   const path = `/slots/${slotName(deploymentId(target.group, target.name), target.slot)}/dial`
   let socket = await whereIs(context, target)
-  const open = () => openUnix(socket, path, { port: target.port })
+  const open = () => openUnix(socket, path, { port: target.port }, DIAL)
   return async () => {
     try {
       return await open()
@@ -65,6 +68,11 @@ async function byNode(context: Context, target: Target): Promise<() => Promise<D
         if (isThere) throw error
         return await open()
       } catch (last) {
+        if (codeOf(last) === 'deadline')
+          throw new ZosError(
+            `Forward to "${target.name}/${target.slot}": its node does not answer; "zos grid status" shows it`,
+            { code: 'deadline', cause: last },
+          )
         // the node knows the slot by an id of its own
         if (codeOf(last) !== 'not-running') throw last
         throw notRunning(await viewOf(context, target.group, target.name), target.slot)
