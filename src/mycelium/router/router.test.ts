@@ -161,7 +161,7 @@ test('a request nobody answers ends, repeated each second until then', () => {
   router.want(simSubnet(5), 0)
   for (let now = 0; now <= 6_000; now += 100) router.tick(now)
   assert.deepEqual(lost, [simSubnet(5)])
-  assert.equal(sent.filter(([, m]) => m.type === 'route-request').length, 5)
+  assert.equal(sent.filter(([, m]) => m.type === 'route-request' && m.prefix).length, 5)
 })
 
 test('a seqno exactly half the circle away is neither older nor newer', () => {
@@ -204,4 +204,14 @@ test('a neighbour that was away is soon as near as before; one that is slow is k
   assert.ok(rtt() < 20, `${rtt()}`)
   for (let i = 0; i < 40; i++) answered(3_000)
   assert.ok(rtt() > 2_500, `${rtt()}`)
+})
+
+test('a neighbour that announces nothing of itself is asked for all it reaches, once; one that does is not', () => {
+  const { sent, router, update } = lone()
+  router.linkUp(1, { base: 10, rtt: 1 }, 0)
+  router.linkUp(2, { base: 10, rtt: 1 }, 0)
+  router.receive(2, update(`04${'1'.repeat(14)}`, 1), 100)
+  for (let now = 200; now < 5_000; now += 200) router.tick(now)
+  const asked = sent.filter(([, message]) => message.type === 'route-request')
+  assert.deepEqual(asked, [[1, { type: 'route-request', generation: 0 }]])
 })

@@ -103,6 +103,8 @@ export function createRouter(options: RouterOptions) {
         usedAt: Number.NEGATIVE_INFINITY,
         suspect: false,
         silent: false,
+        upAt: now,
+        introduced: false,
         allowance: state.limits.requestsPerSecond,
         updates: state.limits.updatesPerSecond,
         asked: 0,

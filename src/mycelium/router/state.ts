@@ -30,6 +30,8 @@ export const SEQNO_HOPS = 64
 export const REFRESH_BEFORE = 60_000
 export const BIG_CHANGE = 10
 export const SWEEP_EVERY = 1_000
+/** A neighbour that announces itself unasked has done so by then. */
+export const INTRODUCED_WITHIN = 500
 
 const defaultLimits: RouterLimits = {
   subnets: 65_536,

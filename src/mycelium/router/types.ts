@@ -59,6 +59,9 @@ export type Link = {
   suspect: boolean
   /** Said nothing for too long while asked: its routes are not used until it speaks again. */
   silent: boolean
+  /** Since when it is up, and whether it has announced anything, or was asked to. */
+  upAt: number
+  introduced: boolean
   /** How many requests it may still cause in this second: a flood of them must not multiply here. */
   allowance: number
   /** How many updates it may still be sent in this second, and how many seqnos it was asked for. */

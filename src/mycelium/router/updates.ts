@@ -12,6 +12,7 @@ type Update = Extract<Message, { type: 'update' }>
 
 /** RFC 8966 §3.5.3, with upstream's filters: what a neighbour says about a subnet. */
 export function receiveUpdate(state: RouterState, link: Link, m: Update, now: number): void {
+  link.introduced = true
   const entry = entryFor(state, link, m, now)
   if (!entry) return
   const before = told(state, entry)

@@ -8,6 +8,7 @@ import {
   HELLO_EVERY,
   HELLO_IN_USE,
   IN_USE,
+  INTRODUCED_WITHIN,
   RETRACTED_HOLD,
   type RouterState,
   SEQNO_REPEAT,
@@ -95,6 +96,16 @@ export function watchLinks(state: RouterState, now: number): number {
   return Math.max(next, state.watchAt)
 }
 
+/**
+ * Asks a neighbour that has announced nothing since it came what it reaches, itself included. The public daemon says so unasked only
+ * from 0.7.4 on; between two older ones nobody would find either for the minute that they remember having found nothing.
+ */
+function askSilent(state: RouterState, link: Link, now: number): void {
+  if (link.introduced || now - link.upAt < INTRODUCED_WITHIN) return
+  link.introduced = true
+  state.options.send(link.id, { type: 'route-request', generation: 0 })
+}
+
 /** Once a second. */
 export function sweep(state: RouterState, now: number): void {
   state.searches = state.limits.searchesPerSecond
@@ -104,6 +115,7 @@ export function sweep(state: RouterState, now: number): void {
     link.asked = 0
     if (!link.helloAnswered && now - link.helloAt > silentAfter(link)) setSilent(state, link, now)
     if (now - link.saidAt >= HELLO_EVERY / 2) sayHello(state, link, now)
+    askSilent(state, link, now)
   }
   for (const [key, request] of state.seqnoRequests) if (request.until <= now) state.seqnoRequests.delete(key)
   for (const entry of state.entries.values()) sweepEntry(state, entry, now)
