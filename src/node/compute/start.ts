@@ -10,7 +10,7 @@ import { restartDelay } from './restart.ts'
 import { settle } from './settle.ts'
 import { watchStall } from './stall.ts'
 import { watch } from './watch.ts'
-import { announce, dial, dropRestart, folderFor, keep, openLog, save, type Workload } from './workload.ts'
+import { announce, dial, dropRestart, folderFor, keep, NODE_DOWN, openLog, save, type Workload } from './workload.ts'
 
 /** Starts it in a machine of its own. When it cannot, the status says why and the error is thrown. */
 export function start(workload: Workload, note: (line: string) => void): Promise<void> {
@@ -105,7 +105,8 @@ async function failed(workload: Workload, error: unknown): Promise<void> {
   const exitCode = typeof code === 'number' ? code : 125
   settle(workload, false)
   const finishedAt = new Date().toISOString()
-  await save(workload, { state: 'exited', exitCode, reason: reasonOf(error), finishedAt, machine: null })
+  const reason = workload.halted ? NODE_DOWN : reasonOf(error)
+  await save(workload, { state: 'exited', exitCode, reason, finishedAt, machine: null })
   await workload.settled
   announce(workload)
 }

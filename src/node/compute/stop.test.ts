@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { sleep } from '#sys'
 import type { WorkloadSpec } from './spec.ts'
-import { restartLater } from './start.ts'
-import { stop } from './stop.ts'
+import { restartLater, start } from './start.ts'
+import { halt, stop } from './stop.ts'
 import { FRESH } from './store.ts'
 import { announce, openWorkload, type Surroundings, save, view } from './workload.ts'
 
@@ -60,6 +60,29 @@ test('one that waits to start again says so, until it is stopped', async () => {
     assert.equal(view(workload).reason, 'exit code 3; starts again by its policy')
     await stop(workload)
     assert.equal(view(workload).reason, 'exit code 3')
+  } finally {
+    rmSync(home, { recursive: true })
+  }
+})
+
+test('one that was being started when the node went down says that, and not where its start broke off', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'zos-stop-'))
+  try {
+    const machine = Promise.withResolvers<never>()
+    const at = {
+      home,
+      machines: { get: () => machine.promise, end: async () => {} },
+      volumes: { acquire: async () => [], release: () => {} },
+      cards: { unplug: () => {} },
+      log: () => {},
+    } as unknown as Surroundings
+    const spec = { id: 'a1', name: 'web', argv: ['sh'], ports: [], volumes: [] } as unknown as WorkloadSpec
+    const workload = openWorkload(at, spec, FRESH)
+    const started = start(workload, () => {})
+    await halt(workload)
+    machine.reject(new Error('Talk to the agent: the connection to the VM is closed'))
+    await assert.rejects(started, /Talk to the agent/)
+    assert.deepEqual([workload.status.state, workload.status.reason], ['exited', 'the node went down'])
   } finally {
     rmSync(home, { recursive: true })
   }

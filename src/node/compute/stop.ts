@@ -6,7 +6,17 @@ import { unpause } from './pause.ts'
 import { settle } from './settle.ts'
 import { restartLater } from './start.ts'
 import { ended, machineEnded } from './watch.ts'
-import { agentOf, announce, dropRestart, folderFor, reach, save, type Workload, waitExit } from './workload.ts'
+import {
+  agentOf,
+  announce,
+  dropRestart,
+  folderFor,
+  NODE_DOWN,
+  reach,
+  save,
+  type Workload,
+  waitExit,
+} from './workload.ts'
 
 /** After KILL the guest answers in milliseconds; if not, the machine itself is ended. */
 const KILL_GRACE = 5_000
@@ -88,7 +98,7 @@ export async function halt(workload: Workload): Promise<void> {
     await thaw(workload)
     settle(workload, true)
     const finishedAt = new Date().toISOString()
-    await save(workload, { state: 'exited', exitCode: 137, reason: 'the node went down', finishedAt, machine: null })
+    await save(workload, { state: 'exited', exitCode: 137, reason: NODE_DOWN, finishedAt, machine: null })
     announce(workload)
   }
   await workload.settled

@@ -7,7 +7,7 @@ import type { Machine } from './parts.ts'
 import { watchHealth } from './probe.ts'
 import { restartDelay } from './restart.ts'
 import { settle } from './settle.ts'
-import { announce, save, type Workload } from './workload.ts'
+import { announce, NODE_DOWN, save, type Workload } from './workload.ts'
 
 /** Starts a workload again after DELAY milliseconds. */
 export type Restart = (workload: Workload, delay: number) => void
@@ -32,7 +32,9 @@ export function watch(workload: Workload, restart: Restart): void {
   void Promise.race([Promise.race([program, vm]).catch(() => vm), line]).then((end) => {
     if (workload.agent !== agent || workload.removed) return undefined
     if ('lost' in end) return reconnect(workload, machine, restart)
-    return ended(workload, 'exit' in end ? end.exit : machineEnded(`its machine ended: ${end.reason}`), restart)
+    if ('exit' in end) return ended(workload, end.exit, restart)
+    // one that came up while the node went down was not waited for
+    return ended(workload, machineEnded(workload.halted ? NODE_DOWN : `its machine ended: ${end.reason}`), restart)
   })
 }
 

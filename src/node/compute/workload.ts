@@ -198,6 +198,9 @@ export function waitExit({ status, waiters }: Workload): Promise<WorkloadStatus>
   return new Promise((resolve) => waiters.add(resolve))
 }
 
+/** Why one ended that did nothing to end. */
+export const NODE_DOWN = 'the node went down'
+
 /** Tells all who wait for the end. */
 export function announce({ status, waiters }: Workload): void {
   for (const waiter of waiters) waiter(status)
