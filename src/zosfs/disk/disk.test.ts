@@ -82,6 +82,8 @@ test('a reader that goes straight on is read ahead for, one that jumps is not', 
 test('a manifest whose disk this version does not make is refused', () => {
   const disk = { ...tree.manifest.disk, metadataDigest: Buffer.alloc(32, 1) }
   assert.throws(() => openDisk({ ...tree.manifest, disk }, chunkCache(source, 1)), { code: 'disk-mismatch' })
+  const earlier = { ...tree.manifest, synthesiser: 1 as const }
+  assert.throws(() => openDisk(earlier, chunkCache(source, 1)), /an earlier version .*; publish it again/)
 })
 
 test('the cache holds no more than its limit, drops the longest unused, and keeps failures out', async () => {

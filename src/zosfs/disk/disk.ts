@@ -40,14 +40,22 @@ const WARM_MS = 60_000
  * from the chunks of CACHE. Throws `disk-mismatch` when this synthesiser does not make the published disk.
  */
 export function openDisk(manifest: Manifest, cache: ChunkCache): Disk {
-  const { disk } = manifest
+  const { disk, synthesiser } = manifest
+  if (synthesiser !== 2) {
+    throw new ZosError(
+      'Open disk: an earlier version of ZOS published it, and laid disks out otherwise; publish it again',
+      {
+        code: 'disk-mismatch',
+        kind: 'user',
+      },
+    )
+  }
   const made = synthesise(manifest)
   const { metadata, metadataBlocks, dataBlocks } = made
   const digest = sha256(metadata)
   const chunks = treeChunks(made)
   const blocks = chunks.reduce((sum, chunk) => sum + chunk.blocks, dataBlocks)
   if (
-    manifest.synthesiser !== 2 ||
     !digest.equals(disk.metadataDigest) ||
     metadataBlocks !== disk.metadataBlocks ||
     dataBlocks !== disk.dataBlocks ||
