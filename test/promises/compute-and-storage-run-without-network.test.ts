@@ -14,6 +14,7 @@ const grid = await startGrid(1)
 after(() => grid[Symbol.dispose]())
 const { z, second, spec, runs, nodes } = grid
 
+type Bound = { digest: string; selfContained: boolean }
 type Row = { name: string; state: string; reason: string; startedAt: string; restarts: number }
 const row = async () => (await callUnix<Row[]>(`${grid.run('node1')}/compute.sock`, 'GET', '/workloads'))[0]!
 
@@ -31,7 +32,14 @@ test('both have a network namespace of their own with nothing in it, and no sock
   }
 })
 
+/** Whether the node has all of the images that it runs; until then a first read of something waits for the network. */
+const isWhole = async () => {
+  const exports = await callUnix<Record<string, Bound>>(`${grid.run('node1')}/storage.sock`, 'GET', '/exports')
+  return Object.values(exports).every(({ digest, selfContained }) => digest === '' || selfContained)
+}
+
 test(`${AWAY} s without a network plane cost nothing`, async () => {
+  await until('its image to be on the node', 60, isWhole)
   const before = await row()
   const { network } = nodes()[0]!.pids
   process.kill(network, 'SIGSTOP')
