@@ -76,7 +76,7 @@ test('what needs no chain loads neither the contract nor its packages; what does
   )
   const chain = loaded(['group', 'ls'])
   assert.equal(inside(chain.own, '.cache/packed').length, 1)
-  assert.ok(chain.own.length <= 135, chain.own.join('\n'))
+  assert.ok(chain.own.length <= 128, chain.own.join('\n'))
   // those of the overlay's addresses
   assert.ok(chain.foreign.length <= 2, chain.foreign.join('\n'))
 })

@@ -5,7 +5,7 @@ import type { BlockRow, LogRow, TxRow } from './store.ts'
 import type { Hex } from './types.ts'
 
 export const q = (n: number | bigint): Hex => `0x${n.toString(16)}`
-export const hex = (b: Uint8Array): Hex => `0x${Buffer.from(b).toString('hex')}`
+const hex = (b: Uint8Array): Hex => `0x${Buffer.from(b).toString('hex')}`
 
 /** A log as JSON-RPC has it; ROW is its block. */
 export const logView = (l: LogRow, row: BlockRow, txHash: Uint8Array) => ({

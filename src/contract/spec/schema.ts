@@ -209,7 +209,8 @@ export const workloadSchema = z
   .refine(
     (w) =>
       bytesOf([
-        ...[...(w.entrypoint ?? []), ...(w.args ?? [])],
+        ...(w.entrypoint ?? []),
+        ...(w.args ?? []),
         ...[w.env, w.secrets].flatMap((all) => Object.entries(all).map((e) => e.join('='))),
       ]) <= WORDS,
     {

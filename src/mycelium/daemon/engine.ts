@@ -20,7 +20,7 @@ import { createProbes, type ProbeResult } from './probe.ts'
 import type { Securing, Told } from './protocol.ts'
 import { createReactor } from './reactor.ts'
 import { readBeacon } from './read-beacon.ts'
-import { routeStatuses, unreachedStatuses } from './route-status.ts'
+import { queriedStatuses, routeStatuses, unreachedStatuses } from './route-status.ts'
 import { createSecuring } from './securing.ts'
 import { createTelling } from './telling.ts'
 import { createClash } from './unreached.ts'
@@ -235,15 +235,6 @@ export function createEngine(options: EngineOptions) {
     addPeer: (endpoint: Endpoint): boolean => peers.add(endpoint),
     removePeer: (name: string): boolean => peers.remove(name),
 
-    /** Subnets that a route is being sought to, and for how many seconds more. */
-    queried: () => {
-      const now = performance.now()
-      return [...router.queries].map(([subnet, { until }]) => ({
-        subnet: formatSubnet(subnet),
-        expiresIn: Math.max(0, Math.round((until - now) / 1000)),
-      }))
-    },
-
     /** Perhaps a node on a local link says that it is there. */
     beacon({ bytes, ip, zone, scope }: Beacon): void {
       const said = readBeacon(Buffer.from(bytes), ip, identity.publicKey)
@@ -293,6 +284,7 @@ export function createEngine(options: EngineOptions) {
     },
 
     routes: () => routeStatuses(router, plane, peers),
+    queried: () => queriedStatuses(router),
 
     probe(address: Buffer, hopLimit: number, timeout: number, done: (result: ProbeResult) => void): void {
       probes.probe(address, hopLimit, timeout, done)

@@ -44,6 +44,15 @@ export function routeStatuses(router: Router, plane: Plane, peers: Peers): Route
   )
 }
 
+/** Subnets that a route is being sought to, and for how many seconds more. */
+export function queriedStatuses(router: Pick<Router, 'queries'>): { subnet: string; expiresIn: number }[] {
+  const now = performance.now()
+  return [...router.queries].map(([subnet, { until }]) => ({
+    subnet: formatSubnet(subnet),
+    expiresIn: Math.max(0, Math.round((until - now) / 1000)),
+  }))
+}
+
 /** AGE in seconds. */
 export type UnreachedStatus = { subnet: string; error: string; age: number }
 

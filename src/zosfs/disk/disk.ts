@@ -2,7 +2,7 @@ import { sha256, ZosError } from '#codec'
 import { BLOCK, type Manifest } from '../types.ts'
 import { type ChunkCache, keyOf } from './chunk-cache.ts'
 import type { Extent } from './data-plan.ts'
-import { synthesise } from './erofs.ts'
+import { resynthesise } from './erofs.ts'
 import { extentAt, firstBlocks } from './extent-index.ts'
 import { treeChunks } from './hash-tree.ts'
 
@@ -40,17 +40,8 @@ const WARM_MS = 60_000
  * from the chunks of CACHE. Throws `disk-mismatch` when this synthesiser does not make the published disk.
  */
 export function openDisk(manifest: Manifest, cache: ChunkCache): Disk {
-  const { disk, synthesiser } = manifest
-  if (synthesiser !== 2) {
-    throw new ZosError(
-      'Open disk: an earlier version of ZOS published it, and laid disks out otherwise; publish it again',
-      {
-        code: 'disk-mismatch',
-        kind: 'user',
-      },
-    )
-  }
-  const made = synthesise(manifest)
+  const { disk } = manifest
+  const made = resynthesise(manifest)
   const { metadata, metadataBlocks, dataBlocks } = made
   const digest = sha256(metadata)
   const chunks = treeChunks(made)

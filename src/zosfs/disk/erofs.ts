@@ -1,4 +1,4 @@
-import { sha256 } from '#codec'
+import { sha256, ZosError } from '#codec'
 import { BLOCK, type Entry, type Manifest } from '../types.ts'
 import { crc32c } from './crc32c.ts'
 import { type DataPlan, type Extent, HOLE, mapOf, planData } from './data-plan.ts'
@@ -59,6 +59,18 @@ export function synthesise(tree: Pick<Manifest, 'entries' | 'packs'>): Synthesis
   writeSuperblock(out, plan, data.end)
   const { extents, segments, end: dataBlocks } = data
   return { metadata: out, metadataBlocks: plan.metadataBlocks, dataBlocks, extents, segments }
+}
+
+/** The same of what was published; throws `disk-mismatch` for a disk that an earlier version laid out. */
+export function resynthesise(manifest: Manifest): Synthesised {
+  if (manifest.synthesiser === 2) return synthesise(manifest)
+  throw new ZosError(
+    'Open disk: an earlier version of ZOS published it, and laid disks out otherwise; publish it again',
+    {
+      code: 'disk-mismatch',
+      kind: 'user',
+    },
+  )
 }
 
 /** include/linux/kdev_t.h new_encode_dev(). */

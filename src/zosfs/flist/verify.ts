@@ -1,6 +1,6 @@
 import { type Store, zeroLeaf } from '#cas'
 import { codeOf, reasonOf, sha256, ZosError } from '#codec'
-import { synthesise } from '../disk/erofs.ts'
+import { resynthesise } from '../disk/erofs.ts'
 import { hashTree, treeChunks } from '../disk/hash-tree.ts'
 import { pathOf } from '../disk/path.ts'
 import { fsVerityDigest } from '../disk/verity.ts'
@@ -68,10 +68,8 @@ async function verifyDisk(
 ): Promise<void> {
   const { disk } = manifest
   const DISK = '(disk)'
-  if (manifest.synthesiser !== 2)
-    return fault(DISK, new Error('an earlier version laid it out, and none is made of it now; publish it again'))
   try {
-    const made = synthesise(manifest)
+    const made = resynthesise(manifest)
     const found = sha256(made.metadata)
     if (!found.equals(disk.metadataDigest)) wrong(DISK, 'the digest of its metadata', disk.metadataDigest, found)
     const leaves: Buffer[] = []

@@ -12,8 +12,14 @@ const SET: Shape = { of: 'an object', holds: isObject }
 
 /** Source: OCI image-spec, config.md; Healthcheck is Docker's. */
 const SHAPES: Record<string, Shape> = {
-  ...{ Entrypoint: TEXTS, Cmd: TEXTS, Env: TEXTS, WorkingDir: TEXT, User: TEXT, StopSignal: TEXT },
-  ...{ ExposedPorts: SET, Volumes: SET },
+  Entrypoint: TEXTS,
+  Cmd: TEXTS,
+  Env: TEXTS,
+  WorkingDir: TEXT,
+  User: TEXT,
+  StopSignal: TEXT,
+  ExposedPorts: SET,
+  Volumes: SET,
   Labels: { of: 'an object of texts', holds: (v) => isObject(v) && Object.values(v).every(isText) },
   Healthcheck: {
     of: 'an object whose Test is a list of texts',
