@@ -85,6 +85,7 @@ test('a template is made once and its clones answer, apart from each other and f
     const status = readFileSync(`/proc/${record.pid}/status`, 'utf8')
     assert.match(status, /^Seccomp:\t2$/m)
     assert.match(status, /^NoNewPrivs:\t1$/m)
+    assert.match(status, /^THP_enabled:\t0$/m, 'idle tables grow to whole huge pages')
     if (process.getuid?.() === 0) {
       assert.match(status, new RegExp(`^Uid:\t${record.uid}\t${record.uid}\t${record.uid}\t`, 'm'))
       assert.match(status, new RegExp(`^Groups:\t${record.uid} *$`, 'm'))
