@@ -22,19 +22,27 @@ export function addressOf(publicKey: Uint8Array): Buffer {
 /** True for addresses of the overlay, 400::/7. */
 export const isOverlay = (firstByte: number): boolean => (firstByte & 0xfe) === 0x04
 
-/** A few subnets by their words, signed as small integers are: writing hex for each packet would cost more than routing it. */
-const recent = Array.from({ length: 1024 }, () => ({ high: 0, low: 0, subnet: '0'.repeat(16) }))
+/** Subnets remembered: sets of four, as two that talk may well fall into one set; one of the four gives way, in turn. */
+const SETS = 256
+const WAYS = 4
+/** By their words, signed as small integers are: writing hex for each packet would cost more than routing it. */
+const recent = Array.from({ length: SETS * WAYS }, () => ({ high: 0, low: 0, subnet: '0'.repeat(16) }))
+let leaving = 0
 
 export function subnetOf(address: Buffer, offset = 0): Subnet {
   const high = address.readInt32BE(offset)
   const low = address.readInt32BE(offset + 4)
-  const slot = recent[(high ^ low) & (recent.length - 1)]!
-  if (slot.high !== high || slot.low !== low) {
-    slot.high = high
-    slot.low = low
-    slot.subnet = address.toString('hex', offset, offset + 8)
+  const set = ((high ^ low) & (SETS - 1)) * WAYS
+  for (let way = 0; way < WAYS; way++) {
+    const one = recent[set + way]!
+    if (one.high === high && one.low === low) return one.subnet
   }
-  return slot.subnet
+  leaving = (leaving + 1) % WAYS
+  const one = recent[set + leaving]!
+  one.high = high
+  one.low = low
+  one.subnet = address.toString('hex', offset, offset + 8)
+  return one.subnet
 }
 
 /** RFC 5952: lower case, no leading zeros, the longest run of two or more zero words as "::". */

@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 import test from 'node:test'
 import { getHeapStatistics } from 'node:v8'
 import { closeFd, readFd, socketPair, writeFd } from '#sys'
+import { subnetOf } from '../address.ts'
 import type { Identity } from '../identity.ts'
 import { TCP } from '../nic/packet.ts'
 import { nicPort } from '../nic/port.ts'
@@ -87,6 +88,17 @@ test('no packet allocates on its way out, however large it is', (t) => {
     t.diagnostic(`${each.toFixed(1)} bytes for a packet of ${bytes.length}`)
     assert.ok(each < MOST, `${each} bytes for a packet of ${bytes.length}`)
   }
+})
+
+test('nor for two addresses that are remembered in one place, as one pair in 256 is', (t) => {
+  const addresses = ['0400000000000000', '0400000100000001'].map((subnet) => Buffer.from(subnet, 'hex'))
+  let known = 0
+  const each = perPacket(() => {
+    for (const address of addresses) if (subnetOf(address).length === 16) known++
+  })
+  t.diagnostic(`${each.toFixed(1)} bytes`)
+  assert.ok(known >= 2 * PACKETS)
+  assert.ok(each < MOST, `${each} bytes`)
 })
 
 test('nor on its way in', (t) => {
