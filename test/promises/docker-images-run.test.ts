@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { freePort } from '#sys'
 import { busyboxTree, dockerArchive, ROOT, sha256, startNode, until } from '../harness.ts'
 
@@ -227,6 +228,9 @@ test('cp carries folders and tar archives both ways, whatever their names', () =
   const listed = String(tar(['--numeric-owner', '-tvf', '-'], got))
   assert.match(listed, /^h.* 7\/300000 .*from\/sub\/same link to from\/b2$/m)
   assert.match(node.zos(['cp', '-', 'box:/root'], { input: sent.subarray(0, 100_000) }).err, /end of data/)
+  node.ok(['cp', '-', 'box:/'], { input: gzipSync(sent) })
+  node.ok(['exec', 'box', 'busybox', 'diff', '-r', '/root/from', '/from'])
+  assert.match(node.zos(['cp', '-', 'box:/root'], { input: gzipSync(sent).subarray(0, 5000) }).err, /unexpected end/)
   assert.match(node.zos(['cp', '-', 'box:/no'], { input: sent }).err, /no such folder/)
 })
 

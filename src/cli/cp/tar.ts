@@ -37,13 +37,14 @@ const TYPES: Record<string, CopyEntry['type']> = {
   'block-device': 'block',
 }
 
-/** Unpacks the archive on standard input below the folder TO, with the owners it names. */
+/** Unpacks the archive on standard input, compressed or not, below the folder TO, with the owners it names. */
 export async function copyFromTar(to: Remote): Promise<void> {
   if ((await remoteStat(to))?.type !== 'directory')
     throw new ZosError(`Copy to "${to.workload}:${to.path}": there is no such folder`, { code: 'no-such-folder' })
   // only here: it costs more than all else that cp loads
-  const { paxTime, readEntries } = await import('#zosfs')
-  const source = process.stdin as AsyncIterable<Buffer>
+  const { paxTime, readEntries, uncompressed } = await import('#zosfs')
+  const what = 'on standard input'
+  const source = uncompressed(process.stdin as AsyncIterable<Buffer>, what)
   await copyIn(to, { keepOwner: true }, async ({ put }) => {
     const known = new Set<string>()
     /** An archive need not name the folders above a file. */
@@ -55,7 +56,7 @@ export async function copyFromTar(to: Remote): Promise<void> {
       if (await remoteStat(to, `${to.path}/${shown(folder)}`)) return
       await put({ path: folder, type: 'directory', mode: 0o755, uid: 0, gid: 0, mtime: nowNanoseconds(), size: 0 })
     }
-    await readEntries(source, 'on standard input', async (header, pax, content) => {
+    await readEntries(source, what, async (header, pax, content) => {
       const path = header.name.replace(/^(\.?\/)+|^\.$|\/+$/g, '')
       const type = TYPES[header.type ?? '']
       if (!type || Object.keys(pax).some((key) => key.startsWith('GNU.sparse')))

@@ -2,11 +2,10 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { reasonOf, sha256Hex, ZosError } from '#codec'
 import type { Layer } from '../types.ts'
+import { decompressor } from './compression.ts'
 import { checkSettings } from './settings.ts'
 import type { Sink } from './sink.ts'
 import { readTar } from './tar.ts'
@@ -95,13 +94,6 @@ const foreign = (has: string, wanted: string): ZosError =>
     details: { has, wanted },
   })
 
-/** Decompresses by what the bytes are, not by what the media type says: registries mislabel. */
-function decompressor(head: Buffer): Transform | undefined {
-  if (head[0] === 0x1f && head[1] === 0x8b) return createGunzip({ chunkSize: READ })
-  if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) return createZstdDecompress({ chunkSize: READ })
-  return undefined
-}
-
 /** The bytes of a layer's archive; throws when the blob or what it unpacks to is not what was named. */
 async function* layerBytes(
   layout: string,
@@ -127,7 +119,7 @@ async function* layerBytes(
       yield head
       yield* blob
     })()
-    const unpack = decompressor(head)
+    const unpack = decompressor(head) // not by what the media type says: registries mislabel
     const fed = unpack && pipeline(whole, unpack)
     fed?.catch(() => {}) // the loop below meets the same error
     for await (const bytes of unpack ?? whole) {
