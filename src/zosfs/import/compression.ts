@@ -19,6 +19,17 @@ const OTHERS = [
   { program: 'xz', begins: Buffer.from('\xfd7zXZ\0', 'latin1') },
 ]
 
+/** Says what unpacks the bytes that begin with HEAD, where that is neither of those above nor plain. */
+export function refuseOthers(head: Buffer, what: string): void {
+  const other = OTHERS.find(({ begins }) => head.subarray(0, begins.length).equals(begins))
+  if (!other) return
+  const { program } = other
+  throw new ZosError(
+    `Read archive ${what}: it is compressed with ${program}; unpack it with "${program} -dc", or compress it with gzip or zstd`,
+    { code: 'bad-archive' },
+  )
+}
+
 /** The archive in SOURCE, unpacked where it is compressed with gzip or zstd. WHAT names it in messages. */
 export async function* uncompressed(source: AsyncIterable<Buffer>, what: string): AsyncGenerator<Buffer> {
   const reader = source[Symbol.asyncIterator]()
@@ -30,13 +41,7 @@ export async function* uncompressed(source: AsyncIterable<Buffer>, what: string)
     length += value.length
   }
   const head = Buffer.concat(first)
-  const other = OTHERS.find(({ begins }) => head.subarray(0, begins.length).equals(begins))
-  if (other) {
-    throw new ZosError(
-      `Read archive ${what}: it is compressed with ${other.program}; send it through "${other.program} -dc", or compress it with gzip or zstd`,
-      { code: 'bad-archive' },
-    )
-  }
+  refuseOthers(head, what)
   const whole = (async function* () {
     yield head
     yield* { [Symbol.asyncIterator]: () => reader }

@@ -98,6 +98,13 @@ const hostile: [
   ],
   ['missing diff id', [whole], 'bad-image', /1 layers, but its config names 0/, { diffIds: () => [] }],
   [
+    'a layer that is compressed otherwise',
+    [whole],
+    'bad-archive',
+    /layer 1 of 1: it is compressed with xz; unpack it/,
+    { compress: () => Buffer.from('\xfd7zXZ\0\0', 'latin1') },
+  ],
+  [
     'foreign architecture',
     [whole],
     'foreign-architecture',

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { reasonOf, sha256Hex, ZosError } from '#codec'
 import type { Layer } from '../types.ts'
-import { decompressor } from './compression.ts'
+import { decompressor, refuseOthers } from './compression.ts'
 import { checkSettings } from './settings.ts'
 import type { Sink } from './sink.ts'
 import { readTar } from './tar.ts'
@@ -115,6 +115,7 @@ async function* layerBytes(
   try {
     const first = await blob.next()
     const head: Buffer = first.done ? Buffer.alloc(0) : first.value
+    refuseOthers(head, what)
     const whole = (async function* () {
       yield head
       yield* blob
@@ -128,6 +129,7 @@ async function* layerBytes(
     }
     await fed
   } catch (cause) {
+    if (cause instanceof ZosError) throw cause
     throw damaged(what, `"${layer.digest}" cannot be unpacked: ${reasonOf(cause)}`, cause)
   }
   const digest = `sha256:${blobHash.digest('hex')}`
